@@ -1,0 +1,154 @@
+//! A position in an input. Every length is checked against the bytes left before it is used.
+
+use crate::input::MAX_VIEW;
+use crate::{Error, Input};
+
+pub(crate) struct Cursor<'a, I> {
+    input: &'a mut I,
+    at: u64,
+    /// A header that would reach past this byte is refused.
+    limit: u64,
+    big_endian: bool,
+}
+
+impl<'a, I: Input> Cursor<'a, I> {
+    pub(crate) fn new(input: &'a mut I, limit: u64) -> Self {
+        Self { input, at: 0, limit, big_endian: false }
+    }
+
+    pub(crate) fn read_big_endian(&mut self) {
+        self.big_endian = true;
+    }
+
+    pub(crate) fn at(&self) -> u64 {
+        self.at
+    }
+
+    pub(crate) fn corrupt<T>(&self, what: impl Into<String>) -> Result<T, Error> {
+        Err(Error::Corrupt { what: what.into(), at: self.at })
+    }
+
+    /// Returns where `count` things of at least `size` bytes each would end, if the input has that many bytes.
+    pub(crate) fn need(&self, count: u64, size: u64) -> Result<u64, Error> {
+        let bytes = count.checked_mul(size).filter(|bytes| i64::try_from(*bytes).is_ok());
+        let Some(end) = bytes.and_then(|bytes| self.at.checked_add(bytes)) else {
+            return self.corrupt(format!("a count or length of {count}"));
+        };
+        if end > self.limit {
+            let what = format!("a count or length of {count} at byte {}", self.at);
+            return Err(Error::TooLarge { what, limit: self.limit });
+        }
+        if end > self.input.len() {
+            return Err(Error::Truncated { at: self.input.len() });
+        }
+        Ok(end)
+    }
+
+    pub(crate) fn skip(&mut self, count: u64, size: u64) -> Result<(), Error> {
+        self.at = self.need(count, size)?;
+        Ok(())
+    }
+
+    /// Returns `N` bytes in little-endian order, whatever the file's.
+    pub(crate) fn take<const N: usize>(&mut self) -> Result<[u8; N], Error> {
+        let window = self.input.view(self.at, N)?;
+        let Some(bytes) = window.first_chunk::<N>() else {
+            return Err(Error::Truncated { at: self.at + window.len() as u64 });
+        };
+        let mut bytes = *bytes;
+        if self.big_endian {
+            bytes.reverse();
+        }
+        self.at += N as u64;
+        Ok(bytes)
+    }
+
+    pub(crate) fn u32(&mut self) -> Result<u32, Error> {
+        self.take().map(u32::from_le_bytes)
+    }
+
+    pub(crate) fn u64(&mut self) -> Result<u64, Error> {
+        self.take().map(u64::from_le_bytes)
+    }
+
+    /// Reads a string with its length in front. At most 1 MiB of it is kept.
+    pub(crate) fn text(&mut self) -> Result<Text, Error> {
+        let len = self.u64()?;
+        let end = self.need(len, 1)?;
+        let kept = usize::try_from(len).unwrap_or(MAX_VIEW).min(MAX_VIEW);
+        let window = self.input.view(self.at, kept)?;
+        let Some(bytes) = window.get(..kept) else {
+            return Err(Error::Truncated { at: self.at + window.len() as u64 });
+        };
+        let text = Text::new(bytes, len);
+        self.at = end;
+        Ok(text)
+    }
+
+    /// Walks over strings without looking at them.
+    pub(crate) fn skip_texts(&mut self, count: u64) -> Result<(), Error> {
+        let mut left = count;
+        while left > 0 {
+            let room = usize::try_from(self.limit.saturating_sub(self.at)).unwrap_or(usize::MAX);
+            let window = self.input.view(self.at, size_of::<u64>())?;
+            let window = window.get(..room).unwrap_or(window);
+            let (walked, used) = if self.big_endian {
+                walk(window, left, u64::from_be_bytes)
+            } else {
+                walk(window, left, u64::from_le_bytes)
+            };
+            self.at += used;
+            left -= walked;
+            // What is left in this window is less than one string.
+            if left > 0 {
+                let len = self.u64()?;
+                self.skip(len, 1)?;
+                left -= 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns how many of `most` strings lie wholly in the window, and how many bytes they take.
+fn walk(window: &[u8], most: u64, number: impl Fn([u8; 8]) -> u64) -> (u64, u64) {
+    let mut rest = window;
+    let mut left = most;
+    while left > 0 {
+        let Some((len, tail)) = rest.split_first_chunk() else { break };
+        let Some(tail) = usize::try_from(number(*len)).ok().and_then(|len| tail.get(len..)) else { break };
+        rest = tail;
+        left -= 1;
+    }
+    (most - left, (window.len() - rest.len()) as u64)
+}
+
+pub(crate) struct Text {
+    pub(crate) text: String,
+    /// Bytes in the file.
+    pub(crate) len: u64,
+    /// Some bytes were not UTF-8 and have been replaced.
+    pub(crate) replaced: bool,
+}
+
+impl Text {
+    fn new(bytes: &[u8], len: u64) -> Self {
+        let whole = match std::str::from_utf8(bytes) {
+            Ok(text) => Some(text),
+            // The cut went through a character.
+            Err(error) if len > bytes.len() as u64 && error.error_len().is_none() => {
+                bytes.get(..error.valid_up_to()).and_then(|bytes| std::str::from_utf8(bytes).ok())
+            }
+            Err(_) => None,
+        };
+        match whole {
+            Some(text) => Self { text: text.to_owned(), len, replaced: false },
+            None => Self { text: String::from_utf8_lossy(bytes).into_owned(), len, replaced: true },
+        }
+    }
+
+    /// Only the start is kept.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.len > MAX_VIEW as u64
+    }
+}
