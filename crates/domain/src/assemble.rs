@@ -1,0 +1,214 @@
+//! Locations of one content → the model that a person sees.
+
+use crate::{
+    App, File, Format, Kind, Link, Location, Model, Role, State, Verdict, Verification,
+    facts::{self, Facts},
+    stores::Hints,
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A location with what its files turned out to be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Placed {
+    pub location: Location,
+    /// One for each of `location.files`; None where the file is not there.
+    pub on_disk: Vec<Option<OnDisk>>,
+    pub base_models: Vec<String>,
+    pub hints: Hints,
+    /// One for each weight file that could be read, in order.
+    pub verdicts: Vec<Verdict>,
+}
+
+/// Where a file's bytes lie.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct OnDisk {
+    pub volume: String,
+    pub inode: u64,
+    /// Bytes allocated.
+    pub disk_size: u64,
+}
+
+/// What the user said and did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UserData {
+    pub tags: Vec<String>,
+    pub note: Option<String>,
+    pub pinned: bool,
+    pub aliases: Vec<String>,
+    pub last_used: Option<Timestamp>,
+    pub first_seen: Option<Timestamp>,
+}
+
+/// Builds the model; `placed` has at least one location. Also returns the facts of all its parts together.
+pub fn assemble(id: &str, mut placed: Vec<Placed>, user: UserData) -> (Model, Option<Facts>) {
+    placed.sort_by_cached_key(|place| {
+        let location = &place.location;
+        let is_old = location.revision.is_some() && location.refs.is_empty();
+        (!location.online, rank(place), is_old, location.app, location.id.clone())
+    });
+    let size = placed.first().map_or(0, |place| counted_size(&place.location));
+    let (disk_size, copies) = disk(&placed);
+    let summary = placed.first().map(Summary::of).unwrap_or_default();
+    let Summary { facts, format, kind, state, reason, warnings } = summary;
+    let name =
+        placed.iter().min_by_key(|place| name_rank(place.location.app)).map_or_else(String::new, name_of);
+    let hints = placed.first().map(|place| place.hints.clone()).unwrap_or_default();
+    let license = placed.iter().find_map(|place| place.location.license.clone());
+    let mut base_models: Vec<String> = Vec::new();
+    for base in placed.iter().flat_map(|place| &place.base_models) {
+        if !base_models.contains(base) {
+            base_models.push(base.clone());
+        }
+    }
+    let sha256 =
+        placed.iter().find_map(|place| one_weight(&place.location).and_then(|file| file.sha256.clone()));
+    let fact = facts.clone().unwrap_or_default();
+    let model = Model {
+        id: id.to_owned(),
+        name,
+        format,
+        kind,
+        architecture: fact.architecture.or(hints.architecture),
+        quant: fact.quant.or(hints.quant),
+        bits_per_weight: fact.bits_per_weight,
+        parameters: fact.parameters,
+        active_parameters: fact.active_parameters,
+        context_length: fact.context_length.or(hints.context_length),
+        size,
+        disk_size,
+        state,
+        reason,
+        warnings,
+        safety: placed.iter().flat_map(|place| &place.verdicts).find_map(|verdict| verdict.safety),
+        sha256,
+        verification: Verification::Unverified,
+        license: license.or(fact.license),
+        base_models: if base_models.is_empty() { fact.base_models } else { base_models },
+        capabilities: if fact.capabilities.is_empty() { hints.capabilities } else { fact.capabilities },
+        duplicate_group: (copies > 1).then(|| id.to_owned()),
+        locations: placed.into_iter().map(|place| place.location).collect(),
+        tags: user.tags,
+        note: user.note,
+        pinned: user.pinned,
+        last_used: user.last_used,
+        aliases: user.aliases,
+        first_seen: user.first_seen,
+    };
+    (model, facts)
+}
+
+/// What one location's parts say together.
+#[derive(Default)]
+struct Summary {
+    facts: Option<Facts>,
+    format: Option<Format>,
+    kind: Option<Kind>,
+    state: State,
+    reason: Option<String>,
+    warnings: Vec<String>,
+}
+
+impl Summary {
+    fn of(place: &Placed) -> Self {
+        let parts: Vec<Facts> = place.verdicts.iter().filter_map(|verdict| verdict.facts.clone()).collect();
+        let facts = (!parts.is_empty()).then(|| facts::merge(&parts));
+        let mut warnings: Vec<String> = Vec::new();
+        for warning in place.verdicts.iter().flat_map(|verdict| &verdict.warnings) {
+            if !warnings.contains(warning) {
+                warnings.push(warning.clone());
+            }
+        }
+        let (state, reason) = state_of(place, !warnings.is_empty());
+        Self {
+            format: place.hints.format.or_else(|| place.verdicts.iter().find_map(|verdict| verdict.format)),
+            kind: place.hints.kind.or_else(|| facts.as_ref().and_then(|facts| facts.kind)),
+            facts,
+            state,
+            reason,
+            warnings,
+        }
+    }
+}
+
+fn state_of(place: &Placed, warned: bool) -> (State, Option<String>) {
+    if !place.location.online {
+        return (State::Offline, Some("the place where it lies is not there now".into()));
+    }
+    let worst = place.verdicts.iter().max_by_key(|verdict| state_rank(verdict.state));
+    let bad = worst.filter(|verdict| !verdict.state.is_usable());
+    // What an app still downloads may look like anything.
+    let is_explained = bad.is_none_or(|verdict| verdict.state == State::Corrupt);
+    if place.location.is_partial && is_explained {
+        return (State::Incomplete, place.location.partial_reason.clone());
+    }
+    if let Some(bad) = bad {
+        return (bad.state, bad.reason.clone());
+    }
+    (if warned { State::OkWithWarning } else { State::Ok }, None)
+}
+
+fn rank(place: &Placed) -> u8 {
+    state_rank(state_of(place, false).0)
+}
+
+/// Better states first.
+fn state_rank(state: State) -> u8 {
+    match state {
+        State::Ok => 0,
+        State::OkWithWarning => 1,
+        State::Unsupported => 2,
+        State::Incomplete => 3,
+        State::Downloading => 4,
+        State::Corrupt => 5,
+        State::Offline => 6,
+        State::NotAModel => 7,
+    }
+}
+
+/// Whose name for it tells most: file names keep the quantisation, Ollama's tags and blobs do not.
+fn name_rank(app: App) -> u8 {
+    const ORDER: &[App] = &[App::HuggingFace, App::HuggingFaceLocalDir, App::LmStudio];
+    let rank = ORDER.iter().position(|known| *known == app).and_then(|at| u8::try_from(at).ok());
+    rank.unwrap_or(if app == App::Ollama { u8::MAX } else { u8::MAX - 1 })
+}
+
+fn name_of(place: &Placed) -> String {
+    place.location.name.clone().unwrap_or_else(|| place.location.id.clone())
+}
+
+fn is_counted(file: &File) -> bool {
+    matches!(file.role, Role::Weights | Role::Companion | Role::Adapter) && file.link != Some(Link::Dangling)
+}
+
+fn counted_size(location: &Location) -> u64 {
+    let mut seen = BTreeSet::new();
+    let once = |file: &&File| is_counted(file) && seen.insert(file.path.to_path());
+    location.files.iter().filter(once).map(|file| file.size).fold(0, u64::saturating_add)
+}
+
+fn one_weight(location: &Location) -> Option<&File> {
+    let mut weights = location.files.iter().filter(|file| file.role == Role::Weights);
+    weights.next().filter(|_| weights.next().is_none())
+}
+
+/// Returns bytes on disk with each inode once, and how many inodes hold the first weight file.
+fn disk(placed: &[Placed]) -> (u64, usize) {
+    let mut inodes: BTreeMap<(&str, u64), u64> = BTreeMap::new();
+    let mut first_weights = BTreeSet::new();
+    for place in placed {
+        let mut is_first = true;
+        for (file, on_disk) in place.location.files.iter().zip(&place.on_disk) {
+            let Some(OnDisk { volume, inode, disk_size }) = on_disk.as_ref().filter(|_| is_counted(file))
+            else {
+                continue;
+            };
+            inodes.insert((volume, *inode), *disk_size);
+            if file.role == Role::Weights && std::mem::take(&mut is_first) {
+                first_weights.insert((volume, *inode));
+            }
+        }
+    }
+    (inodes.values().copied().fold(0, u64::saturating_add), first_weights.len())
+}

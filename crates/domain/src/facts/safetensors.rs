@@ -1,0 +1,197 @@
+//! Facts of a safetensors file, from its header alone. Most say little: the rest is in files beside it.
+
+use super::{Facts, TensorUse, origin, short, weights};
+use crate::Kind;
+use formats::safetensors::{Header, Tensor};
+use std::collections::BTreeMap;
+
+/// Metadata that is worth keeping, besides `modelspec.*`. Captions and paths of a training stay where they are.
+const KEPT: &[&str] = &[
+    "format",
+    "ss_base_model_version",
+    "ss_network_module",
+    "ss_network_dim",
+    "ss_network_alpha",
+    "ss_output_name",
+    "ss_sd_model_name",
+    "ss_sd_model_hash",
+    "ss_new_sd_model_hash",
+    "sshs_model_hash",
+];
+const MAX_VALUE: usize = 256;
+const MAX_KEPT: usize = 64;
+
+/// Parts of tensor names that tell what a file is for, the most telling first.
+const KINDS: &[(Kind, &[&str])] = &[
+    (Kind::Lora, &[".lora_A.", ".lora_B.", ".lora_up.", ".lora_down.", "lora_unet_", "lora_te", ".hada_"]),
+    (Kind::ControlNet, &["control_model.", "controlnet_"]),
+    (Kind::Checkpoint, &["first_stage_model."]),
+    (Kind::DiffusionModel, &["model.diffusion_model.", "double_blocks."]),
+    (Kind::TextualInversion, &["emb_params"]),
+    (Kind::Llm, &["model.layers.", "model.embed_tokens.", "lm_head.", "transformer.h."]),
+    (Kind::TextEncoder, &["text_model.", "encoder.block.0.layer.0.SelfAttention"]),
+    (Kind::Vae, &["encoder.conv_in.", "decoder.conv_in.", "decoder.conv_out."]),
+];
+
+/// Reads what a safetensors file says about itself, and what is odd about it.
+pub fn safetensors(header: &Header) -> (Facts, Vec<String>) {
+    let metadata =
+        |key: &str| header.metadata.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
+    let mut facts = Facts {
+        name: metadata("modelspec.title").and_then(|title| short(title, MAX_VALUE)),
+        kind: kind(&header.tensors),
+        // `stable-diffusion-xl-v1-base/lora`: what comes behind the slash is the kind.
+        architecture: metadata("modelspec.architecture").and_then(|text| short(text.split('/').next()?, 64)),
+        license: metadata("modelspec.license").and_then(origin::license_name),
+        metadata: kept(&header.metadata),
+        ..Facts::default()
+    };
+    for tensor in &header.tensors {
+        let used = TensorUse {
+            name: tensor.dtype.clone(),
+            tensors: 1,
+            elements: elements(tensor),
+            bytes: tensor.size,
+        };
+        weights::add_use(&mut facts.tensor_types, used);
+    }
+    if !header.tensors.iter().any(is_packed) {
+        facts.parameters = weights::total(&facts.tensor_types).filter(|total| *total > 0);
+    }
+    describe(&mut facts);
+    if facts.kind == Some(Kind::Llm) {
+        facts.capabilities.push("completion".to_owned());
+    }
+    (facts, Vec::new())
+}
+
+/// Sums up the parts of a sharded model whose types have been added to `facts`.
+pub(super) fn sum_up(facts: &mut Facts, parts: &[Facts]) {
+    facts.parameters = parts.iter().try_fold(0_u64, |sum, part| sum.checked_add(part.parameters?));
+    facts.kind = parts.iter().find_map(|part| part.kind);
+    describe(facts);
+}
+
+/// Fills in what follows from types and parameters.
+fn describe(facts: &mut Facts) {
+    facts.tensor_types.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));
+    facts.active_parameters = facts.parameters;
+    facts.bits_per_weight = facts.parameters.and_then(|_| weights::bits_per_weight(&facts.tensor_types));
+    facts.quant =
+        facts.tensor_types.first().filter(|used| used.name.starts_with("F8_")).map(|_| "fp8".to_owned());
+}
+
+fn kind(tensors: &[Tensor]) -> Option<Kind> {
+    let names = |part: &str| tensors.iter().any(|tensor| tensor.name.contains(part));
+    KINDS.iter().find(|(_, parts)| parts.iter().any(|part| names(part))).map(|(kind, _)| *kind)
+}
+
+/// Whether a matrix holds several weights in each element, as AWQ, GPTQ, exl2, MLX and bitsandbytes pack them.
+fn is_packed(tensor: &Tensor) -> bool {
+    tensor.shape.len() > 1 && matches!(tensor.dtype.as_str(), "U8" | "U16" | "I16" | "U32" | "I32")
+}
+
+fn elements(tensor: &Tensor) -> u64 {
+    tensor.shape.iter().try_fold(1_u64, |product, dim| product.checked_mul(*dim)).unwrap_or(u64::MAX)
+}
+
+fn kept(metadata: &[(String, String)]) -> BTreeMap<String, String> {
+    let is_kept = |(key, value): &&(String, String)| {
+        value.len() <= MAX_VALUE && (key.starts_with("modelspec.") || KEPT.contains(&key.as_str()))
+    };
+    metadata.iter().filter(is_kept).take(MAX_KEPT).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::merge;
+
+    fn tensor(name: &str, dtype: &str, shape: &[u64]) -> Tensor {
+        let width = match dtype {
+            "F8_E4M3" => 1,
+            "F32" | "I32" | "U32" => 4,
+            _ => 2,
+        };
+        Tensor {
+            name: name.to_owned(),
+            dtype: dtype.to_owned(),
+            shape: shape.to_vec(),
+            size: shape.iter().product::<u64>() * width,
+        }
+    }
+
+    fn facts(metadata: &[(&str, &str)], tensors: Vec<Tensor>) -> Facts {
+        let metadata = metadata.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let header = Header { metadata, tensors, data_start: 0, data_end: 0, warnings: Vec::new() };
+        safetensors(&header).0
+    }
+
+    #[test]
+    fn kinds_follow_tensor_names() {
+        for (name, kind) in [
+            ("base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight", Some(Kind::Lora)),
+            ("lora_unet_down_blocks_0.lora_down.weight", Some(Kind::Lora)),
+            ("first_stage_model.encoder.conv_in.weight", Some(Kind::Checkpoint)),
+            ("double_blocks.0.img_attn.qkv.weight", Some(Kind::DiffusionModel)),
+            ("model.layers.0.self_attn.q_proj.weight", Some(Kind::Llm)),
+            ("lm_head.weight", Some(Kind::Llm)),
+            ("text_model.encoder.layers.0.mlp.fc1.weight", Some(Kind::TextEncoder)),
+            ("encoder.conv_in.weight", Some(Kind::Vae)),
+            ("control_model.zero_convs.0.0.weight", Some(Kind::ControlNet)),
+            ("emb_params", Some(Kind::TextualInversion)),
+            ("weight", None),
+        ] {
+            assert_eq!(facts(&[], vec![tensor(name, "F16", &[2, 2])]).kind, kind, "{name}");
+        }
+    }
+
+    #[test]
+    fn only_8_bit_floats_are_a_quantisation_here() {
+        let quant =
+            |dtype: &str| facts(&[], vec![tensor("w", dtype, &[64, 64]), tensor("n", "F32", &[64])]).quant;
+        assert_eq!(["F8_E4M3", "F16", "BF16", "I32"].map(quant), [Some("fp8".to_owned()), None, None, None]);
+    }
+
+    #[test]
+    fn packed_weights_are_not_counted_as_parameters() {
+        let plain =
+            facts(&[], vec![tensor("model.layers.0.q", "BF16", &[16, 16]), tensor("ids", "I64", &[1, 77])]);
+        assert_eq!((plain.parameters, plain.bits_per_weight), (Some(333), Some(16.0)));
+        let packed = facts(&[], vec![tensor("model.layers.0.q.qweight", "I32", &[16, 2])]);
+        assert_eq!((packed.parameters, packed.bits_per_weight), (None, None));
+    }
+
+    #[test]
+    fn shards_add_up() {
+        let first = facts(&[], vec![tensor("model.layers.0.q", "BF16", &[16, 16])]);
+        let second = facts(&[], vec![tensor("norm", "F32", &[64])]);
+        let whole = merge(&[first, second]);
+        assert_eq!(
+            (whole.parameters, whole.bits_per_weight, whole.kind),
+            (Some(320), Some(19.2), Some(Kind::Llm))
+        );
+        assert_eq!(whole.tensor_types.len(), 2);
+    }
+
+    #[test]
+    fn training_captions_stay_where_they_are() {
+        let found = facts(
+            &[
+                ("format", "pt"),
+                ("modelspec.title", " Tiny XL "),
+                ("modelspec.architecture", "stable-diffusion-xl-v1-base/lora"),
+                ("modelspec.thumbnail", &"x".repeat(1000)),
+                ("modelspec.license", "CreativeML Open RAIL++-M"),
+                ("ss_tag_frequency", "{}"),
+                ("ss_dataset_dirs", "/home/u"),
+            ],
+            Vec::new(),
+        );
+        assert_eq!(found.name.as_deref(), Some("Tiny XL"));
+        assert_eq!(found.architecture.as_deref(), Some("stable-diffusion-xl-v1-base"));
+        assert_eq!(found.license.as_deref(), Some("CreativeML Open RAIL++-M"));
+        let keys: Vec<_> = found.metadata.keys().map(String::as_str).collect();
+        assert_eq!(keys, ["format", "modelspec.architecture", "modelspec.license", "modelspec.title"]);
+    }
+}

@@ -1,0 +1,24 @@
+//! What models are, where they live, what engines are told.
+//! Decides everything and touches nothing: no IO, no clock, no environment.
+
+mod assemble;
+mod bytes;
+pub mod engines;
+pub mod facts;
+pub mod filter;
+mod model;
+pub mod names;
+pub mod resolve;
+mod root;
+pub mod stores;
+mod verdict;
+
+pub use assemble::{OnDisk, Placed, UserData, assemble};
+pub use bytes::ByteSize;
+pub use model::{
+    App, Confidence, File, Format, Kind, Link, Location, Model, Role, Safety, Source, SourceKind, State,
+    Verification, WirePath,
+};
+pub use root::RootStatus;
+pub use stores::Hints;
+pub use verdict::{Verdict, judge};

@@ -1,0 +1,226 @@
+//! The nouns of the wire: a model (one content), its locations (where apps hold it), their files.
+//! Names and fields are the contract that scripts rely on; they only ever gain.
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::{
+    ffi::OsString,
+    os::unix::ffi::{OsStrExt as _, OsStringExt as _},
+    path::{Path, PathBuf},
+};
+
+/// What a person means by "a model": one content, wherever it lies.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Model {
+    /// Opaque, minted once, survives rename, move and reindex.
+    pub id: String,
+    pub name: String,
+    pub format: Option<Format>,
+    pub kind: Option<Kind>,
+    pub architecture: Option<String>,
+    /// The true mix's name as the field writes it: `Q4_K_M`, `F16`, `MXFP4`.
+    pub quant: Option<String>,
+    pub bits_per_weight: Option<f64>,
+    pub parameters: Option<u64>,
+    /// Parameters that work on one token; less than `parameters` for a mixture of experts.
+    pub active_parameters: Option<u64>,
+    /// The context it was trained with, tokens.
+    pub context_length: Option<u64>,
+    /// Bytes of weights and companions, each content once.
+    pub size: u64,
+    /// Bytes allocated on disk over all locations, each inode once.
+    pub disk_size: u64,
+    pub state: State,
+    /// Why the state is not `ok`, in words.
+    pub reason: Option<String>,
+    pub warnings: Vec<String>,
+    pub safety: Option<Safety>,
+    /// Of the one weight file, as far as an app claims to know it; `verification` says whether it was checked.
+    pub sha256: Option<String>,
+    pub verification: Verification,
+    pub license: Option<String>,
+    pub base_models: Vec<String>,
+    pub capabilities: Vec<String>,
+    pub locations: Vec<Location>,
+    /// Set where the same content lies in more than one inode.
+    pub duplicate_group: Option<String>,
+    pub tags: Vec<String>,
+    pub note: Option<String>,
+    pub pinned: bool,
+    pub last_used: Option<Timestamp>,
+    /// Names that the user gave it.
+    #[serde(default)]
+    pub aliases: Vec<String>,
+    #[serde(default)]
+    pub first_seen: Option<Timestamp>,
+}
+
+/// A place where an app holds a model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Location {
+    pub app: App,
+    /// The app's own handle: `llama3:8b`, `org/repo@revision:file`, a path.
+    pub id: String,
+    pub name: Option<String>,
+    pub source: Option<Source>,
+    pub revision: Option<String>,
+    pub refs: Vec<String>,
+    pub license: Option<String>,
+    /// `user:group` of the first weight file.
+    pub owner: Option<String>,
+    pub online: bool,
+    pub is_partial: bool,
+    pub partial_reason: Option<String>,
+    pub files: Vec<File>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    pub kind: Option<SourceKind>,
+    pub repo: Option<String>,
+    pub url: Option<String>,
+    pub confidence: Confidence,
+    /// Where this was read, one short phrase each.
+    pub evidence: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct File {
+    #[serde(flatten)]
+    pub path: WirePath,
+    pub role: Role,
+    /// Bytes.
+    pub size: u64,
+    pub sha256: Option<String>,
+    pub link: Option<Link>,
+}
+
+/// A path on the wire: text for people, and the exact bytes where text cannot hold them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WirePath {
+    path: String,
+    /// base64, only where the path is not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    path_bytes: Option<String>,
+}
+
+impl From<&Path> for WirePath {
+    fn from(path: &Path) -> Self {
+        let path_bytes = path.to_str().is_none().then(|| BASE64_STANDARD.encode(path.as_os_str().as_bytes()));
+        Self { path: path.to_string_lossy().into_owned(), path_bytes }
+    }
+}
+
+impl WirePath {
+    /// Returns the exact path; a `path_bytes` that is no base64 leaves the text.
+    pub fn to_path(&self) -> PathBuf {
+        let bytes = self.path_bytes.as_ref().and_then(|text| BASE64_STANDARD.decode(text).ok());
+        bytes.map_or_else(|| PathBuf::from(&self.path), |bytes| OsString::from_vec(bytes).into())
+    }
+
+    /// Returns the path as text, lossy where it is not UTF-8.
+    pub fn text(&self) -> &str {
+        &self.path
+    }
+}
+
+/// Declares an enum whose values are a closed list of the contract, with their spelling.
+macro_rules! closed {
+    ($(#[$meta:meta])* $name:ident { $($variant:ident = $text:literal),+ $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum $name { $(#[serde(rename = $text)] $variant),+ }
+
+        impl $name {
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $text),+ }
+            }
+
+            pub fn parse(text: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|value| value.name() == text)
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.name())
+            }
+        }
+    };
+}
+
+closed!(App {
+    HuggingFace = "huggingface", HuggingFaceLocalDir = "huggingface-local-dir", Ollama = "ollama",
+    LmStudio = "lmstudio", LlamaCpp = "llama.cpp", RamaLama = "ramalama", DockerModelRunner = "docker-model-runner",
+    Jan = "jan", Gpt4All = "gpt4all", TextGen = "textgen", LocalAi = "localai", AnythingLlm = "anythingllm",
+    Msty = "msty", ModelScope = "modelscope", WhisperCpp = "whisper.cpp", Tgi = "tgi", Git = "git",
+    ComfyUi = "comfyui", ComfyUiDesktop = "comfyui-desktop", A1111 = "a1111", Forge = "forge", SdNext = "sdnext",
+    StabilityMatrix = "stabilitymatrix", InvokeAi = "invokeai", Loose = "loose",
+});
+closed!(Format {
+    Gguf = "gguf", Safetensors = "safetensors", Pickle = "pickle", Onnx = "onnx", Ggml = "ggml",
+    OpenVino = "openvino", CoreMl = "coreml", TfLite = "tflite", TensorRt = "tensorrt", Diffusers = "diffusers",
+    Mlx = "mlx", LfsPointer = "lfs-pointer", Remote = "remote",
+});
+closed!(Kind {
+    Llm = "llm", Embedding = "embedding", Reranker = "reranker", VisionProjector = "vision-projector", Lora = "lora",
+    Checkpoint = "checkpoint", DiffusionModel = "diffusion-model", ImagePipeline = "image-pipeline", Vae = "vae",
+    TextEncoder = "text-encoder", ControlNet = "controlnet", Upscaler = "upscaler",
+    TextualInversion = "textual-inversion", Hypernetwork = "hypernetwork", Asr = "asr", Tts = "tts",
+    Imatrix = "imatrix", Other = "other",
+});
+closed!(
+    /// `NotAModel` is an answer of `inspect` only: such files are not in the index.
+    State {
+        Ok = "ok", OkWithWarning = "ok_with_warning", Incomplete = "incomplete", Downloading = "downloading",
+        Corrupt = "corrupt", Unsupported = "unsupported", Offline = "offline", NotAModel = "not_a_model",
+    }
+);
+closed!(Safety { TensorsOnly = "tensors_only", Dangerous = "dangerous", Unverifiable = "unverifiable" });
+closed!(Verification { Unverified = "unverified", Verified = "verified", Mismatch = "mismatch" });
+closed!(
+    /// `Recorded`: the app wrote it down; `Claimed`: the file says so; `Inferred`: from names and places.
+    Confidence { Recorded = "recorded", Claimed = "claimed", Inferred = "inferred" }
+);
+closed!(Role {
+    Weights = "weights", Companion = "companion", Adapter = "adapter", Blob = "blob", Bundle = "bundle",
+    LfsObject = "lfs-object", Config = "config", Card = "card", Sidecar = "sidecar", Metadata = "metadata",
+});
+closed!(Link { Symlink = "symlink", Hardlink = "hardlink", Dangling = "dangling" });
+closed!(SourceKind {
+    HuggingFace = "huggingface", Ollama = "ollama", OllamaCloud = "ollama-cloud", Civitai = "civitai", Oci = "oci",
+    Git = "git", ModelScope = "modelscope", Url = "url",
+});
+
+impl Default for State {
+    /// Nothing is known of it: it is not offered.
+    fn default() -> Self {
+        Self::Incomplete
+    }
+}
+
+impl State {
+    /// Whether an engine may be started on it.
+    pub fn is_usable(self) -> bool {
+        matches!(self, Self::Ok | Self::OkWithWarning)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::OsStr;
+
+    #[test]
+    fn a_path_that_is_not_utf8_survives_the_wire() {
+        let path = Path::new(OsStr::from_bytes(b"/m/non\xffutf8.gguf"));
+        let wire = serde_json::to_string(&WirePath::from(path)).unwrap();
+        assert!(wire.contains("path_bytes"), "{wire}");
+        assert_eq!(serde_json::from_str::<WirePath>(&wire).unwrap().to_path(), path);
+        let plain = serde_json::to_string(&WirePath::from(Path::new("/m/a.gguf"))).unwrap();
+        assert_eq!(plain, r#"{"path":"/m/a.gguf"}"#);
+    }
+}

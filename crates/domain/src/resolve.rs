@@ -1,0 +1,151 @@
+//! From what a person typed to one model: a name, a unique prefix, an alias, an id, an app's handle, or a path.
+
+use serde::{Deserialize, Serialize};
+
+/// The names of one model.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Names {
+    pub id: String,
+    pub name: String,
+    pub aliases: Vec<String>,
+    /// The apps' own handles.
+    pub handles: Vec<String>,
+    /// As text.
+    pub paths: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resolved {
+    One(String),
+    /// Names that tell the candidates apart, at most 20.
+    Ambiguous(Vec<String>),
+    /// At most 3 that look like it.
+    Unknown(Vec<String>),
+}
+
+/// Finds the model meant; a stricter reading wins over a looser one.
+pub fn resolve(typed: &str, all: &[Names]) -> Resolved {
+    let folded = typed.to_lowercase();
+    let readings: [&dyn Fn(&Names) -> bool; 7] = [
+        &|names| names.id == typed || names.aliases.iter().any(|alias| alias == typed),
+        &|names| names.paths.iter().any(|path| path == typed),
+        &|names| names.handles.iter().any(|handle| is_handle(handle, typed)),
+        &|names| names.name == typed,
+        &|names| {
+            names.name.to_lowercase() == folded || names.handles.iter().any(|h| h.to_lowercase() == folded)
+        },
+        &|names| names.paths.iter().any(|path| path.rsplit('/').next() == Some(typed)),
+        &|names| {
+            let starts = |text: &String| !folded.is_empty() && text.to_lowercase().starts_with(&folded);
+            let mut words = names.aliases.iter().chain(&names.handles).chain([&names.name]);
+            words.any(starts) || (typed.len() >= 4 && names.id.starts_with(typed))
+        },
+    ];
+    for reading in readings {
+        let found: Vec<&Names> = all.iter().filter(|names| reading(names)).collect();
+        match *found {
+            [] => {}
+            [one] => return Resolved::One(one.id.clone()),
+            _ => {
+                return Resolved::Ambiguous(
+                    found.iter().take(20).map(|names| told_apart(names, &found)).collect(),
+                );
+            }
+        }
+    }
+    Resolved::Unknown(similar(&folded, all))
+}
+
+/// Ollama's `llama3` means `llama3:latest`; a repository means its one file, at any revision.
+fn is_handle(handle: &str, typed: &str) -> bool {
+    let rest = handle.strip_prefix(typed);
+    handle == typed
+        || rest == Some(":latest")
+        || (typed.contains('/') && rest.is_some_and(|r| r.starts_with('@')))
+}
+
+/// A name that means this one only: its name where that is unique, else its id with the name.
+fn told_apart(names: &Names, among: &[&Names]) -> String {
+    let is_unique = among.iter().filter(|other| other.name == names.name).count() == 1;
+    if is_unique { names.name.clone() } else { format!("{} ({})", names.id, names.name) }
+}
+
+fn similar(folded: &str, all: &[Names]) -> Vec<String> {
+    const ALIKE: f64 = 0.75; // where jaro-winkler stops offering unrelated names, tried on 1,000 hub names
+    let score = |text: &String| {
+        let text = text.to_lowercase();
+        if folded.len() >= 3 && text.contains(folded) { 1.0 } else { strsim::jaro_winkler(folded, &text) }
+    };
+    let mut scored: Vec<(f64, &str)> = all
+        .iter()
+        .filter_map(|names| {
+            let words = names.aliases.iter().chain(&names.handles).chain([&names.name]);
+            words.map(|word| (score(word), word.as_str())).max_by(|a, b| a.0.total_cmp(&b.0))
+        })
+        .filter(|(score, _)| *score >= ALIKE)
+        .collect();
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
+    scored.dedup_by(|a, b| a.1 == b.1);
+    scored.into_iter().take(3).map(|(_, name)| name.to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(id: &str, name: &str, handles: &[&str], paths: &[&str]) -> Names {
+        let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        Names {
+            id: id.into(),
+            name: name.into(),
+            aliases: Vec::new(),
+            handles: owned(handles),
+            paths: owned(paths),
+        }
+    }
+
+    #[track_caller]
+    fn check(typed: &str, expected: &Resolved) {
+        let mut all = vec![
+            names(
+                "m1aaaa",
+                "Qwen3-8B-Q4_K_M",
+                &["Qwen/Qwen3-8B-GGUF@abcd1234:Qwen3-8B-Q4_K_M.gguf"],
+                &["/m/a.gguf"],
+            ),
+            names(
+                "m2bbbb",
+                "Qwen3-8B-Q8_0",
+                &["Qwen/Qwen3-8B-GGUF@abcd1234:Qwen3-8B-Q8_0.gguf"],
+                &["/m/b.gguf"],
+            ),
+            names("m3cccc", "llama3", &["llama3:latest"], &[]),
+            names("m4dddd", "llama3", &["llama3:70b"], &[]),
+        ];
+        all[1].aliases.push("daily".into());
+        assert_eq!(resolve(typed, &all), *expected, "{typed}");
+    }
+
+    #[test]
+    fn a_stricter_reading_wins_over_a_looser_one() {
+        let one = |id: &str| Resolved::One(id.into());
+        check("m1aaaa", &one("m1aaaa"));
+        check("m1aa", &one("m1aaaa"));
+        check("daily", &one("m2bbbb"));
+        check("/m/a.gguf", &one("m1aaaa"));
+        check("b.gguf", &one("m2bbbb"));
+        check("qwen3-8b-q8_0", &one("m2bbbb"));
+        check("Qwen3-8B-Q4", &one("m1aaaa"));
+        check("llama3:latest", &one("m3cccc"));
+        check("llama3:70b", &one("m4dddd"));
+        check("Qwen3", &Resolved::Ambiguous(vec!["Qwen3-8B-Q4_K_M".into(), "Qwen3-8B-Q8_0".into()]));
+        check("llama3", &one("m3cccc"));
+        check("LLAMA3", &Resolved::Ambiguous(vec!["m3cccc (llama3)".into(), "m4dddd (llama3)".into()]));
+        check(
+            "Qwen/Qwen3-8B-GGUF",
+            &Resolved::Ambiguous(vec!["Qwen3-8B-Q4_K_M".into(), "Qwen3-8B-Q8_0".into()]),
+        );
+        check("lama3", &Resolved::Unknown(vec!["llama3".into()]));
+        check("", &Resolved::Unknown(vec![]));
+    }
+}

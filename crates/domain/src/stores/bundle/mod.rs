@@ -1,0 +1,234 @@
+//! What files that lie together make up: a GGUF with its projector, the shards of a model, a diffusers tree.
+//! Names and the small files beside the weights decide; where it all came from is the store's business.
+
+mod card;
+mod companion;
+mod pipeline;
+
+use super::{
+    Hints,
+    ask::Ask,
+    config,
+    weights::{self, Group},
+};
+use crate::{Kind, Role};
+use card::Card;
+pub(super) use pipeline::INDEX as PIPELINE;
+use serde_json::Value;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsStr,
+    path::{Path, PathBuf},
+};
+
+/// How much the files of a place have to do with each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Together {
+    /// One repository: its card speaks for every model, its projectors serve every model.
+    Repository,
+    /// A directory that someone made: perhaps one model, perhaps several.
+    Folder,
+    /// Files side by side by chance.
+    Heap,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Bundle {
+    /// What it is called within the place: a file, or a directory (empty for the place itself).
+    pub label: PathBuf,
+    /// Whether a directory is the model, not just a file in it.
+    pub is_directory: bool,
+    pub stem: String,
+    /// Below the place; never empty.
+    pub files: Vec<(PathBuf, Role)>,
+    pub missing: Option<String>,
+    pub hints: Hints,
+    pub license: Option<String>,
+    pub base_models: Vec<String>,
+    /// Absolute.
+    pub depends: Vec<PathBuf>,
+}
+
+impl Bundle {
+    /// Returns the weights of the model itself, below the place.
+    pub(super) fn weights(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().filter(|(_, role)| *role == Role::Weights).map(|(path, _)| path.as_path())
+    }
+
+    fn is_gguf(&self) -> bool {
+        self.weights().filter_map(Path::file_name).any(weights::is_gguf)
+    }
+}
+
+/// Says what `files` (below `base`) make up.
+pub(super) fn bundles(ask: &mut Ask<'_>, base: &Path, together: Together, files: &[PathBuf]) -> Vec<Bundle> {
+    if !files.iter().filter_map(|file| file.file_name()).any(weights::is_candidate) {
+        return Vec::new();
+    }
+    let mut dirs: BTreeMap<&Path, BTreeSet<&OsStr>> = BTreeMap::new();
+    for file in files {
+        if let (Some(dir), Some(name)) = (file.parent(), file.file_name()) {
+            dirs.entry(dir).or_default().insert(name);
+        }
+    }
+    let mut bundler = Bundler { ask, base, together, bundles: Vec::new(), companions: Vec::new() };
+    let top = dirs.get(Path::new("")).cloned().unwrap_or_default();
+    if together != Together::Heap && top.contains(OsStr::new(PIPELINE)) {
+        bundler.pipeline(&dirs);
+        bundler.directory(Path::new(""), &top, false);
+    } else {
+        for (dir, names) in &dirs {
+            bundler.directory(dir, names, together != Together::Heap);
+        }
+    }
+    companion::attach(&mut bundler);
+    tell_apart(&mut bundler.bundles);
+    if top.contains(OsStr::new("README.md")) {
+        bundler.attach_card();
+    }
+    bundler.bundles
+}
+
+struct Bundler<'b, 'a> {
+    ask: &'b mut Ask<'a>,
+    base: &'b Path,
+    together: Together,
+    bundles: Vec<Bundle>,
+    companions: Vec<Bundle>,
+}
+
+impl Bundler<'_, '_> {
+    /// Bundles the files directly in a directory; one of the groups may be what the directory is about.
+    fn directory(&mut self, dir: &Path, names: &BTreeSet<&OsStr>, may_be_whole: bool) {
+        let groups = self.groups(dir, names);
+        let config = self.config(dir, names);
+        let adapter = self.adapter(dir, names);
+        let named = adapter.as_ref().map(|_| ADAPTER);
+        let whole = may_be_whole.then(|| whole(&groups, config.is_some(), named)).flatten();
+        for (at, group) in groups.iter().enumerate() {
+            let mut bundle = bundle(dir, group, whole == Some(at));
+            bundle.depends.extend(self.index_of(dir, names, group));
+            match (&adapter, &config) {
+                (Some((path, bases)), _) if group.stem == ADAPTER => {
+                    bundle.hints.kind = Some(Kind::Lora);
+                    bundle.base_models.clone_from(bases);
+                    bundle.depends.push(self.base.join(path));
+                }
+                (_, Some((path, hints))) if whole == Some(at) => {
+                    bundle.hints = hints.clone();
+                    bundle.depends.push(self.base.join(path));
+                    bundle.files.push((path.clone(), Role::Config));
+                }
+                _ => {}
+            }
+            match group.shape {
+                weights::Shape::Companion => self.companions.push(bundle),
+                weights::Shape::Gguf | weights::Shape::Shards | weights::Shape::Single => {
+                    self.bundles.push(bundle);
+                }
+            }
+        }
+    }
+
+    fn groups(&mut self, dir: &Path, names: &BTreeSet<&OsStr>) -> Vec<Group> {
+        let mut indexes = BTreeMap::new();
+        for name in names.iter().filter_map(|name| name.to_str()) {
+            let Some(stem) = name.strip_suffix(INDEX) else { continue };
+            if let Some(index) = self.ask.json(&self.base.join(dir).join(name)) {
+                drop(indexes.insert(stem.to_owned(), indexed_files(&index)));
+            }
+        }
+        weights::groups(names, &indexes)
+    }
+
+    /// Returns the file that names a group's shards.
+    fn index_of(&self, dir: &Path, names: &BTreeSet<&OsStr>, group: &Group) -> Option<PathBuf> {
+        let mut name = group.stem.clone();
+        name.push(INDEX);
+        names.contains(name.as_os_str()).then(|| self.base.join(dir).join(name))
+    }
+
+    /// Reads `config.json`; one that says nothing of a model is as if absent.
+    fn config(&mut self, dir: &Path, names: &BTreeSet<&OsStr>) -> Option<(PathBuf, Hints)> {
+        let path = names.get(OsStr::new("config.json")).map(|name| dir.join(name))?;
+        let older = [("gptq", "quantize_config.json"), ("awq", "quant_config.json")];
+        let older = older.into_iter().find(|(_, name)| names.contains(OsStr::new(name)));
+        let quantize =
+            older.and_then(|(method, name)| Some((method, self.ask.json(&self.base.join(dir).join(name))?)));
+        let config = self.ask.json(&self.base.join(&path))?;
+        let hints = config::hints(&config, quantize.as_ref().map(|(method, value)| (*method, value)));
+        (hints != Hints::default()).then_some((path, hints))
+    }
+
+    fn adapter(&mut self, dir: &Path, names: &BTreeSet<&OsStr>) -> Option<(PathBuf, Vec<String>)> {
+        let path = names.get(OsStr::new("adapter_config.json")).map(|name| dir.join(name))?;
+        let config = self.ask.json(&self.base.join(&path))?;
+        let base = config.get("base_model_name_or_path").and_then(Value::as_str);
+        // A trainer writes the path that it loaded from; only a repository's name means anything elsewhere.
+        let base = base.filter(|base| !base.starts_with(['/', '.', '~']));
+        Some((path, base.and_then(super::handle::bounded).into_iter().collect()))
+    }
+
+    fn attach_card(&mut self) {
+        let all = self.together == Together::Repository;
+        let mut bundles = self.bundles.iter_mut().filter(|bundle| all || bundle.is_directory).peekable();
+        if bundles.peek().is_none() || self.together == Together::Heap {
+            return;
+        }
+        let path = self.base.join("README.md");
+        let card = self.ask.read(&path).map(Card::parse).unwrap_or_default();
+        for bundle in bundles {
+            bundle.license.clone_from(&card.license);
+            let known = std::mem::replace(&mut bundle.base_models, card.base_models.clone());
+            bundle.base_models.extend(known.into_iter().filter(|base| !card.base_models.contains(base)));
+            bundle.files.push(("README.md".into(), Role::Card));
+            bundle.depends.push(path.clone());
+        }
+    }
+}
+
+/// Two splits may differ in their counts alone; the later goes by its first file.
+fn tell_apart(bundles: &mut [Bundle]) {
+    let mut labels = BTreeSet::new();
+    for bundle in bundles {
+        if !labels.insert(bundle.label.clone())
+            && let Some((first, _)) = bundle.files.first()
+        {
+            bundle.label.clone_from(first);
+        }
+    }
+}
+
+const INDEX: &str = ".safetensors.index.json";
+const ADAPTER: &str = "adapter_model";
+
+/// Says which group a directory is about, if any: what loads when the directory is given.
+fn whole(groups: &[Group], has_config: bool, adapter: Option<&str>) -> Option<usize> {
+    let find = |wanted: &dyn Fn(&Group) -> bool| groups.iter().position(wanted);
+    let is_single = |group: &Group| group.shape == weights::Shape::Single;
+    let is_only = groups.iter().filter(|group| is_single(group) && group.stem != ADAPTER).count() == 1;
+    find(&|group| group.shape == weights::Shape::Shards)
+        .or_else(|| find(&|group| is_single(group) && group.stem == "model"))
+        .or_else(|| {
+            find(&|group| is_single(group) && group.stem != ADAPTER).filter(|_| has_config && is_only)
+        })
+        .or_else(|| adapter.and_then(|adapter| find(&|group| group.stem == adapter)))
+}
+
+fn bundle(dir: &Path, group: &Group, is_directory: bool) -> Bundle {
+    let label = match group.parts.as_slice() {
+        _ if is_directory => dir.to_path_buf(),
+        [one] if Path::new(one).file_stem() == Some(&group.stem) => dir.join(one),
+        _ => dir.join(&group.stem),
+    };
+    let files = group.parts.iter().map(|part| (dir.join(part), Role::Weights)).collect();
+    let stem = group.stem.to_string_lossy().into_owned();
+    Bundle { label, is_directory, stem, files, missing: group.missing.clone(), ..Bundle::default() }
+}
+
+/// Returns the files that a shard index names: plain names only.
+fn indexed_files(index: &Value) -> BTreeSet<String> {
+    let map = index.get("weight_map").and_then(Value::as_object);
+    let names = map.into_iter().flat_map(|map| map.values()).filter_map(Value::as_str);
+    names.filter(|name| !name.contains(['/', '\0'])).map(str::to_owned).collect()
+}

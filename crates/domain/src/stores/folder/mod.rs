@@ -1,0 +1,193 @@
+//! Plain folders: models that someone put somewhere, with whatever says where they came from.
+
+mod local_dir;
+mod origin;
+#[cfg(test)]
+mod tests;
+
+use super::{
+    EntryKind, Environment, Found, FoundFile, Known, Step, Store, Unit, Visit,
+    ask::Ask,
+    bundle::{self, Bundle, Together},
+    handle, hf_hub, partial,
+    plain::{self, Links},
+    weights,
+};
+use crate::App;
+use local_dir::{LocalDir, Record};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+
+/// Copies of everything, other programs' insides, and what has a store of its own.
+const SKIPPED: &[&str] = &[
+    ".git",
+    ".cache",
+    ".snapshots",
+    ".zfs",
+    "node_modules",
+    "__pycache__",
+    ".venv",
+    "lost+found",
+    "@eaDir",
+    ".locks",
+    ".no_exist",
+];
+const SKIPPED_STARTS: &[&str] = &[".Trash", "datasets--", "spaces--", "kernels--"];
+
+pub(super) struct Folder;
+
+impl Store for Folder {
+    fn app(&self) -> App {
+        App::Loose
+    }
+
+    fn roots(&self, environment: &Environment) -> Vec<PathBuf> {
+        let usual = ["models", "Downloads"].into_iter().filter_map(|name| environment.in_home(name));
+        super::distinct(usual.chain(downloads(environment)))
+    }
+
+    fn pointers(&self, environment: &Environment) -> Vec<PathBuf> {
+        user_dirs(environment).into_iter().collect()
+    }
+
+    fn visit(&self, dir: &Path) -> Visit {
+        let Some(name) = dir.file_name() else { return Visit::Unit };
+        let text = name.to_str().unwrap_or_default();
+        match text {
+            _ if SKIPPED.contains(&text) || partial::is_partial(name) => Visit::Skip,
+            _ if SKIPPED_STARTS.iter().any(|start| text.starts_with(start)) => Visit::Skip,
+            _ if hf_hub::is_repository(dir) => Visit::Whole,
+            _ => Visit::Unit,
+        }
+    }
+
+    /// A hub cache in a plain folder (`--cache-dir`, `--download-dir`) is read as what it is.
+    fn step(&self, unit: &Unit<'_>, known: &Known) -> Step {
+        if hf_hub::is_repository(unit.dir) {
+            return hf_hub::step(App::HuggingFace, unit, known);
+        }
+        let mut ask = Ask::new(known);
+        let found = found(&mut ask, unit);
+        ask.step(found)
+    }
+}
+
+fn user_dirs(environment: &Environment) -> Option<PathBuf> {
+    Some(environment.xdg("XDG_CONFIG_HOME", ".config")?.join("user-dirs.dirs"))
+}
+
+/// Returns the download folder in the user's language; the home itself means that there is none.
+fn downloads(environment: &Environment) -> Option<PathBuf> {
+    let home = environment.home.as_ref()?;
+    let text = String::from_utf8_lossy(environment.pointers.get(&user_dirs(environment)?)?);
+    let value = text.lines().filter_map(|line| line.trim().strip_prefix("XDG_DOWNLOAD_DIR=")).next_back()?;
+    let value = value.trim().trim_matches('"');
+    let path = match value.strip_prefix("$HOME").filter(|below| below.is_empty() || below.starts_with('/')) {
+        Some(below) => home.join(below.trim_matches('/')),
+        None => PathBuf::from(value),
+    };
+    (path.is_absolute() && !home.starts_with(&path)).then_some(path)
+}
+
+/// A directory of a folder and what lies beside its files.
+struct Place<'u> {
+    unit: &'u Unit<'u>,
+    dir: PathBuf,
+    local: Option<LocalDir>,
+    /// `NAME.aria2`: NAME has its full size and is not whole.
+    controls: BTreeSet<PathBuf>,
+}
+
+fn found(ask: &mut Ask<'_>, unit: &Unit<'_>) -> Vec<Found> {
+    let dir = unit.path();
+    let is_root = unit.dir.as_os_str().is_empty();
+    let is_tree = !is_root && ask.list(&dir).any(|entry| entry.name == bundle::PIPELINE);
+    let files =
+        if is_tree { plain::tree(ask, unit, Links::Inside) } else { plain::files(ask, unit, Links::Inside) };
+    let has_weights = files.iter().filter_map(|file| file.file_name()).any(weights::is_candidate);
+    if !has_weights || is_in_pipeline(ask, unit) {
+        return Vec::new();
+    }
+    let local = LocalDir::around(ask, unit);
+    let together = match (is_root, &local) {
+        (true, _) => Together::Heap,
+        (false, Some(_)) => Together::Repository,
+        (false, None) => Together::Folder,
+    };
+    let bundles = bundle::bundles(ask, &dir, together, &files);
+    let place = Place { unit, controls: controls(ask, &dir, &files), dir, local };
+    bundles.into_iter().map(|bundle| place.found(ask, bundle)).collect()
+}
+
+/// Whether a directory above is a diffusers tree: then its components are not models of their own.
+fn is_in_pipeline(ask: &mut Ask<'_>, unit: &Unit<'_>) -> bool {
+    let above = unit.dir.ancestors().skip(1).filter(|dir| !dir.as_os_str().is_empty());
+    let indexes: Vec<_> = above.map(|dir| ask.stat(&unit.root.join(dir).join(bundle::PIPELINE))).collect();
+    indexes.into_iter().flatten().any(|stat| stat.kind == EntryKind::File)
+}
+
+fn controls(ask: &mut Ask<'_>, base: &Path, files: &[PathBuf]) -> BTreeSet<PathBuf> {
+    let dirs: BTreeSet<PathBuf> = files.iter().filter_map(|file| Some(base.join(file.parent()?))).collect();
+    let listed = dirs.iter().flat_map(|dir| ask.list_all(dir).iter().map(move |entry| dir.join(&entry.name)));
+    listed.filter(|path| path.extension().is_some_and(|extension| extension == "aria2")).collect()
+}
+
+impl Place<'_> {
+    fn found(&self, ask: &mut Ask<'_>, bundle: Bundle) -> Found {
+        let records: Vec<Option<Record>> =
+            bundle.files.iter().map(|(path, _)| self.record(ask, path)).collect();
+        let files = bundle.files.iter().zip(&records).map(|((path, role), record)| FoundFile {
+            path: self.dir.join(path),
+            role: *role,
+            sha256: record.as_ref().and_then(|record| record.sha256.clone()),
+        });
+        let files: Vec<FoundFile> = files.collect();
+        let control =
+            files.iter().map(|file| beside(&file.path, ".aria2")).find(|path| self.controls.contains(path));
+        let records_read =
+            bundle.files.iter().filter_map(|(path, _)| self.local.as_ref()?.path_of(&self.dir.join(path)));
+        let depends = bundle.depends.iter().cloned().chain(control.clone()).chain(records_read).collect();
+        let origin = files.first().and_then(|file| origin::of(ask, &file.path));
+        let (origin, branch) = origin.map_or((None, None), |(source, revision)| (Some(source), revision));
+        let record = records.into_iter().next().flatten();
+        Found {
+            app: if record.is_some() { App::HuggingFaceLocalDir } else { App::Loose },
+            id: self.id(&bundle),
+            name: self.name(&bundle),
+            revision: record.as_ref().map(|record| record.revision.clone()).or(branch),
+            source: record.map(Record::source).or(origin),
+            refs: Vec::new(),
+            license: bundle.license,
+            base_models: bundle.base_models,
+            files,
+            partial: control.map(|_| ".aria2 control file beside it".to_owned()).or(bundle.missing),
+            hints: bundle.hints,
+            depends,
+        }
+    }
+
+    fn record(&self, ask: &mut Ask<'_>, path: &Path) -> Option<Record> {
+        self.local.as_ref()?.record(ask, &self.dir.join(path))
+    }
+
+    /// The root's own name and the path below it: `Downloads/x.gguf`.
+    fn id(&self, bundle: &Bundle) -> String {
+        let root = Path::new(self.unit.root.file_name().unwrap_or_default());
+        let parts = [self.unit.dir, &bundle.label].into_iter().filter(|part| !part.as_os_str().is_empty());
+        handle::fit(handle::of_path(&parts.fold(root.to_path_buf(), |path, part| path.join(part))))
+    }
+
+    fn name(&self, bundle: &Bundle) -> Option<String> {
+        let label = self.unit.dir.join(&bundle.label);
+        let dir = label.file_name().map(|name| name.to_string_lossy()).filter(|_| bundle.is_directory);
+        handle::bounded(dir.as_deref().unwrap_or(&bundle.stem))
+    }
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}

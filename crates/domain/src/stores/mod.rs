@@ -1,0 +1,228 @@
+//! How apps keep models on disk: one file a store, one line in `STORES`.
+//!
+//! A store never reads: it names where to look (`roots`), says which directories make a unit (`visit`), and is
+//! then asked in steps. It is given what is known so far (`Known`) and either asks for more (`Step::Need`) or says
+//! what is there (`Step::Found`). The daemon does the looking.
+
+mod ask;
+mod bundle;
+mod config;
+#[cfg(test)]
+mod drive;
+mod folder;
+mod handle;
+mod hf_hub;
+mod llama_cpp;
+mod lm_studio;
+mod ollama;
+pub mod partial;
+mod plain;
+mod web;
+mod weights;
+
+use crate::{App, Role, Source};
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
+
+/// Every store, in the order in which they claim a root that two of them name (the first wins).
+pub const STORES: &[&dyn Store] =
+    &[&hf_hub::HfHub, &ollama::Ollama, &lm_studio::LmStudio, &llama_cpp::LlamaCpp, &folder::Folder];
+
+pub trait Store: Sync {
+    fn app(&self) -> App;
+
+    /// Says where this store may live, from the environment and from pointer and config files.
+    fn roots(&self, environment: &Environment) -> Vec<PathBuf>;
+
+    /// Says which small files `roots` wants to see (pointer and config files, absolute paths). One may name the
+    /// next: ask again with what was read, until nothing new is named.
+    fn pointers(&self, _environment: &Environment) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
+    /// Says what a directory below a root is; `dir` is relative to the root, empty for the root itself.
+    fn visit(&self, dir: &Path) -> Visit;
+
+    /// Looks at what is known of a unit so far and asks for more, or says what is there.
+    fn step(&self, unit: &Unit<'_>, known: &Known) -> Step;
+}
+
+/// How a directory takes part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Visit {
+    /// Never looked into, not watched.
+    Skip,
+    /// Listed and watched; its sub-directories are visited, its own files mean nothing by themselves.
+    Pass,
+    /// The files directly in it are understood together; its sub-directories are visited on their own.
+    Unit,
+    /// It and everything below is understood as one.
+    Whole,
+}
+
+/// The part of a root that is understood at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Unit<'a> {
+    /// Absolute.
+    pub root: &'a Path,
+    /// Relative to the root; empty for the root itself.
+    pub dir: &'a Path,
+}
+
+impl Unit<'_> {
+    /// Returns the unit's directory as an absolute path.
+    pub fn path(&self) -> PathBuf {
+        if self.dir.as_os_str().is_empty() { self.root.to_path_buf() } else { self.root.join(self.dir) }
+    }
+}
+
+/// What the daemon knows of the process it runs in and of the files that `pointers` named.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    /// None where there is no home directory.
+    pub home: Option<PathBuf>,
+    /// Stands for `/`: every system path is joined below it (`MODELD_SYSROOT`).
+    pub sysroot: PathBuf,
+    /// Only the variables that name places (`HF_HOME`, `OLLAMA_MODELS`, …), never secrets.
+    pub variables: BTreeMap<String, OsString>,
+    /// Contents of the files that `pointers` named, where they exist; at most 1 MiB each.
+    pub pointers: BTreeMap<PathBuf, Vec<u8>>,
+}
+
+impl Environment {
+    /// Returns a variable as an absolute path; an empty or relative value counts as unset.
+    pub fn path(&self, variable: &str) -> Option<PathBuf> {
+        self.variables.get(variable).map(PathBuf::from).filter(|path| path.is_absolute())
+    }
+
+    /// Returns a path below the home directory.
+    pub fn in_home(&self, relative: &str) -> Option<PathBuf> {
+        self.home.as_ref().map(|home| home.join(relative))
+    }
+
+    /// Returns an XDG base directory: the variable, else its default below the home directory.
+    pub fn xdg(&self, variable: &str, default: &str) -> Option<PathBuf> {
+        self.path(variable).or_else(|| self.in_home(default))
+    }
+
+    /// Returns a system path below the sysroot (`relative` without a leading slash).
+    pub fn in_system(&self, relative: &str) -> PathBuf {
+        self.sysroot.join(relative)
+    }
+}
+
+/// Something a store wants to know; all paths absolute, and at or below the unit's root.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Look {
+    /// The entries of a directory. It is watched from then on.
+    List(PathBuf),
+    /// The content of a small file, at most 1 MiB (a longer one counts as unreadable).
+    Read(PathBuf),
+    /// What a path is, links followed.
+    Stat(PathBuf),
+    /// The target of a symlink, as written.
+    Link(PathBuf),
+    /// `user.xdg.origin.url` and `user.xdg.referrer.url` of a file, with credentials and query stripped.
+    Origin(PathBuf),
+}
+
+/// Answers so far. A path that was asked for and could not be read is there as `None`.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    pub lists: BTreeMap<PathBuf, Option<Vec<Entry>>>,
+    pub contents: BTreeMap<PathBuf, Option<Vec<u8>>>,
+    pub stats: BTreeMap<PathBuf, Option<Stat>>,
+    pub links: BTreeMap<PathBuf, Option<PathBuf>>,
+    pub origins: BTreeMap<PathBuf, Option<Origin>>,
+}
+
+/// An entry of a directory, links not followed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    pub name: OsString,
+    pub kind: EntryKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EntryKind {
+    File,
+    Dir,
+    Symlink,
+    /// fifo, socket, device: never opened.
+    Special,
+}
+
+/// What a path leads to, links followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// `Symlink` never occurs here.
+    pub kind: EntryKind,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// Where a file says it came from, by the extended attributes that curl and wget write.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Origin {
+    pub url: Option<String>,
+    pub referrer: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    Need(Vec<Look>),
+    Found(Vec<Found>),
+}
+
+/// One location of a model, as its store knows it. What the weights themselves say is read by the daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Usually the store's own; `huggingface-local-dir` inside a plain folder, for one.
+    pub app: App,
+    /// The app's own handle; unique among an app's locations in one root.
+    pub id: String,
+    pub name: Option<String>,
+    pub source: Option<Source>,
+    pub revision: Option<String>,
+    pub refs: Vec<String>,
+    pub license: Option<String>,
+    pub base_models: Vec<String>,
+    /// In order: shards by number, then companions and adapters, then what else belongs to it.
+    pub files: Vec<FoundFile>,
+    /// Why it is not whole, as the store knows it (a shard is missing, a link dangles, `.aria2` beside it).
+    pub partial: Option<String>,
+    /// What the app's own records say of the content, where the weights alone cannot.
+    pub hints: Hints,
+    /// Small files that were read to say all this, paths that were missing, directories of a model's parts (what
+    /// is directly in them counts): when one changes, ask again.
+    pub depends: Vec<PathBuf>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundFile {
+    /// As the app names it (a snapshot's link, not the blob behind it).
+    pub path: PathBuf,
+    pub role: Role,
+    /// 64 hex digits, where the app recorded them: a claim, not checked.
+    pub sha256: Option<String>,
+}
+
+/// Recorded by the app, taken where the weights do not say.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Hints {
+    pub format: Option<crate::Format>,
+    pub kind: Option<crate::Kind>,
+    pub quant: Option<String>,
+    pub architecture: Option<String>,
+    pub context_length: Option<u64>,
+    pub capabilities: Vec<String>,
+}
+
+/// Returns the paths in order, each once.
+fn distinct(paths: impl IntoIterator<Item = PathBuf>) -> Vec<PathBuf> {
+    let mut seen = std::collections::BTreeSet::new();
+    paths.into_iter().filter(|path| seen.insert(path.clone())).collect()
+}

@@ -1,0 +1,76 @@
+//! Ollama: `manifests/HOST/NAMESPACE/MODEL/TAG` names blobs by digest. The private key beside it is left alone.
+
+mod license;
+mod manifest;
+mod tag;
+#[cfg(test)]
+mod tests;
+
+use super::{EntryKind, Environment, Known, Step, Store, Unit, Visit, ask::Ask};
+use crate::App;
+use std::path::{Path, PathBuf};
+
+const SYSTEM: &[&str] = &[
+    "usr/share/ollama/.ollama/models",
+    "var/lib/ollama/models",
+    "var/lib/ollama/.ollama/models",
+    "var/lib/private/ollama/models",
+    "var/snap/ollama/common/models",
+];
+
+/// Where the service's environment is changed; `override.conf` is what `systemctl edit` writes.
+const SERVICE: &[&str] =
+    &["etc/systemd/system/ollama.service", "etc/systemd/system/ollama.service.d/override.conf"];
+
+pub(super) struct Ollama;
+
+impl Store for Ollama {
+    fn app(&self) -> App {
+        App::Ollama
+    }
+
+    fn roots(&self, environment: &Environment) -> Vec<PathBuf> {
+        let named = environment.path("OLLAMA_MODELS");
+        let home = environment.in_home(".ollama/models");
+        let service = SERVICE.iter().filter_map(|unit| {
+            let unit = environment.pointers.get(&environment.in_system(unit))?;
+            service_models(&String::from_utf8_lossy(unit)).map(|models| environment.in_system(&models))
+        });
+        let system = SYSTEM.iter().map(|path| environment.in_system(path));
+        super::distinct(named.into_iter().chain(home).chain(service).chain(system))
+    }
+
+    fn pointers(&self, environment: &Environment) -> Vec<PathBuf> {
+        SERVICE.iter().map(|path| environment.in_system(path)).collect()
+    }
+
+    fn visit(&self, dir: &Path) -> Visit {
+        let mut parts = dir.components();
+        match (parts.next(), parts.count()) {
+            (None, _) => Visit::Pass,
+            (Some(first), 0..=2) if first.as_os_str() == "manifests" => Visit::Pass,
+            (Some(first), 3) if first.as_os_str() == "manifests" => Visit::Whole,
+            _ => Visit::Skip,
+        }
+    }
+
+    fn step(&self, unit: &Unit<'_>, known: &Known) -> Step {
+        let mut ask = Ask::new(known);
+        let entries = ask.list(&unit.path());
+        let tags = entries.filter(|entry| matches!(entry.kind, EntryKind::File | EntryKind::Symlink));
+        let found = tags.filter_map(|entry| tag::found(&mut ask, unit, &entry.name)).collect();
+        ask.step(found)
+    }
+}
+
+/// Returns the directory of `Environment="OLLAMA_MODELS=/data/models"`, relative to `/`.
+fn service_models(unit: &str) -> Option<String> {
+    let lines = unit.lines().filter_map(|line| line.trim().strip_prefix("Environment="));
+    let mut values = lines.filter_map(|line| line.split_once("OLLAMA_MODELS="));
+    let (before, value) = values.next_back()?;
+    let value = match before.chars().next_back() {
+        Some(quote @ ('"' | '\'')) => value.split(quote).next(),
+        _ => value.split_whitespace().next(),
+    };
+    value?.strip_prefix('/').filter(|path| !path.split('/').any(|part| part == "..")).map(str::to_owned)
+}

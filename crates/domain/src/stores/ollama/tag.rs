@@ -1,0 +1,143 @@
+//! One tag of a model: its manifest and blobs, as a location.
+
+use super::{
+    license,
+    manifest::{Config, Layer, Manifest},
+};
+use crate::{
+    App, Confidence, Format, Kind, Role, Source, SourceKind,
+    stores::{Found, FoundFile, Hints, Unit, ask::Ask, config, handle, web},
+};
+use std::{ffi::OsStr, path::Path};
+
+/// Where the names of `ollama pull` live when none is given.
+const HOST: &str = "registry.ollama.ai";
+
+struct Name {
+    host: String,
+    namespace: String,
+    model: String,
+    tag: String,
+}
+
+/// Says what a tag is; a manifest that does not parse is still being written.
+pub(super) fn found(ask: &mut Ask<'_>, unit: &Unit<'_>, tag: &OsStr) -> Option<Found> {
+    let name = Name::of(unit.dir, tag)?;
+    let manifest_path = unit.path().join(tag);
+    let manifest: Manifest = serde_json::from_slice(ask.read(&manifest_path)?).ok()?;
+    let mut depends = vec![manifest_path];
+    let mut read = |ask: &mut Ask<'_>, layer: &Layer| {
+        let path = layer.digest.path(unit.root);
+        let content = ask.read(&path).map(<[u8]>::to_vec);
+        depends.push(path);
+        content
+    };
+    let config = manifest.config.as_ref().and_then(|layer| read(ask, layer));
+    let config: Config = config.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+    let licenses = manifest.layers.iter().filter(|layer| layer.kind() == "license");
+    let licenses: Vec<String> = licenses.filter_map(|layer| license::name(&read(ask, layer)?)).collect();
+    let transformers = manifest.layers.iter().find(|layer| layer.name.as_deref() == Some("config.json"));
+    let transformers = transformers.and_then(|layer| serde_json::from_slice(&read(ask, layer)?).ok());
+
+    let files: Vec<FoundFile> = manifest.layers.iter().filter_map(|layer| file(unit.root, layer)).collect();
+    let absent = files.iter().filter(|file| ask.stat(&file.path).is_none());
+    let absent: Vec<_> = absent.map(|file| file.path.clone()).collect();
+    let is_partial = !absent.is_empty();
+    depends.extend(absent);
+    let is_remote = !config.remote_host.is_empty();
+    // `ollama create` writes the same kind of name as a pull.
+    let is_made_here = manifest.layers.iter().any(|layer| layer.from.is_some());
+    let confidence = if is_made_here { Confidence::Inferred } else { Confidence::Recorded };
+    Some(Found {
+        app: App::Ollama,
+        id: name.id(),
+        source: Some(name.source(is_remote, confidence)),
+        name: handle::bounded(&name.model),
+        revision: None,
+        refs: Vec::new(),
+        license: licenses.into_iter().next(),
+        base_models: base_models(&manifest),
+        files,
+        partial: is_partial.then(|| "manifest names a blob that is not there".to_owned()),
+        hints: hints(&manifest, &config, transformers.as_ref()),
+        depends,
+    })
+}
+
+impl Name {
+    fn of(dir: &Path, tag: &OsStr) -> Option<Self> {
+        let mut parts = dir.iter().skip(1).map(|part| part.to_str().map(str::to_owned));
+        let (host, namespace, model) = (parts.next()??, parts.next()??, parts.next()??);
+        let tag = tag.to_str().filter(|tag| !tag.starts_with('.'))?.to_owned();
+        Some(Self { host, namespace, model, tag })
+    }
+
+    /// As `ollama list` shows it.
+    fn id(&self) -> String {
+        let Self { host, namespace, model, tag } = self;
+        handle::fit(match (host.as_str(), namespace.as_str()) {
+            (HOST, "library") => format!("{model}:{tag}"),
+            (HOST, _) => format!("{namespace}/{model}:{tag}"),
+            _ => format!("{host}/{namespace}/{model}:{tag}"),
+        })
+    }
+
+    fn source(&self, is_remote: bool, confidence: Confidence) -> Source {
+        let Self { host, namespace, model, tag } = self;
+        let repo = format!("{namespace}/{model}");
+        let evidence = format!("manifest {host}/{repo}/{tag}");
+        let page = format!("/{}", web::encode(&repo));
+        let (kind, repo, url) = match host.as_str() {
+            "hf.co" | "huggingface.co" => return web::hugging_face(&repo, confidence, evidence),
+            "modelscope.cn" => {
+                (SourceKind::ModelScope, repo, Some("https://modelscope.cn/models".to_owned() + &page))
+            }
+            HOST if is_remote => {
+                (SourceKind::OllamaCloud, repo, Some("https://ollama.com".to_owned() + &page))
+            }
+            HOST => (SourceKind::Ollama, repo, Some("https://ollama.com".to_owned() + &page)),
+            _ => (SourceKind::Oci, format!("{host}/{repo}"), None),
+        };
+        Source { kind: Some(kind), repo: Some(repo), url, confidence, evidence: vec![evidence] }
+    }
+}
+
+fn file(root: &Path, layer: &Layer) -> Option<FoundFile> {
+    let role = match layer.kind() {
+        "model" | "tensor" => Role::Weights,
+        "projector" | "draft" => Role::Companion,
+        "adapter" => Role::Adapter,
+        _ => return None,
+    };
+    Some(FoundFile { path: layer.digest.path(root), role, sha256: Some(layer.digest.hex()) })
+}
+
+/// A path says where someone once built it, a name says from what.
+fn base_models(manifest: &Manifest) -> Vec<String> {
+    let bases = manifest.layers.iter().filter_map(|layer| layer.from.as_deref());
+    let names = bases.filter(|base| !base.contains(['\\', '@']) && !base.starts_with(['/', '.', '~']));
+    let mut names: Vec<String> = names.filter_map(handle::bounded).collect();
+    names.dedup();
+    names
+}
+
+fn hints(manifest: &Manifest, config: &Config, transformers: Option<&serde_json::Value>) -> Hints {
+    let mut hints = transformers.map(|value| config::hints(value, None)).unwrap_or_default();
+    let has_tensors = manifest.layers.iter().any(|layer| layer.kind() == "tensor");
+    let is_pipeline = manifest.layers.iter().any(|layer| layer.name.as_deref() == Some("model_index.json"));
+    let known = |text: &str| handle::bounded(text).filter(|text| text != "unknown");
+    if !config.remote_host.is_empty() {
+        (hints.format, hints.kind) = (Some(Format::Remote), Some(Kind::Llm));
+    } else if has_tensors || config.model_format == "safetensors" {
+        hints.format = Some(Format::Safetensors);
+        hints.kind = if is_pipeline { Some(Kind::ImagePipeline) } else { hints.kind };
+    } else if config.model_format == "gguf" {
+        hints.format = Some(Format::Gguf);
+    }
+    hints.quant = known(&config.file_type).or(hints.quant);
+    hints.architecture = hints.architecture.or_else(|| known(&config.model_family));
+    hints.context_length = config.context_length.or(hints.context_length);
+    let capabilities = config.capabilities.iter().flatten().take(32);
+    hints.capabilities = capabilities.filter_map(|name| handle::bounded(name)).collect();
+    hints
+}

@@ -1,0 +1,180 @@
+//! Which names in one directory may be weights, and which of them are parts of one model. Names only.
+
+use crate::names;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::{OsStr, OsString},
+    os::unix::ffi::OsStrExt as _,
+    path::Path,
+};
+
+/// Weight files of one directory that make one model.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Group {
+    pub shape: Shape,
+    /// Without number and extension.
+    pub stem: OsString,
+    /// In order of their numbers; never empty.
+    pub parts: Vec<OsString>,
+    pub missing: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// One GGUF, split or not.
+    Gguf,
+    /// A GGUF that belongs to another one: a vision projector, a draft model.
+    Companion,
+    /// Numbered safetensors, or those that an index names.
+    Shards,
+    Single,
+}
+
+/// Returns whether a name may be that of weights; their first bytes decide.
+pub(super) fn is_candidate(name: &OsStr) -> bool {
+    names::looks_like_model(&name.to_string_lossy())
+}
+
+pub(super) fn is_gguf(name: &OsStr) -> bool {
+    Path::new(name).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"))
+}
+
+/// Groups a directory's names. `indexes` has, for each `STEM.safetensors.index.json`, the files it names.
+pub(super) fn groups(names: &BTreeSet<&OsStr>, indexes: &BTreeMap<String, BTreeSet<String>>) -> Vec<Group> {
+    let mut taken = BTreeSet::new();
+    let mut groups: Vec<Group> = Vec::new();
+    for (stem, files) in indexes {
+        let (parts, absent): (Vec<&str>, Vec<&str>) =
+            files.iter().map(String::as_str).partition(|file| names.contains(OsStr::new(file)));
+        taken.extend(parts.iter().map(|part| OsStr::new(*part)));
+        groups.extend(indexed(stem, &parts, &absent));
+    }
+    let mut numbered: BTreeMap<(Stem, OsString), BTreeMap<u32, &OsStr>> = BTreeMap::new();
+    for name in names.iter().copied().filter(|name| is_candidate(name) && !taken.contains(name)) {
+        match Stem::of(name) {
+            Some((stem, no)) => {
+                let extension = Path::new(name).extension().unwrap_or_default().to_owned();
+                numbered.entry((stem, extension)).or_default().insert(no, name);
+            }
+            None => groups.push(single(name)),
+        }
+    }
+    groups.extend(numbered.into_iter().map(|((stem, extension), parts)| split(stem, &extension, &parts)));
+    groups
+}
+
+fn indexed(stem: &str, parts: &[&str], absent: &[&str]) -> Option<Group> {
+    let missing = absent.first().map(|first| report(absent.len(), parts.len() + absent.len(), first));
+    let held = parts.iter().map(OsString::from).collect();
+    (!parts.is_empty()).then(|| Group { shape: Shape::Shards, stem: stem.into(), parts: held, missing })
+}
+
+fn single(name: &OsStr) -> Group {
+    let stem = Path::new(name).file_stem().unwrap_or(name).to_owned();
+    Group { shape: shape(name, Shape::Single), stem, parts: vec![name.to_owned()], missing: None }
+}
+
+fn split(stem: Stem, extension: &OsStr, parts: &BTreeMap<u32, &OsStr>) -> Group {
+    let count = stem.count as usize;
+    let missing = (parts.len() < count).then(|| {
+        let first = (1..).find(|no| !parts.contains_key(no)).unwrap_or(1);
+        let (name, extension) = (stem.text.to_string_lossy(), extension.to_string_lossy());
+        report(count - parts.len(), count, &format!("{name}-{first:05}-of-{count:05}.{extension}"))
+    });
+    let any = parts.values().next().copied().unwrap_or_default();
+    let shape = shape(any, Shape::Shards);
+    Group { shape, stem: stem.text, parts: parts.values().map(OsString::from).collect(), missing }
+}
+
+fn shape(name: &OsStr, otherwise: Shape) -> Shape {
+    let text = name.to_string_lossy();
+    match is_gguf(name) {
+        true if names::is_projector(&text) || names::is_draft(&text) => Shape::Companion,
+        true => Shape::Gguf,
+        false => otherwise,
+    }
+}
+
+fn report(missing: usize, of: usize, first: &str) -> String {
+    let more = if missing > 1 { format!(" and {} more", missing - 1) } else { String::new() };
+    let first: String = first.chars().take(200).collect();
+    format!("missing-sibling: {missing} of {of} missing: {first}{more}")
+}
+
+/// What comes before `-00002-of-00003.gguf`, in the bytes it has.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Stem {
+    text: OsString,
+    count: u32,
+}
+
+impl Stem {
+    fn of(name: &OsStr) -> Option<(Self, u32)> {
+        let split = names::split_of(&name.to_string_lossy())?;
+        let stem = Path::new(name).file_stem()?.as_bytes();
+        let text = stem.get(..stem.len().checked_sub("-00002-of-00003".len())?)?;
+        Some((Self { text: OsStr::from_bytes(text).to_owned(), count: split.count }, split.no))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(names: &[&str], index: &[(&str, &[&str])], expected: &[(Shape, &str, usize, Option<&str>)]) {
+        let names = names.iter().map(OsStr::new).collect();
+        let index = index.iter().map(|(stem, files)| {
+            ((*stem).to_owned(), files.iter().map(|file| (*file).to_owned()).collect::<BTreeSet<_>>())
+        });
+        let groups = groups(&names, &index.collect());
+        let seen: Vec<_> = groups
+            .iter()
+            .map(|group| {
+                (group.shape, group.stem.to_str().unwrap(), group.parts.len(), group.missing.as_deref())
+            })
+            .collect();
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn names_group_into_models() {
+        check(
+            &["b-00001-of-00003.gguf", "b-00003-of-00003.gguf", "a.gguf", "a.mmproj-F16.gguf", "notes.txt"],
+            &[],
+            &[
+                (Shape::Gguf, "a", 1, None),
+                (Shape::Companion, "a.mmproj-F16", 1, None),
+                (Shape::Gguf, "b", 2, Some("missing-sibling: 1 of 3 missing: b-00002-of-00003.gguf")),
+            ],
+        );
+        check(
+            &["model-00001-of-00002.safetensors", "x.SAFETENSORS", "y.sft"],
+            &[("model", &["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"])],
+            &[
+                (
+                    Shape::Shards,
+                    "model",
+                    1,
+                    Some("missing-sibling: 1 of 2 missing: model-00002-of-00002.safetensors"),
+                ),
+                (Shape::Single, "x", 1, None),
+                (Shape::Single, "y", 1, None),
+            ],
+        );
+        check(
+            &["m-00002-of-99999.safetensors"],
+            &[],
+            &[(
+                Shape::Shards,
+                "m",
+                1,
+                Some("missing-sibling: 99998 of 99999 missing: m-00001-of-99999.safetensors and 99997 more"),
+            )],
+        );
+        check(
+            &["m-00000-of-00009.gguf", "n-00004-of-00003.gguf"],
+            &[],
+            &[(Shape::Gguf, "m-00000-of-00009", 1, None), (Shape::Gguf, "n-00004-of-00003", 1, None)],
+        );
+    }
+}
