@@ -1,0 +1,51 @@
+//! Refusals, one variant for each decision that a caller can make.
+
+use serde::{Deserialize, Serialize};
+
+/// Serialises as `{"error":…,"parameters":…}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "error", content = "parameters")]
+pub enum ApiError {
+    #[serde(rename = "org.modelctl.Manager.NoSuchModel")]
+    #[error("no model named `{name}`")]
+    NoSuchModel { name: String, similar: Vec<String> },
+    #[serde(rename = "org.modelctl.Manager.AmbiguousModel")]
+    #[error("`{name}` names more than one model")]
+    AmbiguousModel { name: String, candidates: Vec<String> },
+    #[serde(rename = "org.modelctl.Manager.NoSuchEngine")]
+    #[error("no engine named `{name}`")]
+    NoSuchEngine { name: String, known: Vec<String> },
+    /// `looked` has every place that was searched.
+    #[serde(rename = "org.modelctl.Manager.EngineMissing")]
+    #[error("{engine} is not installed where your shell would find it")]
+    EngineMissing { engine: String, program: String, looked: Vec<String> },
+    /// The model cannot be run, or not by this engine.
+    #[serde(rename = "org.modelctl.Manager.Unsupported")]
+    #[error("{why}")]
+    Unsupported { why: String, hint: Option<String> },
+    #[serde(rename = "org.modelctl.Manager.BadFilter")]
+    #[error("cannot understand the filter `{filter}`: {why}")]
+    BadFilter { filter: String, why: String },
+    /// The request is understood and refused.
+    #[serde(rename = "org.modelctl.Manager.Refused")]
+    #[error("{why}")]
+    Refused { why: String, hint: Option<String> },
+    #[serde(rename = "org.modelctl.Manager.RunFailed")]
+    #[error("{engine} ended before it was ready: {why}")]
+    RunFailed { engine: String, why: String, last_lines: Vec<String> },
+    #[serde(rename = "org.modelctl.Manager.Internal")]
+    #[error("modeld failed: {message}")]
+    Internal { message: String },
+    #[serde(rename = "org.varlink.service.MethodNotFound")]
+    #[error("this modeld does not know the method {method}")]
+    MethodNotFound { method: String },
+    #[serde(rename = "org.varlink.service.InterfaceNotFound")]
+    #[error("this modeld does not know the interface {interface}")]
+    InterfaceNotFound { interface: String },
+    #[serde(rename = "org.varlink.service.InvalidParameter")]
+    #[error("the parameter `{parameter}` cannot be understood")]
+    InvalidParameter { parameter: String },
+    #[serde(rename = "org.varlink.service.ExpectedMore")]
+    #[error("this method answers with a stream: call it with `more`")]
+    ExpectedMore {},
+}

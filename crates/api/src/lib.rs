@@ -1,0 +1,28 @@
+//! The wire between `modelctl` and `modeld`, and any other program that speaks Varlink.
+//!
+//! 1. Connect to the unix socket `$XDG_RUNTIME_DIR/modeld/org.modelctl.Manager`.
+//! 2. Send one JSON object and a NUL byte: `{"method":"org.modelctl.Manager.List","parameters":{}}`.
+//! 3. Read one JSON object and a NUL byte: `{"parameters":{…}}`, or `{"error":"org.modelctl.Manager.NoSuchModel",
+//!    "parameters":{…}}`.
+//! 4. With `"more":true` some methods answer with many objects; each but the last has `"continues":true`.
+//! 5. `org.varlink.service.GetInterfaceDescription` returns the interface file, which is `INTERFACE_FILE` here.
+
+pub mod client;
+mod error;
+mod frame;
+mod reply;
+mod request;
+
+pub use error::ApiError;
+pub use frame::{Call, END, Frame, MAX_CALL, MAX_REPLY, encode};
+pub use reply::{
+    Added, Event, EventKind, Inspected, Launch, LaunchUpdate, Listed, ModelRef, Overview, Problem, Roots,
+    RunRef, RunState, Scanned, Shown, Synced,
+};
+pub use request::{LAUNCH_VARIABLES, LaunchRequest, Request};
+
+/// The interface's name, and the socket's file name.
+pub const INTERFACE: &str = "org.modelctl.Manager";
+
+/// The interface in Varlink's own language.
+pub const INTERFACE_FILE: &str = include_str!("org.modelctl.Manager.varlink");

@@ -1,0 +1,123 @@
+//! Everything a client can ask.
+
+use domain::WirePath;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A call of the interface; serialises as `{"method":…,"parameters":…}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "method", content = "parameters")]
+pub enum Request {
+    /// The home screen in one answer.
+    #[serde(rename = "org.modelctl.Manager.Overview")]
+    Overview {},
+    /// The models that pass every filter (`domain::filter` has the language), sorted by `sort`.
+    #[serde(rename = "org.modelctl.Manager.List")]
+    List {
+        #[serde(default)]
+        filters: Vec<String>,
+        #[serde(default)]
+        sort: Option<String>,
+    },
+    #[serde(rename = "org.modelctl.Manager.Show")]
+    Show { model: String },
+    /// What any file is; the path is absolute.
+    #[serde(rename = "org.modelctl.Manager.Inspect")]
+    Inspect {
+        #[serde(flatten)]
+        path: WirePath,
+    },
+    #[serde(rename = "org.modelctl.Manager.Roots")]
+    Roots {},
+    #[serde(rename = "org.modelctl.Manager.AddRoot")]
+    AddRoot {
+        #[serde(flatten)]
+        path: WirePath,
+    },
+    #[serde(rename = "org.modelctl.Manager.RemoveRoot")]
+    RemoveRoot {
+        #[serde(flatten)]
+        path: WirePath,
+    },
+    /// Answers when every change on disk made before the call is in the index.
+    #[serde(rename = "org.modelctl.Manager.Sync")]
+    Sync {},
+    /// Looks at everything again, then answers like `Sync`.
+    #[serde(rename = "org.modelctl.Manager.Scan")]
+    Scan {},
+    #[serde(rename = "org.modelctl.Manager.Tag")]
+    Tag {
+        model: String,
+        #[serde(default)]
+        add: Vec<String>,
+        #[serde(default)]
+        remove: Vec<String>,
+    },
+    /// Sets the note; none or an empty one removes it.
+    #[serde(rename = "org.modelctl.Manager.Note")]
+    Note {
+        model: String,
+        #[serde(default)]
+        note: Option<String>,
+    },
+    #[serde(rename = "org.modelctl.Manager.Pin")]
+    Pin { model: String, pinned: bool },
+    #[serde(rename = "org.modelctl.Manager.Alias")]
+    Alias {
+        model: String,
+        #[serde(default)]
+        add: Vec<String>,
+        #[serde(default)]
+        remove: Vec<String>,
+    },
+    /// The command that `Launch` would run; nothing is started.
+    #[serde(rename = "org.modelctl.Manager.Plan")]
+    Plan {
+        #[serde(flatten)]
+        launch: LaunchRequest,
+    },
+    /// Starts an engine; only with `more`. The run is stopped when the caller closes or half-closes the connection.
+    #[serde(rename = "org.modelctl.Manager.Launch")]
+    Launch {
+        #[serde(flatten)]
+        launch: LaunchRequest,
+    },
+    /// The live stream; only with `more`.
+    #[serde(rename = "org.modelctl.Manager.Events")]
+    Events {},
+}
+
+/// What to start on what, and the caller's world: the daemon does not share the user's shell.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaunchRequest {
+    pub engine: String,
+    pub model: String,
+    /// The largest context that fits, by the engine's own fit.
+    #[serde(default)]
+    pub max_ctx: bool,
+    /// Passed on to the engine as they are.
+    #[serde(default)]
+    pub extra: Vec<String>,
+    /// `PATH` and the variables that engines and stores are placed by; never tokens.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
+}
+
+/// What of the caller's environment is sent with a launch; anything else is dropped.
+pub const LAUNCH_VARIABLES: &[&str] = &[
+    "PATH",
+    "CUDA_DEVICE_ORDER",
+    "CUDA_VISIBLE_DEVICES",
+    "GGML_VK_VISIBLE_DEVICES",
+    "HF_HOME",
+    "HF_HUB_CACHE",
+    "HIP_VISIBLE_DEVICES",
+    "HUGGINGFACE_HUB_CACHE",
+    "LD_LIBRARY_PATH",
+    "LLAMA_CACHE",
+    "LLAMA_NO_GPU",
+    "OLLAMA_MODELS",
+    "ROCR_VISIBLE_DEVICES",
+    "VK_DRIVER_FILES",
+    "VK_ICD_FILENAMES",
+];

@@ -1,0 +1,315 @@
+//! One example of everything on the wire, every field filled. The matches stop compiling when a variant is added.
+
+use api::{
+    Added, ApiError, Event, EventKind, Inspected, Launch, LaunchRequest, LaunchUpdate, Listed, ModelRef,
+    Overview, Problem, Request, Roots, RunRef, RunState, Scanned, Shown, Synced,
+};
+use domain::{
+    App, Confidence, File, Format, Kind, Link, Location, Model, Role, RootStatus, Safety, Source, SourceKind,
+    State, Verdict, Verification, WirePath, engines, facts,
+};
+use jiff::Timestamp;
+use serde_json::{Value, json, to_value};
+use std::{collections::BTreeMap, ffi::OsStr, os::unix::ffi::OsStrExt as _, path::Path};
+
+pub(crate) fn exchanges() -> Vec<(Request, Vec<Value>)> {
+    let model = || String::from("m");
+    let path = wire_path();
+    let words = || vec![String::from("w")];
+    let requests = vec![
+        Request::Overview {},
+        Request::List { filters: words(), sort: Some("size".into()) },
+        Request::Show { model: model() },
+        Request::Inspect { path: path.clone() },
+        Request::Roots {},
+        Request::AddRoot { path: path.clone() },
+        Request::RemoveRoot { path },
+        Request::Sync {},
+        Request::Scan {},
+        Request::Tag { model: model(), add: words(), remove: words() },
+        Request::Note { model: model(), note: Some("n".into()) },
+        Request::Pin { model: model(), pinned: true },
+        Request::Alias { model: model(), add: words(), remove: words() },
+        Request::Plan { launch: launch() },
+        Request::Launch { launch: launch() },
+        Request::Events {},
+    ];
+    requests.into_iter().map(|request| (request.clone(), replies(&request))).collect()
+}
+
+fn replies(request: &Request) -> Vec<Value> {
+    let reply = match request {
+        Request::Overview {} => to_value(overview()),
+        Request::List { .. } => to_value(Listed { models: vec![model()] }),
+        Request::Show { .. } => to_value(Shown { model: model(), facts: Some(facts()) }),
+        Request::Inspect { .. } => to_value(Inspected { path: wire_path(), size: 1, verdict: verdict() }),
+        Request::Roots {} => to_value(Roots { roots: vec![root()] }),
+        Request::AddRoot { .. } => to_value(Added { root: root() }),
+        Request::RemoveRoot { .. } => Ok(json!({})),
+        Request::Sync {} => to_value(Synced { models: 1 }),
+        Request::Scan {} => to_value(Scanned { models: 1, read: 1 }),
+        Request::Tag { .. } | Request::Note { .. } | Request::Pin { .. } | Request::Alias { .. } => {
+            to_value(model())
+        }
+        Request::Plan { .. } => to_value(Launch { plan: plan() }),
+        Request::Launch { .. } => return updates().iter().map(|update| to_value(update).unwrap()).collect(),
+        Request::Events {} => return events().iter().map(|event| to_value(event).unwrap()).collect(),
+    };
+    vec![reply.unwrap()]
+}
+
+pub(crate) fn errors() -> Vec<ApiError> {
+    let text = || String::from("t");
+    let words = || vec![String::from("w")];
+    let all = vec![
+        ApiError::NoSuchModel { name: text(), similar: words() },
+        ApiError::AmbiguousModel { name: text(), candidates: words() },
+        ApiError::NoSuchEngine { name: text(), known: words() },
+        ApiError::EngineMissing { engine: text(), program: text(), looked: words() },
+        ApiError::Unsupported { why: text(), hint: Some(text()) },
+        ApiError::BadFilter { filter: text(), why: text() },
+        ApiError::Refused { why: text(), hint: Some(text()) },
+        ApiError::RunFailed { engine: text(), why: text(), last_lines: words() },
+        ApiError::Internal { message: text() },
+    ];
+    for error in &all {
+        match error {
+            ApiError::NoSuchModel { .. }
+            | ApiError::AmbiguousModel { .. }
+            | ApiError::NoSuchEngine { .. }
+            | ApiError::EngineMissing { .. }
+            | ApiError::Unsupported { .. }
+            | ApiError::BadFilter { .. }
+            | ApiError::Refused { .. }
+            | ApiError::RunFailed { .. }
+            | ApiError::Internal { .. }
+            | ApiError::MethodNotFound { .. }
+            | ApiError::InterfaceNotFound { .. }
+            | ApiError::InvalidParameter { .. }
+            | ApiError::ExpectedMore {} => {}
+        }
+    }
+    all
+}
+
+fn updates() -> Vec<LaunchUpdate> {
+    let all = vec![
+        LaunchUpdate::Planned { plan: plan() },
+        LaunchUpdate::Started { run: run(RunState::Starting) },
+        LaunchUpdate::Ready { run: run(RunState::Ready) },
+        LaunchUpdate::Log { line: "l".into() },
+        LaunchUpdate::Exited { run: run(RunState::Exited), code: Some(0), signal: Some(15), stopped: true },
+    ];
+    for update in &all {
+        match update {
+            LaunchUpdate::Planned { .. }
+            | LaunchUpdate::Started { .. }
+            | LaunchUpdate::Ready { .. }
+            | LaunchUpdate::Log { .. }
+            | LaunchUpdate::Exited { .. } => {}
+        }
+    }
+    all
+}
+
+fn events() -> Vec<Event> {
+    use EventKind::{Listening, ModelAdded, ModelChanged, ModelRemoved, RunChanged};
+    let subject = |event: EventKind| match event {
+        Listening => (None, None),
+        ModelAdded | ModelChanged | ModelRemoved => (Some(Box::new(model())), None),
+        RunChanged => (None, Some(run(RunState::Stopping))),
+    };
+    let all = [Listening, ModelAdded, ModelChanged, ModelRemoved, RunChanged];
+    all.map(|event| Event { at: now(), event, model: subject(event).0, run: subject(event).1 }).into()
+}
+
+fn now() -> Timestamp {
+    "2026-11-22T12:00:00Z".parse().unwrap()
+}
+
+fn wire_path() -> WirePath {
+    WirePath::from(Path::new(OsStr::from_bytes(b"/m/\xff.gguf")))
+}
+
+fn launch() -> LaunchRequest {
+    let environment = BTreeMap::from([("PATH".to_owned(), "/usr/bin".to_owned())]);
+    LaunchRequest {
+        engine: "e".into(),
+        model: "m".into(),
+        max_ctx: true,
+        extra: vec!["x".into()],
+        environment,
+    }
+}
+
+fn run(state: RunState) -> RunRef {
+    let model = ModelRef { id: "m1".into(), name: "m".into() };
+    let (run, engine, url) = ("r".into(), "llama.cpp".into(), Some("http://127.0.0.1".into()));
+    RunRef { run, engine, model, state, pid: Some(1), url, ctx: Some(1), since: now() }
+}
+
+fn plan() -> engines::Plan {
+    engines::Plan {
+        engine: "llama.cpp".into(),
+        model: engines::Named { id: "m1".into(), name: "m".into() },
+        family: engines::Family::Llama,
+        goal: Some("max-ctx".into()),
+        fits: Some(true),
+        limited_by: Some("gpu".into()),
+        ctx: Some(4096),
+        argv: vec!["llama-server".into()],
+        env: BTreeMap::from([("A".to_owned(), "b".to_owned())]),
+        files: vec![engines::PlannedFile { path: "/p".into(), content: "c".into() }],
+        explain: vec!["e".into()],
+        alternatives: vec!["a".into()],
+        command: "llama-server".into(),
+        url: "http://127.0.0.1".into(),
+    }
+}
+
+fn root() -> RootStatus {
+    RootStatus {
+        path: wire_path(),
+        app: App::Ollama,
+        derived_from: Some("/l".into()),
+        online: false,
+        offline_since: Some(now()),
+        watched: true,
+        degraded: true,
+        reason: Some("r".into()),
+        models: 1,
+        bytes: 1,
+        rescans: 1,
+        last_scan: Some(now()),
+    }
+}
+
+fn overview() -> Overview {
+    let problem =
+        Problem { name: "m".into(), id: "m1".into(), state: State::Corrupt, reason: Some("r".into()) };
+    Overview {
+        version: "0".into(),
+        roots: vec![root()],
+        models: 1,
+        locations: 1,
+        disk_size: 1,
+        duplicates: 1,
+        reclaimable: 1,
+        problems: vec![problem],
+        notices: vec!["n".into()],
+        scanning: true,
+        runs: vec![run(RunState::Failed)],
+        ram_total: Some(2),
+        ram_available: Some(1),
+    }
+}
+
+fn verdict() -> Verdict {
+    Verdict {
+        format: Some(Format::Pickle),
+        state: State::NotAModel,
+        reason: Some("r".into()),
+        warnings: vec!["w".into()],
+        safety: Some(Safety::Dangerous),
+        facts: Some(facts()),
+        data_start: Some(1),
+    }
+}
+
+fn model() -> Model {
+    Model {
+        id: "m1".into(),
+        name: "m".into(),
+        format: Some(Format::LfsPointer),
+        kind: Some(Kind::VisionProjector),
+        architecture: Some("qwen3".into()),
+        quant: Some("Q4_K_M".into()),
+        bits_per_weight: Some(4.5),
+        parameters: Some(2),
+        active_parameters: Some(1),
+        context_length: Some(1),
+        size: 1,
+        disk_size: 1,
+        state: State::OkWithWarning,
+        reason: Some("r".into()),
+        warnings: vec!["w".into()],
+        safety: Some(Safety::TensorsOnly),
+        sha256: Some("00".into()),
+        verification: Verification::Mismatch,
+        license: Some("mit".into()),
+        base_models: vec!["b".into()],
+        capabilities: vec!["chat".into()],
+        locations: vec![location()],
+        duplicate_group: Some("d".into()),
+        tags: vec!["t".into()],
+        note: Some("n".into()),
+        pinned: true,
+        last_used: Some(now()),
+        aliases: vec!["a".into()],
+        first_seen: Some(now()),
+    }
+}
+
+fn location() -> Location {
+    let source = Source {
+        kind: Some(SourceKind::OllamaCloud),
+        repo: Some("r".into()),
+        url: Some("u".into()),
+        confidence: Confidence::Claimed,
+        evidence: vec!["e".into()],
+    };
+    let (role, link) = (Role::LfsObject, Some(Link::Dangling));
+    Location {
+        app: App::HuggingFaceLocalDir,
+        id: "h".into(),
+        name: Some("n".into()),
+        source: Some(source),
+        revision: Some("r".into()),
+        refs: vec!["main".into()],
+        license: Some("mit".into()),
+        owner: Some("me:me".into()),
+        online: true,
+        is_partial: true,
+        partial_reason: Some("p".into()),
+        files: vec![File { path: wire_path(), role, size: 1, sha256: Some("00".into()), link }],
+    }
+}
+
+fn facts() -> facts::Facts {
+    let place = facts::Place::Favored;
+    let mix = facts::MatrixUse { name: "Q6_K".into(), place, short_rows: false, elements: 1, bytes: 1 };
+    facts::Facts {
+        name: Some("n".into()),
+        kind: Some(Kind::Llm),
+        architecture: Some("a".into()),
+        parameters: Some(1),
+        active_parameters: Some(1),
+        quant: Some("F16".into()),
+        bits_per_weight: Some(16.0),
+        tensor_types: vec![facts::TensorUse { name: "F16".into(), tensors: 1, elements: 1, bytes: 2 }],
+        context_length: Some(1),
+        block_count: Some(1),
+        embedding_length: Some(1),
+        vocabulary: Some(1),
+        experts: Some(facts::Experts { count: 8, used: 2 }),
+        attention: Some(facts::Attention {
+            heads: vec![1],
+            kv_heads: vec![1],
+            key_length: 1,
+            value_length: 1,
+            sliding_window: Some(1),
+            kv_elements_per_token: 2,
+        }),
+        chat_template: Some("t".into()),
+        tuning: Some(facts::Tuning { is_instruct: true, because: "b".into() }),
+        license: Some("mit".into()),
+        base_models: vec!["b".into()],
+        source_url: Some("https://example.org".into()),
+        capabilities: vec!["chat".into()],
+        split: Some(facts::Split { no: 0, count: 2 }),
+        metadata: [("format".into(), "pt".into())].into(),
+        expert_elements: 1,
+        file_type: Some(15),
+        mix: vec![mix],
+    }
+}
