@@ -1,0 +1,140 @@
+//! Where things live, and what of the environment stores may see. Read once, at start.
+
+use anyhow::Context as _;
+use domain::stores::Environment;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    fs,
+    io::ErrorKind,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+};
+
+/// Variables that name places. No other is looked at, so no secret can come in.
+const PLACES: &[&str] = &[
+    "HF_HOME",
+    "HF_HUB_CACHE",
+    "HUGGINGFACE_HUB_CACHE",
+    "LLAMA_CACHE",
+    "OLLAMA_MODELS",
+    "XDG_CACHE_HOME",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "XDG_DOWNLOAD_DIR",
+    "XDG_STATE_HOME",
+];
+
+/// A pointer file may name another, whose content is needed as well.
+const POINTER_ROUNDS: usize = 3;
+
+/// The daemon's own places and the user's settings.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `index.db`, `modeld.lock`, `cookies/`, `runs/`.
+    pub state: PathBuf,
+    /// `user.db`.
+    pub data: PathBuf,
+    pub socket: PathBuf,
+    pub environment: Environment,
+    /// Roots of `config.toml`, besides those that stores find and the user adds.
+    pub roots: Vec<PathBuf>,
+    /// The daemon's own PATH, searched after the caller's.
+    pub path: Option<OsString>,
+}
+
+/// `config.toml`; with none, everything is found by itself.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {
+    /// More directories to index.
+    #[serde(default)]
+    roots: Vec<PathBuf>,
+}
+
+impl Config {
+    /// Reads the process's environment and `config.toml`.
+    pub fn from_environment() -> anyhow::Result<Self> {
+        let absolute =
+            |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let home = absolute("HOME");
+        let base = |variable: &str, default: &str| {
+            absolute(variable).or_else(|| home.as_ref().map(|home| home.join(default))).with_context(|| {
+                format!("there is no home directory: set HOME, or {variable}, to an absolute path")
+            })
+        };
+        let state = base("XDG_STATE_HOME", ".local/state")?.join("modeld");
+        let data = base("XDG_DATA_HOME", ".local/share")?.join("modeld");
+        let settings = read_settings(&base("XDG_CONFIG_HOME", ".config")?.join("modeld/config.toml"))?;
+        let run =
+            absolute("XDG_RUNTIME_DIR").map_or_else(|| state.join("run"), |runtime| runtime.join("modeld"));
+        let variables: BTreeMap<String, OsString> = PLACES
+            .iter()
+            .filter_map(|name| {
+                Some(((*name).to_owned(), std::env::var_os(name).filter(|value| !value.is_empty())?))
+            })
+            .collect();
+        let sysroot = absolute("MODELD_SYSROOT").unwrap_or_else(|| PathBuf::from("/"));
+        Ok(Self {
+            socket: run.join(api::INTERFACE),
+            state,
+            data,
+            environment: Environment { home, sysroot, variables, pointers: BTreeMap::new() },
+            roots: settings.roots,
+            path: std::env::var_os("PATH"),
+        })
+    }
+
+    pub fn index(&self) -> PathBuf {
+        self.state.join("index.db")
+    }
+
+    pub fn user(&self) -> PathBuf {
+        self.data.join("user.db")
+    }
+
+    pub fn cookies(&self) -> PathBuf {
+        self.state.join("cookies")
+    }
+
+    pub fn runs(&self) -> PathBuf {
+        self.state.join("runs")
+    }
+
+    /// Makes the daemon's own directories, for this user only.
+    pub fn make_directories(&self) -> anyhow::Result<()> {
+        for dir in [&self.state, &self.data, &self.cookies(), &self.runs()] {
+            make_private(dir)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the small files that say where stores live.
+    pub fn read_pointers(&mut self) {
+        for _ in 0..POINTER_ROUNDS {
+            let named = domain::stores::STORES.iter().flat_map(|store| store.pointers(&self.environment));
+            for path in named.collect::<BTreeSet<_>>() {
+                if let Some(content) = crate::look::small_file(&path) {
+                    self.environment.pointers.insert(path, content);
+                }
+            }
+        }
+    }
+}
+
+/// Makes a directory with mode 0700, and its parents.
+pub(crate) fn make_private(dir: &Path) -> anyhow::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .with_context(|| format!("making the directory {}", dir.display()))
+}
+
+fn read_settings(path: &Path) -> anyhow::Result<Settings> {
+    match fs::read_to_string(path) {
+        Ok(text) => toml::from_str(&text).with_context(|| format!("reading {}", path.display())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Settings::default()),
+        Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
+    }
+}

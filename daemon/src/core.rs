@@ -1,0 +1,265 @@
+//! All state; event → effects. Never waits, never reads a file, has no clock: an event that needs time carries it.
+
+mod arrive;
+mod links;
+mod models;
+mod queue;
+mod roots;
+mod settle;
+#[cfg(test)]
+mod tests;
+
+use crate::{
+    index::{Index, UnitRow, User, UserChange},
+    watch::Change,
+    work::{Job, Looked, Probed, UnitJob},
+};
+use domain::Model;
+use jiff::Timestamp;
+use queue::Queue;
+use roots::Roots;
+use settle::Growing;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::{
+        Arc,
+        mpsc::{SyncSender, sync_channel},
+    },
+};
+use tokio::sync::oneshot;
+
+pub use roots::Wanted;
+
+/// Everything that can happen to the daemon.
+#[derive(Debug)]
+pub enum Event {
+    /// Roots to look for: what the environment names and what the user added.
+    Want(Vec<Wanted>),
+    /// The user's root is not wanted any more.
+    Unwant(PathBuf),
+    /// Paths at which something happened.
+    Changed(Vec<(PathBuf, Change)>),
+    /// Events were lost: anything may have changed.
+    Lost,
+    /// The mount table changed.
+    Mounted,
+    /// Every event of the kernel from before this cookie was made has been seen.
+    Cookie(String),
+    Looked(UnitRow, Looked),
+    Probed(Probed),
+    /// A link out of a root has led to a directory of models for a while.
+    LinkLeads {
+        link: PathBuf,
+        target: PathBuf,
+    },
+    /// Size and time of a file that is being written; None where it is gone.
+    Grown(PathBuf, Option<(u64, i64, i64)>),
+    /// Time passes. Comes only while something waits for it.
+    Tick,
+    /// What the user said of a model has changed; it is assembled again, and returned.
+    Said(String, oneshot::Sender<Option<Box<Model>>>),
+    /// Answers when everything up to the cookie is in the index.
+    Sync {
+        cookie: String,
+        reply: oneshot::Sender<Settled>,
+    },
+    /// Looks at everything again, then answers.
+    Scan(oneshot::Sender<Settled>),
+    Stopping,
+}
+
+/// Everything the daemon can do to the world.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    Do(Job),
+    Publish(api::Event),
+    /// user.db is told in the background; nobody waits.
+    Remember(UserChange),
+    /// A tick is needed in this many seconds.
+    Wake(u64),
+    Stop,
+}
+
+/// The index is up to date.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settled {
+    /// Headers that were read since it was asked.
+    pub read: u64,
+}
+
+/// The core has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the daemon is stopping")]
+pub struct Stopped;
+
+/// Sends events to the core.
+#[derive(Debug, Clone)]
+pub struct Handle(SyncSender<Event>);
+
+/// Events that wait; file events are gathered before they are sent, so this is much.
+const INBOX: usize = 256;
+
+impl Handle {
+    pub(crate) fn new() -> (Self, std::sync::mpsc::Receiver<Event>) {
+        let (sender, receiver) = sync_channel(INBOX);
+        (Self(sender), receiver)
+    }
+
+    /// Waits for room; not for async code.
+    pub fn send(&self, event: Event) -> Result<(), Stopped> {
+        self.0.send(event).map_err(|_| Stopped)
+    }
+}
+
+/// The owner of the index.
+#[derive(Debug)]
+pub struct Core {
+    index: Index,
+    /// Reads user.db; another thread writes it.
+    user: User,
+    roots: Roots,
+    queue: Queue,
+    growing: Growing,
+    /// Links out of roots, where they lead, and when they were first seen.
+    links: BTreeMap<PathBuf, (PathBuf, Timestamp)>,
+    waiting: Vec<Waiting>,
+    now: Timestamp,
+    /// Headers read since the start.
+    read: u64,
+    mint: fn() -> String,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    until: Until,
+    read_before: u64,
+    reply: oneshot::Sender<Settled>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Until {
+    Cookie(String),
+    /// Every job of this tick or an earlier one is done.
+    Tick(u64),
+}
+
+impl Core {
+    pub fn new(index: Index, user: User, now: Timestamp, mint: fn() -> String) -> Self {
+        Self {
+            index,
+            user,
+            roots: Roots::default(),
+            queue: Queue::default(),
+            growing: Growing::default(),
+            links: BTreeMap::new(),
+            waiting: Vec::new(),
+            now,
+            read: 0,
+            mint,
+        }
+    }
+
+    /// Takes an event and the time it came, returns what is to be done about it.
+    pub fn handle(&mut self, event: Event, now: Timestamp) -> anyhow::Result<Vec<Effect>> {
+        self.now = now;
+        let mut effects = Vec::new();
+        match event {
+            Event::Want(wanted) => self.want(wanted, &mut effects)?,
+            Event::Unwant(path) => self.unwant(&path, &mut effects)?,
+            Event::Changed(changes) => self.changed(changes, &mut effects)?,
+            Event::Lost => self.lost(&mut effects)?,
+            Event::Mounted => self.mounted(&mut effects),
+            Event::Cookie(name) => self.cookie(&name),
+            Event::Looked(unit, looked) => self.looked(&unit, looked, &mut effects)?,
+            Event::Probed(probed) => self.probed(probed, &mut effects)?,
+            Event::LinkLeads { link, target } => self.link_leads(&link, &target, &mut effects)?,
+            Event::Grown(path, size) => self.grown(&path, size)?,
+            Event::Tick => self.tick(&mut effects)?,
+            Event::Said(model, reply) => self.said(&model, reply, &mut effects)?,
+            Event::Sync { cookie, reply } => {
+                self.poll_unwatched()?;
+                self.wait(Until::Cookie(cookie), reply);
+            }
+            Event::Scan(reply) => {
+                self.look_everywhere()?;
+                self.wait(Until::Tick(self.queue.tick()), reply);
+            }
+            Event::Stopping => effects.push(Effect::Stop),
+        }
+        self.dispatch(&mut effects);
+        self.answer_waiting();
+        effects.extend(self.next_wake().map(Effect::Wake));
+        Ok(effects)
+    }
+
+    /// Whether everything that is known to have changed has been looked at.
+    pub fn is_settled(&self) -> bool {
+        self.queue.is_idle() && self.roots.are_probed()
+    }
+
+    /// Starts again with another index: the file was deleted under us.
+    pub fn reopen(&mut self, index: Index) -> anyhow::Result<Vec<Effect>> {
+        self.index = index;
+        let mut effects = Vec::new();
+        self.queue.forget(|_| true);
+        self.roots.forget_all();
+        self.probe_all(&mut effects);
+        Ok(effects)
+    }
+
+    fn wait(&mut self, until: Until, reply: oneshot::Sender<Settled>) {
+        self.waiting.push(Waiting { until, read_before: self.read, reply });
+    }
+
+    fn cookie(&mut self, name: &str) {
+        let tick = self.queue.tick();
+        for waiting in &mut self.waiting {
+            if waiting.until == Until::Cookie(name.to_owned()) {
+                waiting.until = Until::Tick(tick);
+            }
+        }
+    }
+
+    fn answer_waiting(&mut self) {
+        let (done, is_probed) = (self.queue.done_up_to(), self.roots.are_probed());
+        let is_done = |waiting: &mut Waiting| match waiting.until {
+            Until::Cookie(_) => false,
+            Until::Tick(tick) => done.is_none_or(|oldest| tick < oldest) && is_probed,
+        };
+        for waiting in self.waiting.extract_if(.., is_done) {
+            let settled = Settled { read: self.read.saturating_sub(waiting.read_before) };
+            waiting.reply.send(settled).ok(); // who asked may have gone
+        }
+    }
+
+    /// Hands waiting units to the workers.
+    fn dispatch(&mut self, effects: &mut Vec<Effect>) {
+        let roots: Arc<BTreeSet<PathBuf>> = self.roots.paths();
+        while let Some((unit, if_changed)) = self.queue.next() {
+            let Some(app) = self.roots.app_of(&unit.root) else {
+                self.queue.finish(&unit);
+                continue;
+            };
+            let growing = self.growing.below(&unit.dir);
+            let job = UnitJob { unit, app, if_changed, growing, roots: Arc::clone(&roots) };
+            effects.push(Effect::Do(Job::Unit(job)));
+        }
+    }
+
+    fn next_wake(&self) -> Option<u64> {
+        let soon = !self.growing.is_empty() || !self.links.is_empty();
+        if soon { Some(1) } else { self.roots.has_unwatched().then_some(roots::POLL_SECONDS) }
+    }
+
+    fn said(
+        &mut self,
+        model: &str,
+        reply: oneshot::Sender<Option<Box<Model>>>,
+        effects: &mut Vec<Effect>,
+    ) -> anyhow::Result<()> {
+        let model = self.refresh(model, effects)?;
+        drop(reply.send(model)); // who asked may have gone
+        Ok(())
+    }
+}

@@ -1,0 +1,161 @@
+//! Roots come, go, move and come back.
+
+use super::{
+    Core, Effect,
+    queue::Why,
+    roots::{Root, Wanted},
+};
+use crate::{
+    index::UnitRow,
+    work::{Job, Probed, There},
+};
+use domain::{App, RootStatus, WirePath};
+use std::{ffi::OsString, path::Path};
+
+impl Core {
+    /// Looks for roots; those that were known before the start are remembered as they were.
+    pub(super) fn want(&mut self, wanted: Vec<Wanted>, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
+        let known = self.index.roots()?;
+        for Wanted { path, app, derived_from } in wanted {
+            if self.roots.wanted.contains_key(&path) {
+                continue;
+            }
+            let before = known.iter().find(|status| {
+                status.path.to_path() == path || status.derived_from.as_deref() == path.to_str()
+            });
+            let status = before.cloned().map(|mut status| {
+                status.last_scan = None;
+                status
+            });
+            let app = app.or(before.map(|status| status.app));
+            let root = Root::wanted(app, derived_from, status);
+            self.roots.wanted.insert(path.clone(), root);
+            effects.push(Effect::Do(Job::Root { wanted: path }));
+        }
+        Ok(())
+    }
+
+    pub(super) fn unwant(&mut self, wanted: &Path, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
+        let by_path = |root: &Root| root.path().as_deref() == Some(wanted);
+        let key = self
+            .roots
+            .wanted
+            .iter()
+            .find(|(key, root)| *key == wanted || by_path(root))
+            .map(|(key, _)| key.clone());
+        let Some(root) = key.and_then(|key| self.roots.wanted.remove(&key)) else { return Ok(()) };
+        let Some(path) = root.path() else { return Ok(()) };
+        if self.roots.at(&path).is_some() {
+            return Ok(()); // wanted under another name as well
+        }
+        self.forget_below(&UnitRow { root: path.clone(), dir: path.clone() }, effects)?;
+        self.index.remove_root(&path)
+    }
+
+    pub(super) fn probed(&mut self, probed: Probed, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
+        if let Some(root) = self.roots.wanted.get_mut(&probed.wanted) {
+            root.is_probed = true;
+        }
+        match probed.there {
+            Some(there) => self.root_is_there(&probed.wanted, &there, effects),
+            None => self.root_is_gone(&probed.wanted, probed.reason, effects),
+        }
+    }
+
+    fn root_is_there(
+        &mut self,
+        wanted: &Path,
+        there: &There,
+        effects: &mut Vec<Effect>,
+    ) -> anyhow::Result<()> {
+        // Two names for one directory: the first that was found keeps it.
+        let is_taken =
+            self.roots.wanted.iter().any(|(other, root)| other != wanted && root.is_online_at(&there.path));
+        let Some(root) = self.roots.wanted.get_mut(wanted) else { return Ok(()) };
+        if is_taken {
+            return Ok(());
+        }
+        let moved = root.path().filter(|before| *before != there.path);
+        let was_online = root.is_online_at(&there.path);
+        let is_same = was_online && root.identity == Some(there.identity);
+        let app = *root.app.get_or_insert_with(|| app_by_entries(&there.entries));
+        let derived_from =
+            root.derived_from.clone().or_else(|| (wanted != there.path).then(|| wanted.to_owned()));
+        let fresh = RootStatus {
+            path: WirePath::from(there.path.as_path()),
+            app,
+            derived_from: derived_from.map(|link| link.to_string_lossy().into_owned()),
+            online: true,
+            offline_since: None,
+            watched: there.has_events,
+            degraded: false,
+            reason: None,
+            models: 0,
+            bytes: 0,
+            rescans: root.status.as_ref().map_or(0, |status| status.rescans),
+            last_scan: None,
+        };
+        root.has_events = there.has_events;
+        root.identity = Some(there.identity);
+        if !is_same {
+            root.start_anew(fresh);
+        }
+        if let Some(before) = moved {
+            self.forget_below(&UnitRow { root: before.clone(), dir: before.clone() }, effects)?;
+            self.index.remove_root(&before)?;
+        }
+        if is_same {
+            return Ok(());
+        }
+        tracing::info!(path = %there.path.display(), %app, "watching root");
+        self.put_roots()?;
+        let models = self.index.set_root_online(&there.path, true)?;
+        self.refresh_all(&models, effects)?;
+        self.look_at_root(&there.path, Why::Check)
+    }
+
+    fn root_is_gone(
+        &mut self,
+        wanted: &Path,
+        reason: Option<String>,
+        effects: &mut Vec<Effect>,
+    ) -> anyhow::Result<()> {
+        let now = self.now;
+        let Some(root) = self.roots.wanted.get_mut(wanted) else { return Ok(()) };
+        root.identity = None;
+        let Some(path) = root.path() else {
+            if let Some(reason) = reason {
+                tracing::warn!(path = %wanted.display(), reason, "root cannot be used");
+            }
+            return Ok(());
+        };
+        if let Some(status) = &mut root.status {
+            if status.online {
+                tracing::info!(path = %path.display(), "root has gone offline");
+            }
+            status.online = false;
+            status.offline_since.get_or_insert(now);
+        }
+        root.judge();
+        if let (Some(status), Some(reason)) = (&mut root.status, reason) {
+            status.reason = Some(reason);
+        }
+        self.queue.forget(|unit| unit.root == path);
+        self.put_roots()?;
+        let models = self.index.set_root_online(&path, false)?;
+        self.refresh_all(&models, effects)
+    }
+}
+
+/// The store for a root that the user named: told by what lies in it.
+fn app_by_entries(entries: &[OsString]) -> App {
+    let has = |name: &str| entries.iter().any(|entry| entry == name);
+    let is_hub = entries.iter().any(|entry| entry.to_string_lossy().starts_with("models--"));
+    if is_hub {
+        App::HuggingFace
+    } else if has("manifests") && has("blobs") {
+        App::Ollama
+    } else {
+        App::Loose
+    }
+}

@@ -1,0 +1,67 @@
+//! Links that lead out of a root to a directory of models: the directory becomes a root of its own.
+
+use super::{
+    Core, Effect,
+    roots::{Root, Wanted},
+};
+use crate::{index::UnitRow, work::Job};
+use jiff::SignedDuration;
+use std::path::{Path, PathBuf};
+
+impl Core {
+    /// Notes links of a unit that lead out of all roots; roots that came from links that are gone go.
+    pub(super) fn put_links(
+        &mut self,
+        unit: &UnitRow,
+        links: Vec<(PathBuf, PathBuf)>,
+        effects: &mut Vec<Effect>,
+    ) -> anyhow::Result<()> {
+        self.links.retain(|link, _| link.parent() != Some(&unit.dir));
+        let is_from_here =
+            |root: &Root| root.derived_from.as_deref().and_then(Path::parent) == Some(&unit.dir);
+        let leads_there = |wanted: &Path, root: &Root| {
+            links.iter().any(|(link, target)| Some(link) == root.derived_from.as_ref() && *target == wanted)
+        };
+        let re_pointed: Vec<PathBuf> = self
+            .roots
+            .wanted
+            .iter()
+            .filter(|(wanted, root)| is_from_here(root) && !leads_there(wanted, root))
+            .map(|(wanted, _)| wanted.clone())
+            .collect();
+        for wanted in re_pointed {
+            self.unwant(&wanted, effects)?;
+        }
+        for (link, target) in links {
+            let overlaps = |root: &Path| target.starts_with(root) || root.starts_with(&target);
+            let paths = self.roots.paths();
+            if !self.roots.wanted.contains_key(&target) && !paths.iter().any(|root| overlaps(root)) {
+                self.links.insert(link, (target, self.now));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn look_at_links(&mut self, effects: &mut Vec<Effect>) {
+        /// A link that is swapped to and fro does not live as long.
+        const STEADY_SECONDS: i64 = 2;
+        let steady = SignedDuration::from_secs(STEADY_SECONDS);
+        let now = self.now;
+        for (link, (target, _)) in
+            self.links.extract_if(.., |_, (_, since)| now.duration_since(*since) >= steady)
+        {
+            effects.push(Effect::Do(Job::Link { link, target }));
+        }
+    }
+
+    pub(super) fn link_leads(
+        &mut self,
+        link: &Path,
+        target: &Path,
+        effects: &mut Vec<Effect>,
+    ) -> anyhow::Result<()> {
+        tracing::info!(link = %link.display(), target = %target.display(), "following a link to a directory of models");
+        let wanted = Wanted { path: target.to_owned(), app: None, derived_from: Some(link.to_owned()) };
+        self.want(vec![wanted], effects)
+    }
+}

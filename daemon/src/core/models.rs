@@ -1,0 +1,202 @@
+//! From looks to models: stores what a look has brought, assembles what it concerns, tells who listens.
+
+use super::{Core, Effect, queue::Why};
+use crate::{
+    index::{Refreshed, UnitChange, UnitRow, UserChange},
+    watch::Change,
+    work::{Job, Looked},
+};
+use anyhow::Context as _;
+use domain::Model;
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+
+impl Core {
+    pub(super) fn looked(
+        &mut self,
+        unit: &UnitRow,
+        looked: Looked,
+        effects: &mut Vec<Effect>,
+    ) -> anyhow::Result<()> {
+        self.queue.finish(unit);
+        if self.roots.app_of(&unit.root).is_none() {
+            return Ok(());
+        }
+        match looked {
+            Looked::Same => self.roots.can_read(unit),
+            Looked::Gone if unit.dir == unit.root => self.probe_again(&unit.root, effects),
+            Looked::Gone => self.forget_below(unit, effects)?,
+            Looked::Unreadable(why) => {
+                self.roots.cannot_read(unit, &why);
+                self.put_roots()?;
+            }
+            Looked::Different { change, children, links, unwatched, read, restless } => {
+                self.read = self.read.saturating_add(read);
+                self.roots.can_read(unit);
+                self.roots.unwatched(unit, unwatched);
+                self.children(unit, &children, effects)?;
+                self.put_links(unit, links, effects)?;
+                self.put(unit, &change, effects)?;
+                for path in restless {
+                    self.growing.begin(path);
+                }
+            }
+        }
+        self.roots.scanned(&unit.root, self.now, self.queue.is_idle());
+        if self.queue.is_idle() {
+            self.put_roots()?;
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, unit: &UnitRow, change: &UnitChange, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
+        let user = &self.user;
+        let durable = |key: &[u8]| {
+            user.model_of(key).unwrap_or_else(|error| {
+                tracing::error!(error = format!("{error:#}"), "user.db could not be read");
+                None
+            })
+        };
+        let applied = self
+            .index
+            .apply(unit, change, &durable, &self.mint)
+            .with_context(|| format!("storing what {} holds", unit.dir.display()))?;
+        for (key, model, path) in applied.adopted {
+            effects.push(Effect::Remember(UserChange::Adopt { key, model, path }));
+        }
+        for model in &applied.models {
+            self.refresh(model, effects)?;
+        }
+        Ok(())
+    }
+
+    /// Assembles a model again and publishes what has changed; returns it if it exists.
+    pub(super) fn refresh(
+        &mut self,
+        id: &str,
+        effects: &mut Vec<Effect>,
+    ) -> anyhow::Result<Option<Box<Model>>> {
+        let user = self.user.data(id)?;
+        let (kind, model) = match self.index.refresh(id, user).with_context(|| format!("assembling {id}"))? {
+            Refreshed::Added(model) => (api::EventKind::ModelAdded, model),
+            Refreshed::Changed(model) => (api::EventKind::ModelChanged, model),
+            Refreshed::Removed(model) => (api::EventKind::ModelRemoved, model),
+            Refreshed::Same(model) => return Ok(Some(model)),
+            Refreshed::Absent => return Ok(None),
+        };
+        let is_there = kind != api::EventKind::ModelRemoved;
+        let event = api::Event { at: self.now, event: kind, model: Some(model.clone()), run: None };
+        effects.push(Effect::Publish(event));
+        Ok(is_there.then_some(model))
+    }
+
+    pub(super) fn refresh_all(
+        &mut self,
+        models: &BTreeSet<String>,
+        effects: &mut Vec<Effect>,
+    ) -> anyhow::Result<()> {
+        for model in models {
+            self.refresh(model, effects)?;
+        }
+        Ok(())
+    }
+
+    /// Compares a directory's units with those that are known below it: new ones are looked at, gone ones forgotten.
+    fn children(
+        &mut self,
+        unit: &UnitRow,
+        children: &[PathBuf],
+        effects: &mut Vec<Effect>,
+    ) -> anyhow::Result<()> {
+        let known: BTreeSet<PathBuf> = self
+            .index
+            .units_below(unit)?
+            .into_iter()
+            .map(|known| known.dir)
+            .filter(|dir| dir.parent() == Some(&unit.dir) && *dir != unit.dir)
+            .collect();
+        for child in children.iter().filter(|child| !known.contains(*child)) {
+            self.queue.push(UnitRow { root: unit.root.clone(), dir: child.clone() }, Why::News);
+        }
+        let children: BTreeSet<&PathBuf> = children.iter().collect();
+        for gone in known.iter().filter(|dir| !children.contains(dir)) {
+            self.forget_below(&UnitRow { root: unit.root.clone(), dir: gone.clone() }, effects)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets a unit and all below it.
+    pub(super) fn forget_below(&mut self, unit: &UnitRow, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
+        let below = self.index.units_below(unit)?;
+        let mut models = BTreeSet::new();
+        for gone in &below {
+            models.extend(self.index.remove_unit(gone)?);
+        }
+        self.roots.forget(unit);
+        self.queue.forget(|waiting| waiting.root == unit.root && waiting.dir.starts_with(&unit.dir));
+        effects.push(Effect::Do(Job::Unwatch(below.into_iter().map(|unit| unit.dir).collect())));
+        self.refresh_all(&models, effects)
+    }
+
+    pub(super) fn changed(
+        &mut self,
+        changes: Vec<(PathBuf, Change)>,
+        effects: &mut Vec<Effect>,
+    ) -> anyhow::Result<()> {
+        for (path, change) in changes {
+            tracing::debug!(path = %path.display(), ?change, "changed");
+            self.roots_above(&path, effects);
+            if change == Change::Begun && self.is_candidate(&path) {
+                self.growing.begin(path);
+                continue;
+            }
+            self.growing.end(&path);
+            self.ask_about(&path, Why::News)?;
+        }
+        Ok(())
+    }
+
+    /// Queues the units that a path concerns: the one it lies in, and those that rest on it.
+    pub(super) fn ask_about(&mut self, path: &Path, why: Why) -> anyhow::Result<()> {
+        let mut dependents = self.index.dependents(path)?;
+        // A unit may rest on a directory that is no unit of its own.
+        if let Some(parent) = path.parent() {
+            let on_parent = self.index.dependents(parent)?;
+            dependents.extend(on_parent.into_iter().filter(|unit| unit.dir != parent));
+        }
+        let is_partial = path.file_name().is_some_and(domain::stores::partial::is_partial);
+        if !is_partial && let Some(unit) = self.roots.unit_of(path) {
+            self.queue.push(unit, why);
+        }
+        for unit in dependents {
+            // A directory's own times change with every entry; the entry is told of by itself.
+            if unit.dir != path {
+                self.queue.push(unit, why);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a new file may become a model: anything else is taken as it is.
+    fn is_candidate(&self, path: &Path) -> bool {
+        path.file_name().is_some_and(|name| domain::names::looks_like_model(&name.to_string_lossy()))
+            && self.roots.unit_of(path).is_some()
+    }
+
+    /// Keeps ids that only the index knows (a crash came between the two databases), and what the user said
+    /// while the index did not hear it.
+    pub fn reconcile(&mut self) -> anyhow::Result<Vec<Effect>> {
+        let mut effects = Vec::new();
+        for (key, model) in self.index.contents()? {
+            if self.user.model_of(&key)?.is_none() {
+                effects.push(Effect::Remember(UserChange::Adopt { key, model, path: PathBuf::new() }));
+            }
+        }
+        for model in self.user.spoken_of()? {
+            self.refresh(&model, &mut effects)?;
+        }
+        Ok(effects)
+    }
+}

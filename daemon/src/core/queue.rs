@@ -1,0 +1,108 @@
+//! Which units wait to be looked at, and which are being looked at. One unit is never looked at twice at once.
+
+use crate::index::UnitRow;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+/// Units with the workers at once: enough to keep them busy, few enough that news is not stuck behind a scan.
+const IN_FLIGHT: usize = 8;
+
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    /// Grows with every job, so that one can wait for all that came before.
+    tick: u64,
+    /// Told by an event: before all else.
+    news: VecDeque<UnitRow>,
+    /// Part of a scan.
+    scan: VecDeque<UnitRow>,
+    waiting: HashMap<UnitRow, Entry>,
+    in_flight: HashMap<UnitRow, u64>,
+    /// Ticks that are not done, with how many jobs have them.
+    open: BTreeMap<u64, usize>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    tick: u64,
+    if_changed: bool,
+}
+
+/// How urgent a look is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// Something happened there.
+    News,
+    /// It is part of a scan; look whatever the stamps say.
+    Scan,
+    /// It is part of a scan; skip it when its stamps are the same.
+    Check,
+}
+
+impl Queue {
+    pub(super) fn tick(&self) -> u64 {
+        self.tick
+    }
+
+    pub(super) fn push(&mut self, unit: UnitRow, why: Why) {
+        let if_changed = why == Why::Check;
+        if let Some(entry) = self.waiting.get_mut(&unit) {
+            entry.if_changed &= if_changed;
+            return;
+        }
+        self.tick += 1;
+        *self.open.entry(self.tick).or_default() += 1;
+        self.waiting.insert(unit.clone(), Entry { tick: self.tick, if_changed });
+        if why == Why::News { self.news.push_back(unit) } else { self.scan.push_back(unit) }
+    }
+
+    /// Returns a unit to look at now, and whether only if its stamps changed.
+    pub(super) fn next(&mut self) -> Option<(UnitRow, bool)> {
+        if self.in_flight.len() >= IN_FLIGHT {
+            return None;
+        }
+        let unit = take(&mut self.news, &self.in_flight).or_else(|| take(&mut self.scan, &self.in_flight))?;
+        let entry = self.waiting.remove(&unit)?;
+        self.in_flight.insert(unit.clone(), entry.tick);
+        Some((unit, entry.if_changed))
+    }
+
+    pub(super) fn finish(&mut self, unit: &UnitRow) {
+        let Some(tick) = self.in_flight.remove(unit) else { return };
+        self.close(tick);
+    }
+
+    /// Forgets units that are not wanted any more; those in flight will report to nobody.
+    pub(super) fn forget(&mut self, is_unwanted: impl Fn(&UnitRow) -> bool) {
+        let gone: BTreeSet<UnitRow> = self.waiting.keys().filter(|unit| is_unwanted(unit)).cloned().collect();
+        for unit in &gone {
+            if let Some(entry) = self.waiting.remove(unit) {
+                self.close(entry.tick);
+            }
+        }
+        self.news.retain(|unit| !gone.contains(unit));
+        self.scan.retain(|unit| !gone.contains(unit));
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// The oldest tick that is not done; None when all are.
+    pub(super) fn done_up_to(&self) -> Option<u64> {
+        self.open.keys().next().copied()
+    }
+
+    fn close(&mut self, tick: u64) {
+        if let Some(count) = self.open.get_mut(&tick) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.open.remove(&tick);
+            }
+        }
+    }
+}
+
+/// The first unit that is not being looked at.
+fn take(queue: &mut VecDeque<UnitRow>, in_flight: &HashMap<UnitRow, u64>) -> Option<UnitRow> {
+    let at = queue.iter().position(|unit| !in_flight.contains_key(unit))?;
+    queue.remove(at)
+}

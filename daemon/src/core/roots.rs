@@ -1,0 +1,319 @@
+//! Which places are watched, whether they are there, and how well they are watched.
+
+use super::{Core, Effect, queue::Why};
+use crate::{index::UnitRow, work::Job};
+use domain::{
+    App, RootStatus,
+    stores::{STORES, Visit},
+};
+use jiff::Timestamp;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// How often roots without events are looked at, seconds.
+pub(super) const POLL_SECONDS: u64 = 60;
+
+/// A place where a root is looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    pub path: PathBuf,
+    /// None for a root that the user named: what lies in it decides.
+    pub app: Option<App>,
+    /// The link that led there.
+    pub derived_from: Option<PathBuf>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Roots {
+    /// By the path that was configured.
+    pub(super) wanted: BTreeMap<PathBuf, Root>,
+    last_poll: Option<Timestamp>,
+}
+
+#[derive(Debug)]
+pub(super) struct Root {
+    pub(super) app: Option<App>,
+    pub(super) derived_from: Option<PathBuf>,
+    /// None while it has never been seen.
+    pub(super) status: Option<RootStatus>,
+    /// Device and inode of the directory.
+    pub(super) identity: Option<(u64, u64)>,
+    pub(super) has_events: bool,
+    /// Directories that cannot be read, and why.
+    unreadable: BTreeMap<PathBuf, String>,
+    /// Directories without a watch, and why.
+    unwatched: BTreeMap<PathBuf, String>,
+    /// What is stored.
+    stored: Option<RootStatus>,
+    /// It has been looked for at least once.
+    pub(super) is_probed: bool,
+}
+
+impl Root {
+    /// A root that is still to be probed: until then it is as absent as a disk that was unplugged meanwhile.
+    pub(super) fn wanted(
+        app: Option<App>,
+        derived_from: Option<PathBuf>,
+        before: Option<RootStatus>,
+    ) -> Self {
+        Self {
+            app,
+            derived_from,
+            stored: before.clone(),
+            status: before.map(|status| RootStatus { online: false, ..status }),
+            identity: None,
+            has_events: true,
+            unreadable: BTreeMap::new(),
+            unwatched: BTreeMap::new(),
+            is_probed: false,
+        }
+    }
+
+    /// It is there, and nothing is known of its directories yet.
+    pub(super) fn start_anew(&mut self, status: RootStatus) {
+        self.unreadable.clear();
+        self.unwatched.clear();
+        self.status = Some(status);
+        self.judge();
+    }
+
+    pub(super) fn path(&self) -> Option<PathBuf> {
+        self.status.as_ref().map(|status| status.path.to_path())
+    }
+
+    pub(super) fn is_online_at(&self, path: &Path) -> bool {
+        self.status.as_ref().is_some_and(|status| status.online && status.path.to_path() == path)
+    }
+
+    /// Says in words how well it is watched.
+    pub(super) fn judge(&mut self) {
+        let Some(status) = &mut self.status else { return };
+        let others =
+            |count: usize| if count > 1 { format!(" (and {} more)", count - 1) } else { String::new() };
+        status.watched = status.online && self.has_events && self.unwatched.is_empty();
+        status.reason = if !status.online {
+            Some("it is not there now; what it held is kept as offline".into())
+        } else if let Some((dir, why)) = self.unwatched.first_key_value() {
+            Some(format!("{} is not watched: {why}{}", dir.display(), others(self.unwatched.len())))
+        } else if let Some((dir, why)) = self.unreadable.first_key_value() {
+            Some(format!("{} cannot be read: {why}{}", dir.display(), others(self.unreadable.len())))
+        } else if !self.has_events {
+            Some(format!("its filesystem does not tell of changes: it is looked at every {POLL_SECONDS} s"))
+        } else {
+            None
+        };
+        status.degraded = status.reason.is_some();
+    }
+}
+
+impl Roots {
+    /// Paths of roots that have been seen.
+    pub(super) fn paths(&self) -> Arc<BTreeSet<PathBuf>> {
+        Arc::new(self.wanted.values().filter_map(Root::path).collect())
+    }
+
+    /// The app of an online root.
+    pub(super) fn app_of(&self, path: &Path) -> Option<App> {
+        self.at(path).filter(|root| root.is_online_at(path))?.app
+    }
+
+    pub(super) fn at(&self, path: &Path) -> Option<&Root> {
+        self.wanted.values().find(|root| root.path().as_deref() == Some(path))
+    }
+
+    fn at_mut(&mut self, path: &Path) -> Option<&mut Root> {
+        self.wanted.values_mut().find(|root| root.path().as_deref() == Some(path))
+    }
+
+    /// The unit whose listing has this path; None where no root has it, or its store does not look there.
+    pub(super) fn unit_of(&self, path: &Path) -> Option<UnitRow> {
+        let inside =
+            self.wanted.values().filter(|root| root.status.as_ref().is_some_and(|status| status.online));
+        let (root, app) = inside
+            .filter_map(|root| Some((root.path()?, root.app?)))
+            .filter(|(root, _)| path.starts_with(root) && path != root)
+            .max_by_key(|(root, _)| root.as_os_str().len())?;
+        let store = STORES.iter().find(|store| store.app() == app)?;
+        let mut dir = root.clone();
+        let mut relative = PathBuf::new();
+        for part in path.parent()?.strip_prefix(&root).ok()?.components() {
+            match store.visit(&relative) {
+                Visit::Skip => return None,
+                Visit::Whole => break,
+                Visit::Pass | Visit::Unit => {}
+            }
+            relative.push(part);
+            dir.push(part);
+        }
+        (store.visit(&relative) != Visit::Skip).then_some(UnitRow { root, dir })
+    }
+
+    pub(super) fn are_probed(&self) -> bool {
+        self.wanted.values().all(|root| root.is_probed)
+    }
+
+    /// Every root is to be found anew.
+    pub(super) fn forget_all(&mut self) {
+        for root in self.wanted.values_mut() {
+            root.status = None;
+            root.stored = None;
+            root.identity = None;
+            root.is_probed = false;
+        }
+    }
+
+    pub(super) fn has_unwatched(&self) -> bool {
+        self.wanted
+            .values()
+            .any(|root| root.status.as_ref().is_some_and(|status| status.online && !status.watched))
+    }
+
+    pub(super) fn can_read(&mut self, unit: &UnitRow) {
+        if let Some(root) = self.at_mut(&unit.root)
+            && root.unreadable.remove(&unit.dir).is_some()
+        {
+            root.judge();
+        }
+    }
+
+    pub(super) fn cannot_read(&mut self, unit: &UnitRow, why: &str) {
+        let Some(root) = self.at_mut(&unit.root) else { return };
+        if root.unreadable.insert(unit.dir.clone(), why.to_owned()).is_none() {
+            tracing::warn!(path = %unit.dir.display(), why, "directory cannot be read");
+        }
+        root.judge();
+    }
+
+    /// Notes which directories of a unit have no watch; none clears what was noted.
+    pub(super) fn unwatched(&mut self, unit: &UnitRow, dirs: Vec<(PathBuf, String)>) {
+        let Some(root) = self.at_mut(&unit.root) else { return };
+        let was_watched = root.unwatched.is_empty();
+        root.unwatched.retain(|dir, _| {
+            !dir.starts_with(&unit.dir) || *dir != unit.dir && dir.parent() != Some(&unit.dir)
+        });
+        root.unwatched.extend(dirs);
+        if was_watched && let Some((dir, why)) = root.unwatched.first_key_value() {
+            tracing::warn!(path = %dir.display(), why, "directory cannot be watched, looking at it from time to time");
+        }
+        root.judge();
+    }
+
+    pub(super) fn forget(&mut self, unit: &UnitRow) {
+        if let Some(root) = self.at_mut(&unit.root) {
+            root.unreadable.retain(|dir, _| !dir.starts_with(&unit.dir));
+            root.unwatched.retain(|dir, _| !dir.starts_with(&unit.dir));
+            root.judge();
+        }
+    }
+
+    /// Notes that all of a root has been looked at.
+    pub(super) fn scanned(&mut self, root: &Path, now: Timestamp, is_all: bool) {
+        if let Some(status) = self.at_mut(root).and_then(|root| root.status.as_mut())
+            && is_all
+            && status.last_scan.is_none()
+        {
+            status.last_scan = Some(now);
+        }
+    }
+}
+
+impl Core {
+    /// Queues every known unit of a root, or its top where none is known.
+    pub(super) fn look_at_root(&mut self, path: &Path, why: Why) -> anyhow::Result<()> {
+        self.queue.push(UnitRow { root: path.to_owned(), dir: path.to_owned() }, why);
+        for unit in self.index.units(path)? {
+            self.queue.push(unit, why);
+        }
+        Ok(())
+    }
+
+    pub(super) fn look_everywhere(&mut self) -> anyhow::Result<()> {
+        for path in self.online_roots() {
+            self.look_at_root(&path, Why::Scan)?;
+        }
+        Ok(())
+    }
+
+    /// Events were lost: everything may have changed, as far as stamps tell.
+    pub(super) fn lost(&mut self, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
+        tracing::warn!("events were lost, looking at everything again");
+        for path in self.online_roots() {
+            if let Some(status) = self.roots.at_mut(&path).and_then(|root| root.status.as_mut()) {
+                status.rescans = status.rescans.saturating_add(1);
+            }
+            self.look_at_root(&path, Why::Check)?;
+        }
+        self.put_roots()?;
+        self.probe_all(effects);
+        Ok(())
+    }
+
+    pub(super) fn mounted(&mut self, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Do(Job::Mounts));
+        self.probe_all(effects);
+    }
+
+    pub(super) fn probe_all(&self, effects: &mut Vec<Effect>) {
+        effects
+            .extend(self.roots.wanted.keys().map(|wanted| Effect::Do(Job::Root { wanted: wanted.clone() })));
+    }
+
+    pub(super) fn probe_again(&self, path: &Path, effects: &mut Vec<Effect>) {
+        let named = self.roots.wanted.iter().filter(|(_, root)| root.path().as_deref() == Some(path));
+        effects.extend(named.map(|(wanted, _)| Effect::Do(Job::Root { wanted: wanted.clone() })));
+    }
+
+    /// Something happened on the way to a root, or at it: it may have come or gone.
+    pub(super) fn roots_above(&self, changed: &Path, effects: &mut Vec<Effect>) {
+        let concerned = self.roots.wanted.iter().filter(|(wanted, root)| {
+            wanted.starts_with(changed) || root.path().is_some_and(|path| path.starts_with(changed))
+        });
+        effects.extend(concerned.map(|(wanted, _)| Effect::Do(Job::Root { wanted: wanted.clone() })));
+    }
+
+    /// Looks at what the kernel does not tell of.
+    pub(super) fn poll_unwatched(&mut self) -> anyhow::Result<()> {
+        let unwatched =
+            |root: &Root| root.status.as_ref().is_some_and(|status| status.online && !status.watched);
+        let paths: Vec<PathBuf> =
+            self.roots.wanted.values().filter(|root| unwatched(root)).filter_map(Root::path).collect();
+        for path in paths {
+            self.look_at_root(&path, Why::Check)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn tick(&mut self, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
+        let now = self.now;
+        self.look_at_growing(effects);
+        self.look_at_links(effects);
+        let last = *self.roots.last_poll.get_or_insert(now);
+        let poll = jiff::SignedDuration::from_secs(POLL_SECONDS.cast_signed());
+        if now.duration_since(last) >= poll || now < last {
+            self.roots.last_poll = Some(now);
+            self.poll_unwatched()?;
+        }
+        Ok(())
+    }
+
+    fn online_roots(&self) -> Vec<PathBuf> {
+        let online = |root: &&Root| root.status.as_ref().is_some_and(|status| status.online);
+        self.roots.wanted.values().filter(online).filter_map(Root::path).collect()
+    }
+
+    /// Stores the health of roots where it has changed.
+    pub(super) fn put_roots(&mut self) -> anyhow::Result<()> {
+        for root in self.roots.wanted.values_mut() {
+            if root.status != root.stored
+                && let Some(status) = &root.status
+            {
+                self.index.put_root(status)?;
+                root.stored = Some(status.clone());
+            }
+        }
+        Ok(())
+    }
+}

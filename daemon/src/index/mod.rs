@@ -1,0 +1,59 @@
+//! The databases: all SQL is in this folder. `index.db` is a cache of the disk and may be dropped at any time;
+//! `user.db` is durable. Nothing relies on one transaction across both.
+
+mod models;
+mod open;
+mod read;
+mod units;
+mod user;
+
+pub use models::Refreshed;
+pub use open::{Opened, UnusableDatabase};
+pub use read::{Reader, Totals, UnitBefore};
+pub use units::{Applied, Depend, KnownFile, LocationRow, NewLocation, UnitChange, UnitRow};
+pub use user::{Change as UserChange, User, UserError};
+
+use anyhow::Context as _;
+use rusqlite::Connection;
+use std::path::{Path, PathBuf};
+
+/// The writing side of `index.db`. It has one owner.
+#[derive(Debug)]
+pub struct Index {
+    db: Connection,
+}
+
+impl Index {
+    /// Opens or makes the index. A damaged file is put aside and a new one made, which `Opened` says.
+    pub fn open(path: &Path) -> anyhow::Result<(Self, Opened)> {
+        let (db, opened) = open::index(path)?;
+        Ok((Self { db }, opened))
+    }
+
+    pub fn in_memory() -> anyhow::Result<Self> {
+        let mut db = Connection::open_in_memory().context("opening a database in memory")?;
+        open::prepare(&mut db, open::Durability::Cache, open::INDEX)?;
+        Ok(Self { db })
+    }
+
+    /// Says whether the file was deleted or replaced under us.
+    pub fn is_gone(&self, path: &Path) -> bool {
+        self.db.path().is_some_and(|own| Path::new(own) == path) && !path.exists()
+    }
+}
+
+/// Bytes of a path, for a BLOB column.
+fn bytes(path: &Path) -> &[u8] {
+    std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str())
+}
+
+fn path(bytes: Vec<u8>) -> PathBuf {
+    PathBuf::from(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(bytes))
+}
+
+/// A JSON column that does not read back is a bug or damage: it becomes an error of the row.
+fn json<T: serde::de::DeserializeOwned>(text: &str, column: usize) -> rusqlite::Result<T> {
+    serde_json::from_str(text).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error.into())
+    })
+}

@@ -1,0 +1,135 @@
+//! Models as the wire shows them, made from their locations; roots and their health.
+
+use super::{Index, LocationRow, bytes, json};
+use domain::{App, Model, Placed, RootStatus, UserData, Verdict, assemble, resolve::Names};
+use rusqlite::{Connection, OptionalExtension as _, params};
+use std::path::{Path, PathBuf};
+
+/// What assembling a model again has changed.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Refreshed {
+    Added(Box<Model>),
+    Changed(Box<Model>),
+    Same(Box<Model>),
+    Removed(Box<Model>),
+    /// There was none, and there is none.
+    Absent,
+}
+
+impl Index {
+    /// Makes a model anew from its locations; one without any is removed.
+    pub fn refresh(&mut self, id: &str, user: UserData) -> anyhow::Result<Refreshed> {
+        let transaction = self.db.transaction()?;
+        let before: Option<(String, Option<String>)> = transaction
+            .prepare_cached("SELECT json, facts FROM model WHERE id = ?1")?
+            .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let placed = placed(&transaction, id)?;
+        if placed.is_empty() {
+            transaction.prepare_cached("DELETE FROM model WHERE id = ?1")?.execute([id])?;
+            transaction.commit()?;
+            return Ok(match before {
+                Some((text, _)) => Refreshed::Removed(serde_json::from_str(&text)?),
+                None => Refreshed::Absent,
+            });
+        }
+        let (model, facts) = assemble(id, placed, user);
+        let text = serde_json::to_string(&model)?;
+        let facts = facts.map(|facts| serde_json::to_string(&facts)).transpose()?;
+        if before.as_ref().is_some_and(|(json, known)| *json == text && *known == facts) {
+            return Ok(Refreshed::Same(Box::new(model)));
+        }
+        transaction
+            .prepare_cached(
+                "INSERT OR REPLACE INTO model (id, name, state, disk_size, names, json, facts)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?
+            .execute(params![
+                id,
+                model.name,
+                model.state.name(),
+                model.disk_size.cast_signed(),
+                serde_json::to_string(&names(&model))?,
+                text,
+                facts
+            ])?;
+        transaction.commit()?;
+        let model = Box::new(model);
+        Ok(if before.is_some() { Refreshed::Changed(model) } else { Refreshed::Added(model) })
+    }
+
+    /// Stores a root's health; keeps what the index counts itself.
+    pub fn put_root(&mut self, root: &RootStatus) -> anyhow::Result<()> {
+        let derived = root.derived_from.as_ref().map(|path| path.as_bytes());
+        self.db
+            .prepare_cached(
+                "INSERT INTO root (path, app, derived_from, online, offline_since, watched, reason, rescans, last_scan)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+                 ON CONFLICT (path) DO UPDATE SET app = ?2, derived_from = ?3, online = ?4, offline_since = ?5,
+                 watched = ?6, reason = ?7, rescans = ?8, last_scan = ?9",
+            )?
+            .execute(params![
+                bytes(&root.path.to_path()),
+                root.app.name(),
+                derived,
+                root.online,
+                root.offline_since.map(|at| at.to_string()),
+                root.watched,
+                root.reason,
+                root.rescans.cast_signed(),
+                root.last_scan.map(|at| at.to_string())
+            ])?;
+        Ok(())
+    }
+
+    pub fn remove_root(&mut self, root: &Path) -> anyhow::Result<()> {
+        self.db.prepare_cached("DELETE FROM root WHERE path = ?1")?.execute([bytes(root)])?;
+        Ok(())
+    }
+
+    /// Every root, with the app that it was found for.
+    pub fn roots(&self) -> anyhow::Result<Vec<RootStatus>> {
+        super::read::roots(&self.db)
+    }
+
+    pub fn root_paths(&self) -> anyhow::Result<Vec<(PathBuf, App)>> {
+        Ok(self.roots()?.into_iter().map(|root| (root.path.to_path(), root.app)).collect())
+    }
+}
+
+fn placed(db: &Connection, id: &str) -> anyhow::Result<Vec<Placed>> {
+    let mut select = db.prepare_cached("SELECT placed FROM location WHERE model = ?1 ORDER BY id")?;
+    let rows = select.query_map([id], |row| json::<LocationRow>(&row.get::<_, String>(0)?, 0))?;
+    let mut placed = Vec::new();
+    for row in rows {
+        let row = row?;
+        let mut verdicts = Vec::new();
+        for path in &row.weights {
+            verdicts.extend(verdict(db, &path.to_path())?);
+        }
+        let LocationRow { location, on_disk, base_models, hints, weights: _ } = row;
+        placed.push(Placed { location, on_disk, base_models, hints, verdicts });
+    }
+    Ok(placed)
+}
+
+fn verdict(db: &Connection, path: &Path) -> rusqlite::Result<Option<Verdict>> {
+    db.prepare_cached("SELECT verdict FROM file WHERE path = ?1")?
+        .query_row([bytes(path)], |row| json(&row.get::<_, String>(0)?, 0))
+        .optional()
+}
+
+fn names(model: &Model) -> Names {
+    let locations = || model.locations.iter();
+    Names {
+        id: model.id.clone(),
+        name: model.name.clone(),
+        aliases: model.aliases.clone(),
+        handles: locations().map(|location| location.id.clone()).collect(),
+        paths: locations()
+            .flat_map(|location| &location.files)
+            .filter(|file| file.role == domain::Role::Weights)
+            .map(|file| file.path.text().to_owned())
+            .collect(),
+    }
+}

@@ -1,0 +1,217 @@
+//! Opening: pragmas, migrations, refusing the newer, putting the damaged aside.
+
+use anyhow::Context as _;
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, config::DbConfig};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// Append only: `user_version` counts how many of them a file has seen.
+pub(super) const INDEX: &[&str] = &[include_str!("sql/index-0001.sql")];
+pub(super) const USER: &[&str] = &[include_str!("sql/user-0001.sql")];
+
+/// How the file was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Opened {
+    AsItWas,
+    New,
+    /// It was damaged and was moved here.
+    Rebuilt {
+        aside: PathBuf,
+    },
+}
+
+/// A database that must not be touched.
+#[derive(Debug, thiserror::Error)]
+pub enum UnusableDatabase {
+    #[error(
+        "{path} was written by a newer modeld (version {found}, this one knows {known}): start that one, or move \
+         the file away"
+    )]
+    Newer { path: String, found: usize, known: usize },
+    #[error(
+        "{path} is damaged ({why}); it was left as it is. Restore it from a backup, or move it away to start anew"
+    )]
+    Damaged { path: String, why: String },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Durability {
+    /// The last commits may be lost with the power, never with the process.
+    Cache,
+    /// A commit that returned is on the disk.
+    Full,
+}
+
+pub(super) fn index(path: &Path) -> anyhow::Result<(Connection, Opened)> {
+    let existed = path.exists();
+    match connect(path, Durability::Cache, INDEX) {
+        Ok(db) => Ok((db, if existed { Opened::AsItWas } else { Opened::New })),
+        Err(error) if is_damage(&error) => {
+            let aside = put_aside(path).with_context(|| format!("putting {} aside", path.display()))?;
+            Ok((connect(path, Durability::Cache, INDEX)?, Opened::Rebuilt { aside }))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+pub(super) fn user(path: &Path) -> anyhow::Result<Connection> {
+    connect(path, Durability::Full, USER).map_err(|error| {
+        if is_damage(&error) {
+            let why = format!("{:#}", error.root_cause());
+            return UnusableDatabase::Damaged { path: path.display().to_string(), why }.into();
+        }
+        error
+    })
+}
+
+/// Opens for reading only; the file must exist.
+pub(super) fn reader(path: &Path) -> rusqlite::Result<Connection> {
+    let db = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    db.busy_timeout(std::time::Duration::from_secs(5))?;
+    db.pragma_update(None, "trusted_schema", false)?;
+    Ok(db)
+}
+
+fn connect(path: &Path, durability: Durability, migrations: &[&str]) -> anyhow::Result<Connection> {
+    let mut db = Connection::open(path).with_context(|| format!("opening {}", path.display()))?;
+    prepare(&mut db, durability, migrations).with_context(|| format!("preparing {}", path.display()))?;
+    Ok(db)
+}
+
+pub(super) fn prepare(
+    db: &mut Connection,
+    durability: Durability,
+    migrations: &[&str],
+) -> anyhow::Result<()> {
+    db.busy_timeout(std::time::Duration::from_secs(5))?;
+    let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let version = usize::try_from(version).unwrap_or(usize::MAX); // a negative one is nobody's
+    if version > migrations.len() {
+        let path = db.path().unwrap_or_default().to_owned();
+        return Err(UnusableDatabase::Newer { path, found: version, known: migrations.len() }.into());
+    }
+    db.pragma_update(None, "journal_mode", "wal")?;
+    db.pragma_update(None, "synchronous", if durability == Durability::Full { "full" } else { "normal" })?;
+    db.pragma_update(None, "foreign_keys", true)?;
+    db.pragma_update(None, "trusted_schema", false)?;
+    db.pragma_update(None, "cache_size", -1024)?; // KiB; the kernel caches the rest
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    db.set_prepared_statement_cache_capacity(64);
+    let verdict: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if verdict != "ok" {
+        return Err(rusqlite::Error::SqliteFailure(
+            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT),
+            Some(verdict),
+        )
+        .into());
+    }
+    migrate(db, version, migrations)
+}
+
+fn migrate(db: &mut Connection, version: usize, migrations: &[&str]) -> anyhow::Result<()> {
+    if version == migrations.len() {
+        return Ok(());
+    }
+    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for migration in migrations.iter().skip(version) {
+        transaction.execute_batch(migration)?;
+    }
+    transaction.pragma_update(None, "user_version", i64::try_from(migrations.len())?)?;
+    Ok(transaction.commit()?)
+}
+
+fn is_damage(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<rusqlite::Error>().or_else(|| error.root_cause().downcast_ref()).is_some_and(
+        |error| {
+            matches!(
+                error.sqlite_error_code(),
+                Some(
+                    ErrorCode::DatabaseCorrupt
+                        | ErrorCode::NotADatabase
+                        | ErrorCode::Unknown
+                        | ErrorCode::TypeMismatch
+                )
+            )
+        },
+    )
+}
+
+/// Moves the database and what SQLite keeps beside it out of the way.
+fn put_aside(path: &Path) -> io::Result<PathBuf> {
+    let name = |suffix: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    let aside = (0..u32::MAX)
+        .map(|n| name(&format!(".corrupt-{n}")))
+        .find(|candidate| !candidate.exists())
+        .ok_or_else(|| io::Error::other("no free name"))?;
+    fs::rename(path, &aside)?;
+    for beside in ["-wal", "-shm"] {
+        match fs::remove_file(name(beside)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(aside)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scratch() -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("index.db");
+        (dir, path)
+    }
+
+    #[test]
+    fn opening_twice_migrates_once() {
+        let (_dir, path) = scratch();
+        assert_eq!(index(&path).unwrap().1, Opened::New);
+        assert_eq!(index(&path).unwrap().1, Opened::AsItWas);
+    }
+
+    #[test]
+    fn a_newer_database_is_refused_and_left_alone() {
+        let (_dir, path) = scratch();
+        drop(index(&path).unwrap());
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+        let error = index(&path).unwrap_err();
+        assert!(matches!(error.downcast_ref(), Some(UnusableDatabase::Newer { found: 99, .. })), "{error:#}");
+        let version: i64 =
+            Connection::open(&path).unwrap().query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+        assert_eq!(version, 99);
+    }
+
+    #[test]
+    fn a_damaged_index_is_put_aside_and_made_anew() {
+        for damage in [
+            &b"not a database at all, but long enough to have a header of one hundred bytes or so........"[..],
+            &[0xff; 9000],
+        ] {
+            let (_dir, path) = scratch();
+            fs::write(&path, damage).unwrap();
+            let (_, opened) = index(&path).unwrap();
+            let Opened::Rebuilt { aside } = opened else { panic!("{opened:?}") };
+            assert_eq!(fs::read(aside).unwrap(), damage);
+        }
+    }
+
+    #[test]
+    fn a_damaged_user_database_is_refused_and_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("user.db");
+        fs::write(&path, [0xee; 8192]).unwrap();
+        let error = user(&path).unwrap_err();
+        assert!(matches!(error.downcast_ref(), Some(UnusableDatabase::Damaged { .. })), "{error:#}");
+        assert_eq!(fs::read(&path).unwrap(), [0xee; 8192]);
+    }
+}

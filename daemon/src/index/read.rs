@@ -1,0 +1,185 @@
+//! Short read-only connections: lists, searches and shows never wait for the writer.
+
+use super::{KnownFile, UnitRow, bytes, json, open, path, units};
+use domain::{App, Model, RootStatus, Verdict, WirePath, facts::Facts, resolve::Names};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use std::{collections::BTreeMap, path::Path};
+
+/// A reading side of `index.db`.
+#[derive(Debug)]
+pub struct Reader {
+    db: Connection,
+}
+
+/// Totals over all models.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Totals {
+    pub models: u64,
+    pub locations: u64,
+    pub disk_size: u64,
+}
+
+/// What a unit held when it was looked at last.
+#[derive(Debug, Default)]
+pub struct UnitBefore {
+    /// By app and handle: content key and the stored row's text.
+    pub locations: BTreeMap<(App, String), (Vec<u8>, String)>,
+    /// Paths it rests on, with whether they are directories and their stamps.
+    pub depends: Vec<super::Depend>,
+}
+
+impl Reader {
+    pub fn open(path: &Path) -> anyhow::Result<Self> {
+        Ok(Self { db: open::reader(path)? })
+    }
+
+    /// Every model as JSON text, by name.
+    pub fn models(&self, mut each: impl FnMut(&str) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        let mut select = self.db.prepare_cached("SELECT json FROM model ORDER BY name, id")?;
+        let mut rows = select.query([])?;
+        while let Some(row) = rows.next()? {
+            each(row.get_ref(0)?.as_str()?)?;
+        }
+        Ok(())
+    }
+
+    pub fn model(&self, id: &str) -> anyhow::Result<Option<(Model, Option<Facts>)>> {
+        let row = self
+            .db
+            .prepare_cached("SELECT json, facts FROM model WHERE id = ?1")?
+            .query_row([id], |row| {
+                let facts: Option<String> = row.get(1)?;
+                Ok((json(&row.get::<_, String>(0)?, 0)?, facts.map(|text| json(&text, 1)).transpose()?))
+            })
+            .optional()?;
+        Ok(row)
+    }
+
+    /// The names of every model, to resolve what a person typed.
+    pub fn names(&self) -> anyhow::Result<Vec<Names>> {
+        let mut select = self.db.prepare_cached("SELECT names FROM model ORDER BY name, id")?;
+        let rows = select.query_map([], |row| json(&row.get::<_, String>(0)?, 0))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    pub fn totals(&self) -> anyhow::Result<Totals> {
+        let (models, disk_size): (i64, i64) = self
+            .db
+            .prepare_cached("SELECT count(*), coalesce(sum(disk_size), 0) FROM model")?
+            .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let locations: i64 =
+            self.db.prepare_cached("SELECT count(*) FROM location")?.query_row([], |row| row.get(0))?;
+        Ok(Totals {
+            models: models.cast_unsigned(),
+            locations: locations.cast_unsigned(),
+            disk_size: disk_size.cast_unsigned(),
+        })
+    }
+
+    pub fn roots(&self) -> anyhow::Result<Vec<RootStatus>> {
+        roots(&self.db)
+    }
+
+    /// A weight file that was read before, if it still has this stamp; any path to the same inode serves.
+    pub fn file(
+        &self,
+        path: &Path,
+        volume: &str,
+        inode: u64,
+        stamp: &str,
+    ) -> anyhow::Result<Option<(bool, KnownFile)>> {
+        let exact = self
+            .db
+            .prepare_cached(
+                "SELECT volume, inode, stamp, sampled, is_whole, verdict FROM file WHERE path = ?1",
+            )?
+            .query_row([bytes(path)], known_file)
+            .optional()?
+            .filter(|file| file.stamp == stamp);
+        if let Some(file) = exact {
+            return Ok(Some((true, file)));
+        }
+        let other = self
+            .db
+            .prepare_cached(
+                "SELECT volume, inode, stamp, sampled, is_whole, verdict FROM file
+                 WHERE volume = ?1 AND inode = ?2 AND stamp = ?3",
+            )?
+            .query_row(params![volume, inode.cast_signed(), stamp], known_file)
+            .optional()?;
+        Ok(other.map(|file| (false, file)))
+    }
+
+    pub fn unit(&self, unit: &UnitRow) -> anyhow::Result<UnitBefore> {
+        let Some(id) = units::unit_id(&self.db, unit)? else { return Ok(UnitBefore::default()) };
+        let mut before = UnitBefore { depends: self.depends(id)?, ..UnitBefore::default() };
+        let mut select =
+            self.db.prepare_cached("SELECT app, handle, content, placed FROM location WHERE unit = ?1")?;
+        let mut rows = select.query([id])?;
+        while let Some(row) = rows.next()? {
+            let app = App::parse(row.get_ref(0)?.as_str()?).unwrap_or(App::Loose);
+            before.locations.insert((app, row.get(1)?), (row.get(2)?, row.get(3)?));
+        }
+        Ok(before)
+    }
+
+    pub fn units(&self, root: &Path) -> anyhow::Result<Vec<UnitRow>> {
+        units::units(&self.db, root)
+    }
+
+    fn depends(&self, unit: i64) -> anyhow::Result<Vec<super::Depend>> {
+        let mut select = self.db.prepare_cached("SELECT path, is_dir, stamp FROM depend WHERE unit = ?1")?;
+        let rows = select.query_map([unit], |row| {
+            Ok(super::Depend { path: path(row.get(0)?), is_dir: row.get(1)?, stamp: row.get(2)? })
+        })?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+}
+
+fn known_file(row: &Row<'_>) -> rusqlite::Result<KnownFile> {
+    Ok(KnownFile {
+        volume: row.get("volume")?,
+        inode: row.get::<_, i64>("inode")?.cast_unsigned(),
+        stamp: row.get("stamp")?,
+        sampled: row.get("sampled")?,
+        is_whole: row.get("is_whole")?,
+        verdict: json::<Verdict>(&row.get::<_, String>("verdict")?, 5)?,
+    })
+}
+
+/// Every root, with how many models lie there and how many bytes they take, each inode once.
+pub(super) fn roots(db: &Connection) -> anyhow::Result<Vec<RootStatus>> {
+    let mut select = db.prepare_cached(
+        "SELECT path, app, derived_from, online, offline_since, watched, reason, rescans, last_scan,
+         (SELECT count(DISTINCT model) FROM location JOIN unit ON unit.id = unit WHERE unit.root = root.path) AS models,
+         (SELECT coalesce(sum(bytes), 0) FROM (SELECT max(value ->> 'disk_size') AS bytes
+            FROM location JOIN unit ON unit.id = unit, json_each(placed, '$.on_disk')
+            WHERE unit.root = root.path AND value IS NOT NULL
+            GROUP BY value ->> 'volume', value ->> 'inode')) AS bytes
+         FROM root ORDER BY path",
+    )?;
+    let rows = select.query_map([], root_row)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+fn root_row(row: &Row<'_>) -> rusqlite::Result<RootStatus> {
+    let time = |column: &str| -> rusqlite::Result<Option<jiff::Timestamp>> {
+        Ok(row.get::<_, Option<String>>(column)?.and_then(|text| text.parse().ok()))
+    };
+    let derived: Option<Vec<u8>> = row.get("derived_from")?;
+    let (watched, reason): (bool, Option<String>) = (row.get("watched")?, row.get("reason")?);
+    Ok(RootStatus {
+        path: WirePath::from(path(row.get("path")?).as_path()),
+        app: App::parse(&row.get::<_, String>("app")?).unwrap_or(App::Loose),
+        derived_from: derived.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+        online: row.get("online")?,
+        offline_since: time("offline_since")?,
+        watched,
+        degraded: reason.is_some(),
+        reason,
+        models: row.get::<_, i64>("models")?.cast_unsigned(),
+        bytes: row.get::<_, i64>("bytes")?.cast_unsigned(),
+        rescans: row.get::<_, i64>("rescans")?.cast_unsigned(),
+        last_scan: time("last_scan")?,
+    })
+}

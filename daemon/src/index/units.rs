@@ -1,0 +1,314 @@
+//! Roots, units and what they rest on; locations and the models they belong to.
+
+use super::{Index, bytes, json, path};
+use domain::{App, Hints, Location, OnDisk, Verdict};
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+
+/// A directory of a root that is understood at once; both absolute.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnitRow {
+    pub root: PathBuf,
+    pub dir: PathBuf,
+}
+
+/// A path that a unit's answer rests on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Depend {
+    pub path: PathBuf,
+    pub is_dir: bool,
+    /// None where it was missing, or changed so lately that its times prove nothing.
+    pub stamp: Option<String>,
+}
+
+/// A weight file as it was read last.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KnownFile {
+    pub volume: String,
+    pub inode: u64,
+    pub stamp: String,
+    /// Hash of size, header and samples of the data.
+    pub sampled: Vec<u8>,
+    pub is_whole: bool,
+    pub verdict: Verdict,
+}
+
+/// A location with everything but the verdicts of its files.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LocationRow {
+    pub location: Location,
+    pub on_disk: Vec<Option<OnDisk>>,
+    pub base_models: Vec<String>,
+    pub hints: Hints,
+    /// Where the bytes of each weight file are opened, in order.
+    pub weights: Vec<domain::WirePath>,
+}
+
+/// What looking at a unit again has brought.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct UnitChange {
+    pub depends: Vec<Depend>,
+    pub files: Vec<(PathBuf, KnownFile)>,
+    pub locations: Vec<NewLocation>,
+    pub removed: Vec<(App, String)>,
+}
+
+/// A location that is new or differs from the stored one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewLocation {
+    pub content: Vec<u8>,
+    pub is_whole: bool,
+    pub row: LocationRow,
+}
+
+/// What a change of a unit means for models.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// To be assembled again.
+    pub models: BTreeSet<String>,
+    /// Contents that user.db must learn: key, model, a path.
+    pub adopted: Vec<(Vec<u8>, String, PathBuf)>,
+}
+
+impl Index {
+    /// Stores what a unit's look has brought. `durable` finds a content in user.db, `mint` makes a new model id.
+    pub fn apply(
+        &mut self,
+        unit: &UnitRow,
+        change: &UnitChange,
+        durable: &dyn Fn(&[u8]) -> Option<String>,
+        mint: &dyn Fn() -> String,
+    ) -> anyhow::Result<Applied> {
+        let transaction = self.db.transaction()?;
+        let id = put_unit(&transaction, unit)?;
+        put_depends(&transaction, id, &change.depends)?;
+        for (path, file) in &change.files {
+            put_file(&transaction, path, file)?;
+        }
+        let mut applied = Applied::default();
+        // Before the removals: a file that was renamed within the unit finds its content still there.
+        for new in &change.locations {
+            let (model, is_new) = model_of(&transaction, id, new, durable, mint)?;
+            if is_new {
+                let path = new.row.location.files.first().map(|file| file.path.to_path()).unwrap_or_default();
+                applied.adopted.push((new.content.clone(), model.clone(), path));
+            }
+            applied.models.extend(put_location(&transaction, id, new, &model)?);
+            applied.models.insert(model);
+        }
+        for (app, handle) in &change.removed {
+            applied.models.extend(remove_location(&transaction, id, *app, handle)?);
+        }
+        transaction.commit()?;
+        Ok(applied)
+    }
+
+    /// Forgets a unit; returns the models that had locations there.
+    pub fn remove_unit(&mut self, unit: &UnitRow) -> anyhow::Result<BTreeSet<String>> {
+        let transaction = self.db.transaction()?;
+        let mut models = BTreeSet::new();
+        if let Some(id) = unit_id(&transaction, unit)? {
+            models = models_where(&transaction, "SELECT model FROM location WHERE unit = ?1", id)?;
+            transaction.prepare_cached("DELETE FROM unit WHERE id = ?1")?.execute([id])?;
+        }
+        transaction.commit()?;
+        Ok(models)
+    }
+
+    /// Marks every location of a root as there or not there; returns the models concerned.
+    pub fn set_root_online(&mut self, root: &Path, online: bool) -> anyhow::Result<BTreeSet<String>> {
+        let transaction = self.db.transaction()?;
+        let mut rows = Vec::new();
+        {
+            let mut select = transaction.prepare_cached(
+                "SELECT location.id, model, placed FROM location JOIN unit ON unit.id = unit WHERE root = ?1",
+            )?;
+            let found = select.query_map([bytes(root)], |row| {
+                Ok((
+                    row.get::<_, i64>(0)?,
+                    row.get::<_, String>(1)?,
+                    json::<LocationRow>(&row.get::<_, String>(2)?, 2)?,
+                ))
+            })?;
+            for row in found {
+                rows.push(row?);
+            }
+        }
+        let mut models = BTreeSet::new();
+        for (id, model, mut placed) in rows {
+            if placed.location.online != online {
+                placed.location.online = online;
+                transaction
+                    .prepare_cached("UPDATE location SET placed = ?2 WHERE id = ?1")?
+                    .execute(params![id, serde_json::to_string(&placed)?])?;
+                models.insert(model);
+            }
+        }
+        transaction.commit()?;
+        Ok(models)
+    }
+
+    /// Every unit of a root.
+    pub fn units(&self, root: &Path) -> anyhow::Result<Vec<UnitRow>> {
+        units(&self.db, root)
+    }
+
+    /// A directory's unit and every unit below it.
+    pub fn units_below(&self, unit: &UnitRow) -> anyhow::Result<Vec<UnitRow>> {
+        let mut select = self.db.prepare_cached(
+            "SELECT root, dir FROM unit WHERE root = ?1 AND (dir = ?2 OR (dir > ?3 AND dir < ?4)) ORDER BY dir",
+        )?;
+        let [above, below] = [b'/', b'/' + 1].map(|end| [bytes(&unit.dir), &[end]].concat());
+        let rows = select.query_map(params![bytes(&unit.root), bytes(&unit.dir), above, below], unit_row)?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Contents and the models they are, as far as the index knows.
+    pub fn contents(&self) -> anyhow::Result<Vec<(Vec<u8>, String)>> {
+        let mut select = self.db.prepare_cached("SELECT key, model FROM content")?;
+        let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Units whose answer rests on a path.
+    pub fn dependents(&self, changed: &Path) -> anyhow::Result<Vec<UnitRow>> {
+        let mut select = self.db.prepare_cached(
+            "SELECT root, dir FROM depend JOIN unit ON unit.id = depend.unit WHERE path = ?1",
+        )?;
+        let rows = select.query_map([bytes(changed)], unit_row)?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+}
+
+pub(super) fn units(db: &Connection, root: &Path) -> anyhow::Result<Vec<UnitRow>> {
+    let mut select = db.prepare_cached("SELECT root, dir FROM unit WHERE root = ?1 ORDER BY dir")?;
+    let rows = select.query_map([bytes(root)], unit_row)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+fn unit_row(row: &Row<'_>) -> rusqlite::Result<UnitRow> {
+    Ok(UnitRow { root: path(row.get(0)?), dir: path(row.get(1)?) })
+}
+
+pub(super) fn unit_id(db: &Connection, unit: &UnitRow) -> rusqlite::Result<Option<i64>> {
+    db.prepare_cached("SELECT id FROM unit WHERE root = ?1 AND dir = ?2")?
+        .query_row(params![bytes(&unit.root), bytes(&unit.dir)], |row| row.get(0))
+        .optional()
+}
+
+fn put_unit(db: &Transaction<'_>, unit: &UnitRow) -> rusqlite::Result<i64> {
+    if let Some(id) = unit_id(db, unit)? {
+        return Ok(id);
+    }
+    db.prepare_cached("INSERT INTO unit (root, dir) VALUES (?1, ?2) RETURNING id")?
+        .query_row(params![bytes(&unit.root), bytes(&unit.dir)], |row| row.get(0))
+}
+
+fn put_depends(db: &Transaction<'_>, unit: i64, depends: &[Depend]) -> rusqlite::Result<()> {
+    db.prepare_cached("DELETE FROM depend WHERE unit = ?1")?.execute([unit])?;
+    let mut insert = db.prepare_cached(
+        "INSERT INTO depend (unit, path, is_dir, stamp) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+    )?;
+    for depend in depends {
+        insert.execute(params![unit, bytes(&depend.path), depend.is_dir, depend.stamp])?;
+    }
+    Ok(())
+}
+
+fn put_file(db: &Transaction<'_>, path: &Path, file: &KnownFile) -> anyhow::Result<()> {
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO file (path, volume, inode, stamp, sampled, is_whole, verdict)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?
+    .execute(params![
+        bytes(path),
+        file.volume,
+        file.inode.cast_signed(),
+        file.stamp,
+        file.sampled,
+        file.is_whole,
+        serde_json::to_string(&file.verdict)?
+    ])?;
+    Ok(())
+}
+
+/// Which model a location is: what the content is known as, else what an unfinished file at this place was, else new.
+fn model_of(
+    db: &Transaction<'_>,
+    unit: i64,
+    new: &NewLocation,
+    durable: &dyn Fn(&[u8]) -> Option<String>,
+    mint: &dyn Fn() -> String,
+) -> rusqlite::Result<(String, bool)> {
+    let known: Option<String> = db
+        .prepare_cached("SELECT model FROM content WHERE key = ?1")?
+        .query_row([&new.content], |row| row.get(0))
+        .optional()?;
+    if let Some(model) = known {
+        return Ok((model, false));
+    }
+    let location = &new.row.location;
+    let unfinished = || {
+        db.prepare_cached(
+            "SELECT model FROM location WHERE unit = ?1 AND app = ?2 AND handle = ?3 AND is_whole = 0",
+        )?
+        .query_row(params![unit, location.app.name(), location.id], |row| row.get(0))
+        .optional()
+    };
+    let model = match durable(&new.content) {
+        Some(model) => model,
+        None => unfinished()?.unwrap_or_else(mint),
+    };
+    db.prepare_cached("INSERT OR REPLACE INTO content (key, model) VALUES (?1, ?2)")?
+        .execute(params![new.content, model])?;
+    Ok((model, true))
+}
+
+/// Stores a location; returns the model that was there before, where it was another.
+fn put_location(
+    db: &Transaction<'_>,
+    unit: i64,
+    new: &NewLocation,
+    model: &str,
+) -> anyhow::Result<Option<String>> {
+    let location = &new.row.location;
+    let before: Option<String> = db
+        .prepare_cached("SELECT model FROM location WHERE unit = ?1 AND app = ?2 AND handle = ?3")?
+        .query_row(params![unit, location.app.name(), location.id], |row| row.get(0))
+        .optional()?;
+    db.prepare_cached(
+        "INSERT INTO location (unit, app, handle, model, content, is_whole, placed)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT (unit, app, handle) DO UPDATE
+         SET model = ?4, content = ?5, is_whole = ?6, placed = ?7",
+    )?
+    .execute(params![
+        unit,
+        location.app.name(),
+        location.id,
+        model,
+        new.content,
+        new.is_whole,
+        serde_json::to_string(&new.row)?
+    ])?;
+    Ok(before.filter(|before| before != model))
+}
+
+fn remove_location(
+    db: &Transaction<'_>,
+    unit: i64,
+    app: App,
+    handle: &str,
+) -> rusqlite::Result<Option<String>> {
+    db.prepare_cached("DELETE FROM location WHERE unit = ?1 AND app = ?2 AND handle = ?3 RETURNING model")?
+        .query_row(params![unit, app.name(), handle], |row| row.get(0))
+        .optional()
+}
+
+fn models_where(db: &Connection, sql: &'static str, id: i64) -> rusqlite::Result<BTreeSet<String>> {
+    db.prepare_cached(sql)?.query_map([id], |row| row.get(0))?.collect()
+}

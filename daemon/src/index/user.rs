@@ -1,0 +1,215 @@
+//! `user.db`: what the user said or did, and the ids of models. Every change is on the disk before it is answered.
+
+use super::{bytes, open, path};
+use anyhow::Context as _;
+use domain::UserData;
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use std::path::{Path, PathBuf};
+
+/// A connection to `user.db`; the one that writes belongs to one thread.
+#[derive(Debug)]
+pub struct User {
+    db: Connection,
+}
+
+/// A change of what is remembered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// The content of this key is this model.
+    Adopt {
+        key: Vec<u8>,
+        model: String,
+        path: PathBuf,
+    },
+    Tag {
+        model: String,
+        add: Vec<String>,
+        remove: Vec<String>,
+    },
+    Note {
+        model: String,
+        note: Option<String>,
+    },
+    Pin {
+        model: String,
+        pinned: bool,
+    },
+    Alias {
+        model: String,
+        add: Vec<String>,
+        remove: Vec<String>,
+    },
+    Used {
+        model: String,
+        engine: String,
+    },
+    AddRoot(PathBuf),
+    RemoveRoot(PathBuf),
+}
+
+/// A change that is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UserError {
+    #[error("the alias `{alias}` already names another model ({model})")]
+    AliasTaken { alias: String, model: String },
+    #[error("{} was not added by you, so it cannot be removed", path.display())]
+    NotAdded { path: PathBuf },
+}
+
+impl User {
+    /// Opens or makes the database; a damaged one is refused, never replaced.
+    pub fn open(path: &Path) -> anyhow::Result<Self> {
+        Ok(Self { db: open::user(path)? })
+    }
+
+    pub fn reader(path: &Path) -> anyhow::Result<Self> {
+        Ok(Self { db: open::reader(path).with_context(|| format!("opening {}", path.display()))? })
+    }
+
+    pub fn in_memory() -> anyhow::Result<Self> {
+        let mut db = Connection::open_in_memory()?;
+        open::prepare(&mut db, open::Durability::Full, open::USER)?;
+        Ok(Self { db })
+    }
+
+    /// Makes the changes in one transaction; when this returns they are on the disk.
+    pub fn change(&mut self, changes: &[Change], now: Timestamp) -> anyhow::Result<()> {
+        let transaction = self.db.transaction()?;
+        for change in changes {
+            apply(&transaction, change, &now.to_string())?;
+        }
+        Ok(transaction.commit()?)
+    }
+
+    /// Which model a content is.
+    pub fn model_of(&self, key: &[u8]) -> anyhow::Result<Option<String>> {
+        let mut select = self.db.prepare_cached("SELECT model FROM content WHERE key = ?1")?;
+        Ok(select.query_row([key], |row| row.get(0)).optional()?)
+    }
+
+    /// Models about which the user said something.
+    pub fn spoken_of(&self) -> anyhow::Result<Vec<String>> {
+        let mut select = self.db.prepare_cached(
+            "SELECT model FROM tag UNION SELECT model FROM note UNION SELECT model FROM pin
+             UNION SELECT model FROM alias UNION SELECT model FROM run",
+        )?;
+        let rows = select.query_map([], |row| row.get(0))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    pub fn data(&self, model: &str) -> anyhow::Result<UserData> {
+        let words = |sql: &'static str| -> rusqlite::Result<Vec<String>> {
+            self.db.prepare_cached(sql)?.query_map([model], |row| row.get(0))?.collect()
+        };
+        let one = |sql: &'static str| -> rusqlite::Result<Option<String>> {
+            Ok(self.db.prepare_cached(sql)?.query_row([model], |row| row.get(0)).optional()?.flatten())
+        };
+        let time = |text: Option<String>| text.and_then(|text| text.parse().ok());
+        Ok(UserData {
+            tags: words("SELECT tag FROM tag WHERE model = ?1 ORDER BY tag")?,
+            note: one("SELECT note FROM note WHERE model = ?1")?,
+            pinned: one("SELECT model FROM pin WHERE model = ?1")?.is_some(),
+            aliases: words("SELECT alias FROM alias WHERE model = ?1 ORDER BY alias")?,
+            last_used: time(one("SELECT max(started) FROM run WHERE model = ?1")?),
+            first_seen: time(one("SELECT first_seen FROM model WHERE id = ?1")?),
+        })
+    }
+
+    /// Roots that the user added.
+    pub fn roots(&self) -> anyhow::Result<Vec<PathBuf>> {
+        let mut select = self.db.prepare_cached("SELECT path FROM root ORDER BY path")?;
+        let rows = select.query_map([], |row| row.get(0).map(path))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+}
+
+fn apply(db: &Transaction<'_>, change: &Change, now: &str) -> anyhow::Result<()> {
+    match change {
+        Change::Adopt { key, model, path } => {
+            put_model(db, model, now)?;
+            db.prepare_cached(
+                "INSERT INTO content (key, model, last_path) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (key) DO UPDATE SET last_path = ?3",
+            )?
+            .execute(params![key, model, bytes(path)])?;
+        }
+        Change::Tag { model, add, remove } => {
+            put_model(db, model, now)?;
+            each(db, "INSERT OR IGNORE INTO tag (model, tag) VALUES (?1, ?2)", model, add)?;
+            each(db, "DELETE FROM tag WHERE model = ?1 AND tag = ?2", model, remove)?;
+        }
+        Change::Note { model, note } => {
+            put_model(db, model, now)?;
+            db.prepare_cached("DELETE FROM note WHERE model = ?1")?.execute([model])?;
+            each(db, "INSERT INTO note (model, note) VALUES (?1, ?2)", model, note)?;
+        }
+        Change::Pin { model, pinned } => {
+            put_model(db, model, now)?;
+            let sql = if *pinned {
+                "INSERT OR IGNORE INTO pin (model) VALUES (?1)"
+            } else {
+                "DELETE FROM pin WHERE model = ?1"
+            };
+            db.prepare_cached(sql)?.execute([model])?;
+        }
+        Change::Alias { model, add, remove } => {
+            put_model(db, model, now)?;
+            each(db, "DELETE FROM alias WHERE model = ?1 AND alias = ?2", model, remove)?;
+            for alias in add {
+                put_alias(db, model, alias)?;
+            }
+        }
+        Change::Used { model, engine } => {
+            put_model(db, model, now)?;
+            db.prepare_cached("INSERT INTO run (model, engine, started) VALUES (?1, ?2, ?3)")?
+                .execute(params![model, engine, now])?;
+        }
+        Change::AddRoot(path) => {
+            db.prepare_cached("INSERT OR IGNORE INTO root (path, added) VALUES (?1, ?2)")?
+                .execute(params![bytes(path), now])?;
+        }
+        Change::RemoveRoot(path) => {
+            if db.prepare_cached("DELETE FROM root WHERE path = ?1")?.execute([bytes(path)])? == 0 {
+                return Err(UserError::NotAdded { path: path.clone() }.into());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn put_model(db: &Transaction<'_>, model: &str, now: &str) -> rusqlite::Result<()> {
+    db.prepare_cached("INSERT OR IGNORE INTO model (id, first_seen) VALUES (?1, ?2)")?
+        .execute(params![model, now])
+        .map(drop)
+}
+
+fn put_alias(db: &Transaction<'_>, model: &str, alias: &str) -> anyhow::Result<()> {
+    let owner: Option<String> = db
+        .prepare_cached("SELECT model FROM alias WHERE alias = ?1")?
+        .query_row([alias], |row| row.get(0))
+        .optional()?;
+    match owner {
+        Some(owner) if owner != model => {
+            Err(UserError::AliasTaken { alias: alias.into(), model: owner }.into())
+        }
+        Some(_) => Ok(()),
+        None => {
+            db.prepare_cached("INSERT INTO alias (alias, model) VALUES (?2, ?1)")?.execute([model, alias])?;
+            Ok(())
+        }
+    }
+}
+
+/// Runs a statement once for each word, with the model first.
+fn each<'a>(
+    db: &Transaction<'_>,
+    sql: &'static str,
+    model: &str,
+    words: impl IntoIterator<Item = &'a String>,
+) -> rusqlite::Result<()> {
+    for word in words {
+        db.prepare_cached(sql)?.execute([model, word])?;
+    }
+    Ok(())
+}

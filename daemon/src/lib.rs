@@ -1,0 +1,22 @@
+//! `modeld`: watches every model directory, keeps the index, starts engines. Everything that touches the world is
+//! in this package, and everything that decides is in `domain`.
+
+pub mod config;
+pub mod core;
+mod engine;
+pub mod index;
+mod lock;
+mod look;
+mod mounts;
+mod read;
+mod remember;
+mod run;
+mod runs;
+mod serve;
+mod volume;
+mod watch;
+mod work;
+
+pub use config::Config;
+pub use lock::Held;
+pub use run::run;

@@ -1,0 +1,219 @@
+//! Does the looking that stores ask for: lists, small files, links, attributes. Opens everything beneath its root,
+//! never blocks on a fifo, never reads what is not a regular file.
+
+use domain::stores::{Entry, EntryKind, Known, Look, Origin, Stat};
+use rustix::{
+    fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, fstat, openat2, statat},
+    io::Errno,
+};
+use std::{
+    ffi::{OsStr, OsString},
+    fs::File,
+    io::Read as _,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::ffi::{OsStrExt as _, OsStringExt as _},
+    },
+    path::{Path, PathBuf},
+};
+
+/// Longest sidecar that is read, bytes: cards and manifests are a few kilobytes.
+const MAX_SMALL: u64 = 1 << 20;
+
+/// A root, held open: what is opened beneath it stays beneath it, whatever is renamed meanwhile.
+#[derive(Debug)]
+pub(crate) struct Beneath<'a> {
+    root: &'a Path,
+    descriptor: OwnedFd,
+}
+
+impl<'a> Beneath<'a> {
+    pub(crate) fn open(root: &'a Path) -> Result<Self, Errno> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Self { root, descriptor: rustix::fs::open(root, flags, Mode::empty())? })
+    }
+
+    /// Performs a look and notes its answer.
+    pub(crate) fn perform(&self, look: &Look, known: &mut Known) {
+        match look {
+            Look::List(path) => {
+                let list = self.list(path).ok();
+                known.lists.insert(path.clone(), list);
+            }
+            Look::Read(path) => {
+                let content = self.open_regular(path).ok().and_then(|file| read_small(&file));
+                known.contents.insert(path.clone(), content);
+            }
+            Look::Stat(path) => drop(known.stats.insert(path.clone(), stat(path))),
+            Look::Link(path) => drop(known.links.insert(path.clone(), std::fs::read_link(path).ok())),
+            Look::Origin(path) => drop(known.origins.insert(path.clone(), origin(path))),
+        }
+    }
+
+    /// Lists a directory; no link on the way is followed.
+    pub(crate) fn list(&self, dir: &Path) -> Result<Vec<Entry>, Errno> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let descriptor = self.open_beneath(dir, flags, ResolveFlags::NO_SYMLINKS)?;
+        let mut entries = Vec::new();
+        for entry in Dir::read_from(&descriptor)? {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if name == b"." || name == b".." {
+                continue;
+            }
+            let kind = match entry.file_type() {
+                FileType::Unknown => kind_of(&descriptor, entry.file_name()),
+                kind @ (FileType::RegularFile
+                | FileType::Directory
+                | FileType::Symlink
+                | FileType::Fifo
+                | FileType::Socket
+                | FileType::CharacterDevice
+                | FileType::BlockDevice) => entry_kind(kind),
+            };
+            entries.push(Entry { name: OsString::from_vec(name.to_vec()), kind });
+        }
+        entries.sort_unstable();
+        Ok(entries)
+    }
+
+    /// Opens a regular file for reading without ever waiting for it.
+    pub(crate) fn open_regular(&self, path: &Path) -> Result<File, Errno> {
+        // A device may act on being opened, so look before.
+        if FileType::from_raw_mode(rustix::fs::stat(path)?.st_mode) != FileType::RegularFile {
+            return Err(Errno::INVAL);
+        }
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let descriptor = self.open_beneath(path, flags, ResolveFlags::NO_MAGICLINKS)?;
+        if FileType::from_raw_mode(fstat(&descriptor)?.st_mode) != FileType::RegularFile {
+            return Err(Errno::INVAL);
+        }
+        Ok(descriptor.into())
+    }
+
+    fn open_beneath(&self, path: &Path, flags: OFlags, resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
+        let relative = path.strip_prefix(self.root).map_err(|_| Errno::XDEV)?;
+        let relative = if relative.as_os_str().is_empty() { Path::new(".") } else { relative };
+        openat2(&self.descriptor, relative, flags, Mode::empty(), resolve | ResolveFlags::BENEATH)
+    }
+}
+
+/// Opens a regular file by a path without links, wherever it is.
+pub(crate) fn open_resolved(path: &Path) -> Result<File, Errno> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    if FileType::from_raw_mode(rustix::fs::stat(path)?.st_mode) != FileType::RegularFile {
+        return Err(Errno::INVAL);
+    }
+    let resolve = ResolveFlags::NO_SYMLINKS;
+    Ok(openat2(rustix::fs::CWD, path, flags, Mode::empty(), resolve)?.into())
+}
+
+/// Reads a small regular file; None where there is none or it is too long.
+pub(crate) fn small_file(path: &Path) -> Option<Vec<u8>> {
+    let resolved = std::fs::canonicalize(path).ok()?;
+    read_small(&open_resolved(&resolved).ok()?)
+}
+
+fn read_small(file: &File) -> Option<Vec<u8>> {
+    let mut content = Vec::new();
+    file.take(MAX_SMALL + 1).read_to_end(&mut content).ok()?;
+    (content.len() as u64 <= MAX_SMALL).then_some(content)
+}
+
+fn stat(path: &Path) -> Option<Stat> {
+    let stat = rustix::fs::stat(path).ok()?;
+    let kind = entry_kind(FileType::from_raw_mode(stat.st_mode));
+    Some(Stat { kind, size: u64::try_from(stat.st_size).ok()? })
+}
+
+fn kind_of(dir: impl AsFd, name: &std::ffi::CStr) -> EntryKind {
+    statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)
+        .map_or(EntryKind::Special, |stat| entry_kind(FileType::from_raw_mode(stat.st_mode)))
+}
+
+fn entry_kind(kind: FileType) -> EntryKind {
+    match kind {
+        FileType::RegularFile => EntryKind::File,
+        FileType::Directory => EntryKind::Dir,
+        FileType::Symlink => EntryKind::Symlink,
+        FileType::Fifo
+        | FileType::Socket
+        | FileType::CharacterDevice
+        | FileType::BlockDevice
+        | FileType::Unknown => EntryKind::Special,
+    }
+}
+
+/// The attributes that `curl --xattr` and `wget --xattr` write.
+fn origin(path: &Path) -> Option<Origin> {
+    let attribute = |name: &str| {
+        let mut value = vec![0; 4096];
+        let length = rustix::fs::getxattr(path, name, &mut value).ok()?;
+        without_secrets(OsStr::from_bytes(value.get(..length)?).to_str()?)
+    };
+    let origin =
+        Origin { url: attribute("user.xdg.origin.url"), referrer: attribute("user.xdg.referrer.url") };
+    (origin != Origin::default()).then_some(origin)
+}
+
+/// Signed links carry a credential in the query, others in the user part: neither is kept.
+fn without_secrets(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    if !matches!(scheme, "http" | "https") {
+        return None;
+    }
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let (host, page) = rest.split_once('/').unwrap_or((rest, ""));
+    let host = host.rsplit('@').next().unwrap_or_default();
+    Some(format!("{scheme}://{host}/{page}"))
+}
+
+/// Returns where a path leads, all links resolved.
+pub(crate) fn resolved(path: &Path) -> Option<PathBuf> {
+    std::fs::canonicalize(path).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn credentials_in_links_are_not_kept() {
+        for (url, kept) in [
+            ("https://user:secret@host/a/b.gguf?sig=SECRET#x", Some("https://host/a/b.gguf")),
+            ("https://host", Some("https://host/")),
+            ("file:///etc/passwd", None),
+            ("garbage", None),
+        ] {
+            assert_eq!(without_secrets(url).as_deref(), kept);
+        }
+    }
+
+    #[test]
+    fn nothing_outside_the_root_is_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("root");
+        std::fs::create_dir(&root).unwrap();
+        std::fs::write(dir.path().join("secret"), "x").unwrap();
+        std::fs::write(root.join("inside"), "x").unwrap();
+        symlink("../secret", root.join("out")).unwrap();
+        symlink("inside", root.join("in")).unwrap();
+        symlink(dir.path(), root.join("outdir")).unwrap();
+        let beneath = Beneath::open(&root).unwrap();
+        assert!(beneath.open_regular(&root.join("inside")).is_ok());
+        assert!(beneath.open_regular(&root.join("in")).is_ok());
+        assert_eq!(beneath.open_regular(&root.join("out")).unwrap_err(), Errno::XDEV);
+        assert!(beneath.list(&root.join("outdir")).is_err());
+    }
+
+    #[test]
+    fn a_fifo_is_never_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("m.gguf");
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, FileType::Fifo, Mode::RWXU, 0).unwrap();
+        let beneath = Beneath::open(dir.path()).unwrap();
+        assert_eq!(beneath.open_regular(&fifo).unwrap_err(), Errno::INVAL);
+        assert_eq!(beneath.list(dir.path()).unwrap()[0].kind, EntryKind::Special);
+    }
+}

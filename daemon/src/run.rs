@@ -1,0 +1,177 @@
+//! Starts the parts, joins them, and stops them in order.
+
+use crate::{
+    config::Config,
+    core::{Core, Effect, Event, Handle, Wanted},
+    index::{Index, User},
+    lock, mounts,
+    remember::Memory,
+    serve::{self, Hub, Links},
+    watch::Watch,
+    work::Workers,
+};
+use anyhow::Context as _;
+use jiff::Timestamp;
+use std::{
+    os::unix::net::UnixListener,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+use tokio::sync::{broadcast, watch};
+
+/// Events that a slow listener may be behind before it is disconnected.
+const BEHIND: usize = 4096;
+
+/// Runs until `shutdown` resolves. `listener` is a socket that a service manager made, if there is one.
+pub async fn run(
+    mut config: Config,
+    listener: Option<UnixListener>,
+    shutdown: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    config.make_directories()?;
+    let lock = lock::take(&config.state.join("modeld.lock"))?;
+    config.read_pointers();
+    let (index, opened) = Index::open(&config.index())?;
+    let (memory, writer) = Memory::start(&config.user())?;
+    let mut core = Core::new(index, User::reader(&config.user())?, Timestamp::now(), mint);
+    let (inbox, events) = Handle::new();
+    let watch = Watch::start(inbox.clone(), config.cookies())?;
+    let has_cookies = watch.add(vec![config.cookies()]).is_empty();
+    let workers = Workers::start(&inbox, &watch, &config.index())?;
+    mounts::start(inbox.clone()).context("watching mounts")?;
+
+    let (published, _) = broadcast::channel(BEHIND);
+    let (settled, is_settled) = watch::channel(false);
+    let world = World { workers, memory: memory.clone(), published: published.clone(), settled };
+    for effect in core.reconcile()? {
+        world.perform(effect);
+    }
+    let added = User::reader(&config.user())?.roots()?;
+    inbox.send(Event::Want(wanted(&config, added)))?;
+    let index = config.index();
+    let turning =
+        thread::Builder::new().name("core".into()).spawn(move || turn(core, &events, &world, &index))?;
+
+    let links = Links { core: inbox.clone(), memory: memory.clone(), published, settled: is_settled };
+    let hub = Arc::new(Hub::new(config, links, opened, has_cookies));
+    let listener = serve::bind(&hub.config.socket, listener)?;
+    let served = serve::run(listener, Arc::clone(&hub), shutdown).await;
+    hub.runs.stop_all().await;
+    inbox.send(Event::Stopping).ok(); // it may have ended by itself
+    memory.stop();
+    join(turning)?;
+    join(writer)?;
+    drop(lock);
+    served
+}
+
+fn join(thread: thread::JoinHandle<()>) -> anyhow::Result<()> {
+    thread.join().map_err(|_| anyhow::anyhow!("a thread of the daemon failed"))
+}
+
+/// Where roots are looked for: stores' defaults, `config.toml`, and what the user added.
+fn wanted(config: &Config, added: Vec<PathBuf>) -> Vec<Wanted> {
+    let by_stores = domain::stores::STORES.iter().flat_map(|store| {
+        let roots = store.roots(&config.environment).into_iter();
+        roots.map(|path| Wanted { path, app: Some(store.app()), derived_from: None })
+    });
+    let by_user = config.roots.iter().cloned().chain(added);
+    by_stores.chain(by_user.map(|path| Wanted { path, app: None, derived_from: None })).collect()
+}
+
+/// What the core's effects act on.
+struct World {
+    workers: Workers,
+    memory: Memory,
+    published: broadcast::Sender<Arc<api::Event>>,
+    settled: watch::Sender<bool>,
+}
+
+impl World {
+    fn perform(&self, effect: Effect) {
+        match effect {
+            Effect::Do(job) => self.workers.take(job),
+            Effect::Remember(change) => self.memory.note(change),
+            Effect::Publish(event) => {
+                if let Some(model) = &event.model {
+                    tracing::debug!(event = ?event.event, name = model.name, state = %model.state, "model");
+                }
+                drop(self.published.send(Arc::new(event))); // nobody may be listening
+            }
+            Effect::Wake(_) | Effect::Stop => {}
+        }
+    }
+}
+
+/// The loop that owns all state.
+fn turn(mut core: Core, events: &Receiver<Event>, world: &World, index: &Path) {
+    let mut wake: Option<Instant> = None;
+    loop {
+        let event = match wake.map(|at| events.recv_timeout(at.saturating_duration_since(Instant::now()))) {
+            None => events.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(received) => received,
+        };
+        let event = match event {
+            Ok(event) => event,
+            Err(RecvTimeoutError::Timeout) => {
+                wake = None;
+                Event::Tick
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        let effects = reopened(&mut core, index).and_then(|mut effects| {
+            effects.extend(core.handle(event, Timestamp::now())?);
+            Ok(effects)
+        });
+        let effects = effects.unwrap_or_else(|error| {
+            tracing::error!(error = format!("{error:#}"), "event failed");
+            Vec::new()
+        });
+        for effect in effects {
+            match effect {
+                Effect::Wake(seconds) => {
+                    wake.get_or_insert_with(|| Instant::now() + Duration::from_secs(seconds));
+                }
+                Effect::Stop => return,
+                effect @ (Effect::Do(_) | Effect::Publish(_) | Effect::Remember(_)) => world.perform(effect),
+            }
+        }
+        world
+            .settled
+            .send_if_modified(|settled| std::mem::replace(settled, core.is_settled()) != core.is_settled());
+    }
+}
+
+/// A database file that was deleted under us is made anew.
+fn reopened(core: &mut Core, path: &Path) -> anyhow::Result<Vec<Effect>> {
+    if path.exists() {
+        return Ok(Vec::new());
+    }
+    tracing::warn!(path = %path.display(), "the index was deleted, making it anew");
+    let (index, _) = Index::open(path)?;
+    core.reopen(index)
+}
+
+/// A model id: opaque, and short enough to type the first letters of.
+fn mint() -> String {
+    const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+    let mut random = [0_u8; 12];
+    // The kernel's generator never fails once the system is up; without it the clock tells ids apart.
+    if rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty()).is_err() {
+        random = Timestamp::now()
+            .as_nanosecond()
+            .to_le_bytes()
+            .into_iter()
+            .take(12)
+            .collect::<Vec<_>>()
+            .try_into()
+            .unwrap_or(random);
+    }
+    let letter = |byte: &u8| ALPHABET.get(usize::from(byte % 32)).map_or('a', |letter| char::from(*letter));
+    random.iter().map(letter).collect()
+}

@@ -1,0 +1,35 @@
+//! One GET to a loopback engine: enough to ask whether it is ready. Not a client for anything else.
+
+use std::time::Duration;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
+
+/// A loopback server that is alive answers far sooner.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Longest answer that is read, bytes.
+const LONGEST: u64 = 4 << 20;
+
+pub(super) async fn is_ok(url: &str, page: &str) -> bool {
+    get(url, page).await.is_some()
+}
+
+/// Returns the body of an answer with status 200.
+pub(super) async fn get(url: &str, page: &str) -> Option<Vec<u8>> {
+    timeout(PATIENCE, ask(url.strip_prefix("http://")?, page)).await.ok()?.ok()?
+}
+
+async fn ask(host: &str, page: &str) -> std::io::Result<Option<Vec<u8>>> {
+    let mut stream = TcpStream::connect(host).await?;
+    // HTTP/1.0: the body is neither chunked nor kept open.
+    stream.write_all(format!("GET {page} HTTP/1.0\r\nHost: {host}\r\n\r\n").as_bytes()).await?;
+    let mut answer = Vec::new();
+    stream.take(LONGEST).read_to_end(&mut answer).await?;
+    let status = answer.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let is_ok = status.split(|byte| *byte == b' ').nth(1) == Some(b"200");
+    let body = answer.windows(4).position(|window| window == b"\r\n\r\n").and_then(|at| answer.get(at + 4..));
+    Ok(body.filter(|_| is_ok).map(<[u8]>::to_vec))
+}

@@ -1,0 +1,393 @@
+//! One function a request: asks the core, the index or the runs, and writes what they say.
+
+use super::{hub::Hub, varlink::Out};
+use crate::{
+    core::{Event, Wanted},
+    engine,
+    index::{Reader, UserChange, UserError},
+    look, read,
+};
+use anyhow::Context as _;
+use api::{
+    ApiError, EventKind, Inspected, LaunchRequest, Overview, Problem, Request, Roots, Scanned, Shown, Synced,
+};
+use domain::{
+    Model, RootStatus, State, Verdict, WirePath,
+    filter::{Filter, Sort},
+    resolve::{Resolved, resolve},
+};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use tokio::{io::BufReader, net::unix::OwnedReadHalf, sync::broadcast::error::RecvError};
+
+/// Why an answer was not given.
+pub(crate) enum Failure {
+    /// The caller is told.
+    Refused(ApiError),
+    /// The connection is of no use any more.
+    Broken(anyhow::Error),
+}
+
+impl From<ApiError> for Failure {
+    fn from(refusal: ApiError) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Broken(error)
+    }
+}
+
+type Done = Result<(), Failure>;
+
+/// Models in one answer of a streamed list.
+const CHUNK: usize = 100;
+
+/// Answers a request, in one message or in many.
+pub(super) async fn answer(
+    request: Request,
+    is_more: bool,
+    hub: &Arc<Hub>,
+    out: &mut Out<'_>,
+    read: &mut BufReader<OwnedReadHalf>,
+) -> Done {
+    match request {
+        Request::List { filters, sort } => list(hub, &filters, sort.as_deref(), is_more, out).await,
+        Request::Launch { .. } | Request::Events {} if !is_more => Err(ApiError::ExpectedMore {}.into()),
+        Request::Launch { launch: order } => launch(hub, order, out, read).await,
+        Request::Events {} => events(hub, out).await,
+        Request::Overview {}
+        | Request::Show { .. }
+        | Request::Inspect { .. }
+        | Request::Roots {}
+        | Request::AddRoot { .. }
+        | Request::RemoveRoot { .. }
+        | Request::Sync {}
+        | Request::Scan {}
+        | Request::Tag { .. }
+        | Request::Note { .. }
+        | Request::Pin { .. }
+        | Request::Alias { .. }
+        | Request::Plan { .. } => Ok(out.last(&reply(request, hub).await?).await?),
+    }
+}
+
+/// Answers a request that has one answer.
+#[expect(clippy::cognitive_complexity, reason = "one flat arm a request; every await counts as a loop")]
+async fn reply(request: Request, hub: &Hub) -> Result<Box<RawValue>, Failure> {
+    match request {
+        Request::Overview {} => raw(overview(hub).await?),
+        Request::Show { model } => raw(show(hub, model).await?),
+        Request::Inspect { path } => raw(inspect(path).await?),
+        Request::Roots {} => raw(Roots { roots: roots(hub).await? }),
+        Request::AddRoot { path } => raw(add_root(hub, path.to_path()).await?),
+        Request::RemoveRoot { path } => raw(remove_root(hub, path.to_path()).await?),
+        Request::Sync {} => {
+            hub.sync().await.map_err(refusal)?;
+            raw(Synced { models: count(hub).await? })
+        }
+        Request::Scan {} => {
+            let settled = hub.scan().await.map_err(refusal)?;
+            raw(Scanned { models: count(hub).await?, read: settled.read })
+        }
+        Request::Tag { model, add, remove } => {
+            let (add, remove) = (words(add), words(remove));
+            raw(say(hub, model, |model| UserChange::Tag { model, add, remove }).await?)
+        }
+        Request::Note { model, note } => {
+            let note = note.filter(|note| !note.trim().is_empty());
+            raw(say(hub, model, |model| UserChange::Note { model, note }).await?)
+        }
+        Request::Pin { model, pinned } => {
+            raw(say(hub, model, |model| UserChange::Pin { model, pinned }).await?)
+        }
+        Request::Alias { model, add, remove } => {
+            let (add, remove) = (words(add), words(remove));
+            raw(say(hub, model, |model| UserChange::Alias { model, add, remove }).await?)
+        }
+        Request::Plan { launch } => raw(api::Launch { plan: prepare(hub, launch).await?.plan }),
+        Request::List { .. } | Request::Launch { .. } | Request::Events {} => {
+            Err(ApiError::ExpectedMore {}.into())
+        }
+    }
+}
+
+fn raw(value: impl Serialize) -> Result<Box<RawValue>, Failure> {
+    serde_json::value::to_raw_value(&value).map_err(|error| refusal(error.into()))
+}
+
+/// A domain's refusal travels as itself; anything else is a bug, and logged.
+fn refusal(error: anyhow::Error) -> Failure {
+    let refusal = match error.downcast::<ApiError>() {
+        Ok(refusal) => refusal,
+        Err(error) => match error.downcast_ref::<UserError>() {
+            Some(refused) => ApiError::Refused { why: refused.to_string(), hint: None },
+            None => {
+                tracing::error!(error = format!("{error:#}"), "request failed");
+                ApiError::Internal { message: format!("{error:#}") }
+            }
+        },
+    };
+    Failure::Refused(refusal)
+}
+
+/// What a person typed, without blanks around it and without the empty.
+fn words(words: Vec<String>) -> Vec<String> {
+    words.into_iter().map(|word| word.trim().to_owned()).filter(|word| !word.is_empty()).collect()
+}
+
+async fn count(hub: &Hub) -> Result<u64, Failure> {
+    hub.read(|reader| Ok(reader.totals()?.models)).await.map_err(refusal)
+}
+
+async fn roots(hub: &Hub) -> Result<Vec<RootStatus>, Failure> {
+    hub.first_scan().await;
+    hub.read(Reader::roots).await.map_err(refusal)
+}
+
+async fn overview(hub: &Hub) -> Result<Overview, Failure> {
+    hub.first_scan().await;
+    let (roots, totals, models) = hub
+        .read(|reader| {
+            let mut models: Vec<Model> = Vec::new();
+            reader.models(|text| {
+                models.push(serde_json::from_str(text)?);
+                Ok(())
+            })?;
+            Ok((reader.roots()?, reader.totals()?, models))
+        })
+        .await
+        .map_err(refusal)?;
+    let is_problem = |model: &&Model| !matches!(model.state, State::Ok | State::OkWithWarning);
+    let problem = |model: &Model| Problem {
+        name: model.name.clone(),
+        id: model.id.clone(),
+        state: model.state,
+        reason: model.reason.clone(),
+    };
+    let mut notices = hub.notices();
+    if roots.is_empty() {
+        notices.push(format!("no model directory was found; looked at {}", looked_at(hub).join(" ")));
+    }
+    let (ram_total, ram_available) = memory(&hub.config.environment.sysroot);
+    Ok(Overview {
+        version: env!("CARGO_PKG_VERSION").into(),
+        models: totals.models,
+        locations: totals.locations,
+        disk_size: totals.disk_size,
+        duplicates: models.iter().filter(|model| model.duplicate_group.is_some()).count() as u64,
+        reclaimable: models.iter().map(|model| model.disk_size.saturating_sub(model.size)).sum(),
+        problems: models.iter().filter(is_problem).map(problem).collect(),
+        notices,
+        scanning: hub.is_scanning(),
+        runs: hub.runs.all(),
+        roots,
+        ram_total,
+        ram_available,
+    })
+}
+
+/// Every place where a store's models would be.
+fn looked_at(hub: &Hub) -> Vec<String> {
+    let environment = &hub.config.environment;
+    let roots = domain::stores::STORES.iter().flat_map(|store| store.roots(environment));
+    roots.map(|path| path.display().to_string()).collect()
+}
+
+/// Total and available memory in bytes, as the kernel says (proc_meminfo(5)).
+fn memory(sysroot: &Path) -> (Option<u64>, Option<u64>) {
+    let own = sysroot.join("proc/meminfo");
+    let path = if own.exists() { own } else { PathBuf::from("/proc/meminfo") };
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let field = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+    };
+    (field("MemTotal:"), field("MemAvailable:"))
+}
+
+async fn list(hub: &Hub, filters: &[String], sort: Option<&str>, is_more: bool, out: &mut Out<'_>) -> Done {
+    hub.first_scan().await;
+    let bad = |filter: &str, why: domain::filter::NotUnderstood| ApiError::BadFilter {
+        filter: filter.to_owned(),
+        why: why.to_string(),
+    };
+    let filters: Vec<Filter> = filters
+        .iter()
+        .map(|text| Filter::parse(text).map_err(|why| bad(text, why)))
+        .collect::<Result<_, _>>()?;
+    let sort = sort.map(|text| Sort::parse(text).map_err(|why| bad(text, why))).transpose()?;
+    let texts = hub.read(move |reader| select(reader, &filters, sort)).await.map_err(refusal)?;
+    let size = if is_more { CHUNK } else { usize::MAX };
+    let mut chunks = texts.chunks(size).peekable();
+    if chunks.peek().is_none() {
+        return Ok(out.last(&serde_json::json!({ "models": [] })).await?);
+    }
+    while let Some(chunk) = chunks.next() {
+        // Models lie encoded in the index: they are sent as they are.
+        let continues = if chunks.peek().is_some() { r#","continues":true"# } else { "" };
+        let mut message =
+            format!(r#"{{"parameters":{{"models":[{}]}}{continues}}}"#, chunk.join(",")).into_bytes();
+        message.push(api::END);
+        out.send(&message).await?;
+    }
+    Ok(())
+}
+
+fn select(reader: &Reader, filters: &[Filter], sort: Option<Sort>) -> anyhow::Result<Vec<String>> {
+    let now = Timestamp::now();
+    let mut texts: Vec<String> = Vec::new();
+    let mut parsed: Vec<Model> = Vec::new();
+    reader.models(|text| {
+        if filters.is_empty() && sort.is_none() {
+            texts.push(text.to_owned());
+            return Ok(());
+        }
+        let model: Model = serde_json::from_str(text)?;
+        if filters.iter().all(|filter| filter.passes(&model, now)) {
+            texts.push(text.to_owned());
+            parsed.push(model);
+        }
+        Ok(())
+    })?;
+    let Some(sort) = sort else { return Ok(texts) };
+    let mut both: Vec<(Model, String)> = parsed.into_iter().zip(texts).collect();
+    both.sort_by(|(a, _), (b, _)| sort.compare(a, b));
+    Ok(both.into_iter().map(|(_, text)| text).collect())
+}
+
+/// Finds the model that was meant.
+async fn find(hub: &Hub, typed: String) -> Result<String, Failure> {
+    hub.first_scan().await;
+    let names = hub.read(Reader::names).await.map_err(refusal)?;
+    match resolve(&typed, &names) {
+        Resolved::One(id) => Ok(id),
+        Resolved::Ambiguous(candidates) => Err(ApiError::AmbiguousModel { name: typed, candidates }.into()),
+        Resolved::Unknown(similar) => Err(ApiError::NoSuchModel { name: typed, similar }.into()),
+    }
+}
+
+async fn show(hub: &Hub, typed: String) -> Result<Shown, Failure> {
+    let id = find(hub, typed.clone()).await?;
+    let found = hub.read(move |reader| reader.model(&id)).await.map_err(refusal)?;
+    let (model, facts) = found.ok_or(ApiError::NoSuchModel { name: typed, similar: Vec::new() })?;
+    Ok(Shown { model, facts })
+}
+
+async fn say(hub: &Hub, typed: String, change: impl FnOnce(String) -> UserChange) -> Result<Model, Failure> {
+    let id = find(hub, typed.clone()).await?;
+    hub.memory.change(change(id.clone())).await.map_err(refusal)?;
+    let model = hub.said(id).await.map_err(refusal)?;
+    Ok(*model.ok_or(ApiError::NoSuchModel { name: typed, similar: Vec::new() })?)
+}
+
+async fn inspect(path: WirePath) -> Result<Inspected, Failure> {
+    let work = move || -> Result<Inspected, ApiError> {
+        let own = path.to_path();
+        let refuse = |why: String| ApiError::Refused { why, hint: None };
+        if !own.is_absolute() {
+            return Err(ApiError::InvalidParameter { parameter: "path".into() });
+        }
+        let shown = own.display();
+        let meta = own.metadata().map_err(|error| refuse(format!("{shown} cannot be read: {error}")))?;
+        if !meta.is_file() {
+            let what = if meta.is_dir() { "a directory" } else { "a fifo, socket or device" };
+            return Ok(Inspected { path, size: 0, verdict: not_a_file(what) });
+        }
+        let opened =
+            look::resolved(&own).ok_or(rustix::io::Errno::NOENT).and_then(|at| look::open_resolved(&at));
+        let file = opened.map_err(|error| refuse(format!("{shown} cannot be read: {error}")))?;
+        let reading = read::read(&file, own.file_name().unwrap_or_default())
+            .map_err(|error| refuse(format!("{shown} cannot be read: {error}")))?;
+        Ok(Inspected { path, size: meta.len(), verdict: reading.verdict })
+    };
+    Ok(tokio::task::spawn_blocking(work).await.map_err(anyhow::Error::from).map_err(refusal)??)
+}
+
+fn not_a_file(what: &str) -> Verdict {
+    Verdict {
+        format: None,
+        state: State::NotAModel,
+        reason: Some(format!("it is {what}")),
+        warnings: Vec::new(),
+        safety: None,
+        facts: None,
+        data_start: None,
+    }
+}
+
+async fn add_root(hub: &Hub, path: PathBuf) -> Result<api::Added, Failure> {
+    let refuse = |why: String| ApiError::Refused { why, hint: None };
+    if !path.is_absolute() {
+        return Err(ApiError::InvalidParameter { parameter: "path".into() }.into());
+    }
+    let real = look::resolved(&path)
+        .filter(|real| real.is_dir())
+        .ok_or_else(|| refuse(format!("{} is not a directory", path.display())))?;
+    if real == Path::new("/") || Some(&real) == hub.config.environment.home.as_ref() {
+        let why = format!("{} holds far more than models", real.display());
+        return Err(
+            ApiError::Refused { why, hint: Some("add the directory with the models in it".into()) }.into()
+        );
+    }
+    hub.memory.change(UserChange::AddRoot(path.clone())).await.map_err(refusal)?;
+    hub.tell(Event::Want(vec![Wanted { path, app: None, derived_from: None }])).await.map_err(refusal)?;
+    hub.sync().await.map_err(refusal)?;
+    let roots = hub.read(Reader::roots).await.map_err(refusal)?;
+    let root = roots.into_iter().find(|root| root.path.to_path() == real);
+    Ok(api::Added { root: root.ok_or_else(|| refuse(format!("{} cannot be watched", real.display())))? })
+}
+
+async fn remove_root(hub: &Hub, path: PathBuf) -> Result<serde_json::Value, Failure> {
+    let removed = hub.memory.change(UserChange::RemoveRoot(path.clone())).await;
+    removed.map_err(refusal)?;
+    hub.tell(Event::Unwant(path)).await.map_err(refusal)?;
+    hub.sync().await.map_err(refusal)?;
+    Ok(serde_json::json!({}))
+}
+
+async fn prepare(hub: &Hub, order: LaunchRequest) -> Result<engine::Prepared, Failure> {
+    let id = find(hub, order.model.clone()).await?;
+    let found = hub.read(move |reader| reader.model(&id)).await.map_err(refusal)?;
+    let (model, _) = found.ok_or(ApiError::NoSuchModel { name: order.model.clone(), similar: Vec::new() })?;
+    let path = hub.config.path.clone();
+    let prepared = tokio::task::spawn_blocking(move || engine::prepare(&order, &model, path.as_deref()));
+    prepared.await.context("preparing the launch").map_err(refusal)?.map_err(refusal)
+}
+
+async fn launch(
+    hub: &Hub,
+    order: LaunchRequest,
+    out: &mut Out<'_>,
+    read: &mut BufReader<OwnedReadHalf>,
+) -> Done {
+    let prepared = prepare(hub, order).await?;
+    let (model, engine) = (prepared.plan.model.id.clone(), prepared.plan.engine.clone());
+    hub.memory.change(UserChange::Used { model: model.clone(), engine }).await.map_err(refusal)?;
+    drop(hub.said(model).await.map_err(refusal)?);
+    hub.runs.launch(prepared, out, read).await
+}
+
+/// The live stream, until the peer hangs up or falls behind.
+async fn events(hub: &Hub, out: &mut Out<'_>) -> Done {
+    let mut published = hub.subscribe();
+    out.more(&api::Event { at: Timestamp::now(), event: EventKind::Listening, model: None, run: None })
+        .await?;
+    loop {
+        match published.recv().await {
+            Ok(event) => out.more(&*event).await?,
+            Err(RecvError::Closed) => return Ok(()),
+            Err(RecvError::Lagged(missed)) => {
+                let why = format!("{missed} events were missed: connect again, and list");
+                return Err(ApiError::Refused { why, hint: None }.into());
+            }
+        }
+    }
+}

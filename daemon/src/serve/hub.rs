@@ -1,0 +1,138 @@
+//! What every connection needs: the way to the core, to the databases, to the runs.
+
+use crate::{
+    config::Config,
+    core::{Event, Handle, Settled},
+    index::{Opened, Reader},
+    remember::Memory,
+    runs::Runs,
+};
+use anyhow::Context as _;
+use std::{
+    fs,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::{broadcast, oneshot, watch};
+
+pub(crate) struct Hub {
+    pub(crate) config: Config,
+    pub(crate) memory: Memory,
+    pub(crate) runs: Runs,
+    published: broadcast::Sender<Arc<api::Event>>,
+    core: Handle,
+    settled: watch::Receiver<bool>,
+    opened: Opened,
+    has_cookies: bool,
+    cookies: AtomicU64,
+}
+
+/// The ways to the other parts of the daemon.
+pub(crate) struct Links {
+    pub(crate) core: Handle,
+    pub(crate) memory: Memory,
+    pub(crate) published: broadcast::Sender<Arc<api::Event>>,
+    /// Whether everything that is known to have changed has been looked at.
+    pub(crate) settled: watch::Receiver<bool>,
+}
+
+/// How long the first list of a new index waits for the first scan.
+const FIRST_SCAN: Duration = Duration::from_secs(20);
+
+impl Hub {
+    pub(crate) fn new(config: Config, links: Links, opened: Opened, has_cookies: bool) -> Self {
+        let Links { core, memory, published, settled } = links;
+        let runs = Runs::new(config.runs(), published.clone());
+        Self {
+            config,
+            memory,
+            runs,
+            published,
+            core,
+            settled,
+            opened,
+            has_cookies,
+            cookies: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Arc<api::Event>> {
+        self.published.subscribe()
+    }
+
+    /// Runs a read of the index off the event loop, on a connection of its own.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Reader) -> anyhow::Result<T> + Send + 'static,
+    ) -> anyhow::Result<T> {
+        let path = self.config.index();
+        tokio::task::spawn_blocking(move || work(&Reader::open(&path)?)).await?
+    }
+
+    /// Sends an event to the core, off the event loop: its inbox may be full.
+    pub(crate) async fn tell(&self, event: Event) -> anyhow::Result<()> {
+        let core = self.core.clone();
+        Ok(tokio::task::spawn_blocking(move || core.send(event)).await??)
+    }
+
+    /// A new index says nothing yet: waits for the first scan, not for long.
+    pub(crate) async fn first_scan(&self) {
+        if self.opened == Opened::AsItWas {
+            return;
+        }
+        let mut settled = self.settled.clone();
+        let done = settled.wait_for(|settled| *settled);
+        drop(tokio::time::timeout(FIRST_SCAN, done).await); // then with what there is
+    }
+
+    pub(crate) fn is_scanning(&self) -> bool {
+        !*self.settled.borrow()
+    }
+
+    /// What the daemon itself has to say.
+    pub(crate) fn notices(&self) -> Vec<String> {
+        match &self.opened {
+            Opened::Rebuilt { aside } => vec![format!(
+                "the index was damaged and has been made anew; tags and notes are kept. The old file: {}",
+                aside.display()
+            )],
+            Opened::AsItWas | Opened::New => Vec::new(),
+        }
+    }
+
+    /// Returns when everything that happened on disk before is in the index.
+    pub(crate) async fn sync(&self) -> anyhow::Result<Settled> {
+        if !self.has_cookies {
+            return self.scan().await;
+        }
+        let (reply, settled) = oneshot::channel();
+        let name = format!("{}-{}", std::process::id(), self.cookies.fetch_add(1, Ordering::Relaxed));
+        self.tell(Event::Sync { cookie: name.clone(), reply }).await?;
+        let path: PathBuf = self.config.cookies().join(name);
+        let made = path.clone();
+        tokio::task::spawn_blocking(move || fs::write(&made, b""))
+            .await?
+            .with_context(|| format!("making {}", path.display()))?;
+        let settled = settled.await.context("the daemon is stopping");
+        drop(fs::remove_file(&path)); // a leftover is harmless
+        settled
+    }
+
+    /// Looks at everything again.
+    pub(crate) async fn scan(&self) -> anyhow::Result<Settled> {
+        let (reply, settled) = oneshot::channel();
+        self.tell(Event::Scan(reply)).await?;
+        settled.await.context("the daemon is stopping")
+    }
+
+    /// Has a model assembled again after the user said something of it.
+    pub(crate) async fn said(&self, model: String) -> anyhow::Result<Option<Box<domain::Model>>> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(Event::Said(model, reply)).await?;
+        answer.await.context("the daemon is stopping")
+    }
+}

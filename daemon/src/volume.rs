@@ -1,0 +1,142 @@
+//! Which filesystem a file is on, named so that the name outlives a reboot, and what that filesystem can promise.
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// A filesystem.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Volume {
+    /// UUID (and btrfs subvolume) where there is one, else type and source.
+    pub(crate) name: String,
+    /// Whether an inode number names a file for good.
+    pub(crate) has_inodes: bool,
+    /// Whether the kernel tells of every change made on this machine and elsewhere.
+    pub(crate) has_events: bool,
+}
+
+/// Inode numbers are made up at mount time or by the server.
+const NO_INODES: &[&str] = &["vfat", "exfat", "ntfs", "ntfs3", "cifs", "smb3", "9p", "fuse", "fuseblk"];
+
+/// Others can change files behind the kernel's back.
+const NO_EVENTS: &[&str] = &["nfs", "nfs4", "cifs", "smb3", "9p", "fuse", "virtiofs", "overlay"];
+
+/// The mount table, read once and asked by device number. A changed mount table needs a new one.
+#[derive(Debug, Default)]
+pub(crate) struct Volumes {
+    mounts: Vec<Mount>,
+    uuids: HashMap<PathBuf, String>,
+    known: HashMap<u64, Volume>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Mount {
+    device: String,
+    point: PathBuf,
+    kind: String,
+    source: String,
+    subvolume: Option<String>,
+}
+
+impl Volumes {
+    pub(crate) fn read() -> Self {
+        let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        Self { mounts: table.lines().filter_map(mount).collect(), uuids: uuids(), known: HashMap::new() }
+    }
+
+    /// Returns the volume of a file whose `st_dev` is known; `path` finds the mount point the first time.
+    pub(crate) fn of(&mut self, device: u64, path: &Path) -> &Volume {
+        let Self { mounts, uuids, known } = self;
+        known.entry(device).or_insert_with(|| {
+            let mount = mounts
+                .iter()
+                .rev() // a later mount hides an earlier one at the same point
+                .filter(|mount| path.starts_with(&mount.point))
+                .max_by_key(|mount| mount.point.as_os_str().len());
+            mount.map_or_else(|| nameless(device), |mount| named(mount, uuids))
+        })
+    }
+}
+
+fn nameless(device: u64) -> Volume {
+    Volume { name: format!("device:{device}"), has_inodes: true, has_events: true }
+}
+
+fn named(mount: &Mount, uuids: &HashMap<PathBuf, String>) -> Volume {
+    let is_in = |list: &[&str]| {
+        let family = mount.kind.split('.').next().unwrap_or_default(); // fuse.sshfs
+        list.contains(&family)
+    };
+    let device = fs::canonicalize(&mount.source).ok();
+    let uuid = device.and_then(|device| uuids.get(&device));
+    let name = match (uuid, &mount.subvolume) {
+        (Some(uuid), None) => uuid.clone(),
+        (Some(uuid), Some(subvolume)) => format!("{uuid}{subvolume}"),
+        (None, _) => format!("{}:{}:{}", mount.kind, mount.source, mount.device),
+    };
+    Volume { name, has_inodes: !is_in(NO_INODES), has_events: !is_in(NO_EVENTS) }
+}
+
+/// `36 35 98:0 /root /point opts - type source superopts` (proc_pid_mountinfo(5)).
+fn mount(line: &str) -> Option<Mount> {
+    let (left, right) = line.split_once(" - ")?;
+    let mut left = left.split(' ').skip(2);
+    let device = left.next()?.to_owned();
+    let point = PathBuf::from(unescape(left.nth(1)?));
+    let mut right = right.split(' ');
+    let kind = right.next()?.to_owned();
+    let source = unescape(right.next()?);
+    let subvolume =
+        right.next()?.split(',').find_map(|option| option.strip_prefix("subvol=")).map(str::to_owned);
+    Some(Mount { device, point, kind, source, subvolume })
+}
+
+/// The kernel writes blank, tab, newline and backslash as three octal digits.
+fn unescape(text: &str) -> String {
+    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
+        .iter()
+        .fold(text.to_owned(), |text, (escaped, plain)| text.replace(escaped, plain))
+}
+
+fn uuids() -> HashMap<PathBuf, String> {
+    let links = fs::read_dir("/dev/disk/by-uuid").into_iter().flatten().flatten();
+    links
+        .filter_map(|link| Some((fs::canonicalize(link.path()).ok()?, link.file_name().into_string().ok()?)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mount_lines_read_as_the_manual_says() {
+        let line =
+            "36 35 98:0 /mnt1 /mnt/two\\040words rw,noatime master:1 - btrfs /dev/sda1 rw,subvol=/@home";
+        assert_eq!(
+            mount(line),
+            Some(Mount {
+                device: "98:0".into(),
+                point: "/mnt/two words".into(),
+                kind: "btrfs".into(),
+                source: "/dev/sda1".into(),
+                subvolume: Some("/@home".into()),
+            })
+        );
+        assert_eq!(mount("garbage"), None);
+    }
+
+    #[test]
+    fn what_a_filesystem_promises_follows_its_type() {
+        let of = |kind: &str| {
+            let line = format!("1 0 0:5 / / rw - {kind} none rw");
+            named(&mount(&line).unwrap(), &HashMap::new())
+        };
+        assert!(of("ext4").has_inodes && of("ext4").has_events);
+        assert!(!of("fuse.sshfs").has_inodes && !of("fuse.sshfs").has_events);
+        assert!(of("nfs4").has_inodes && !of("nfs4").has_events);
+        assert!(!of("exfat").has_inodes && of("exfat").has_events);
+    }
+}

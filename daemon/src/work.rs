@@ -1,0 +1,188 @@
+//! The blocking workers: they look at units and files and report. They read the index, the core writes it.
+
+mod found;
+mod probe;
+mod unit;
+
+use crate::{
+    core::{Event, Handle},
+    index::{Reader, UnitChange, UnitRow},
+    volume::Volumes,
+    watch::Watch,
+};
+use domain::App;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::{
+        Arc,
+        mpsc::{Receiver, Sender, channel},
+    },
+    thread,
+};
+
+pub(crate) use probe::{Probed, There};
+use probe::{probe_link, probe_root};
+
+/// Two look, so that one slow disk does not hold up the other; more would not be faster on one disk.
+const WORKERS: usize = 2;
+
+/// What a worker is asked to do. Paths are absolute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Job {
+    /// Look at a unit.
+    Unit(UnitJob),
+    /// Say whether a root is there, watching the way to it where it is not.
+    Root { wanted: PathBuf },
+    /// Say whether a link out of a root leads to a directory of models.
+    Link { link: PathBuf, target: PathBuf },
+    /// Say what size and time a file that is being written has now.
+    Growing { path: PathBuf },
+    /// Forget watches below directories that are gone.
+    Unwatch(Vec<PathBuf>),
+    /// Read the mount table again.
+    Mounts,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnitJob {
+    pub unit: UnitRow,
+    /// The store whose rules apply.
+    pub app: App,
+    /// Look only if something that the unit rests on has another stamp.
+    pub if_changed: bool,
+    /// Files that are being written: `false` while that is news, `true` once it is worth showing.
+    pub growing: Vec<(PathBuf, bool)>,
+    /// Every root, so that none is indexed as part of another.
+    pub roots: Arc<BTreeSet<PathBuf>>,
+}
+
+/// What looking at a unit has brought.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Looked {
+    /// Nothing that it rests on has changed.
+    Same,
+    Different {
+        change: UnitChange,
+        /// Sub-directories that are units of their own.
+        children: Vec<PathBuf>,
+        /// Links that lead to directories outside the root, and where to.
+        links: Vec<(PathBuf, PathBuf)>,
+        /// Directories that cannot be watched, with the reason.
+        unwatched: Vec<(PathBuf, String)>,
+        /// Files whose header was read.
+        read: u64,
+        /// Files that changed while they were read: look again.
+        restless: Vec<PathBuf>,
+    },
+    /// The directory is not there any more.
+    Gone,
+    /// The directory cannot be read; what was known of it stays.
+    Unreadable(String),
+}
+
+/// Sends jobs to whichever worker is free.
+#[derive(Debug)]
+pub(crate) struct Workers {
+    jobs: Sender<Job>,
+}
+
+struct Worker {
+    inbox: Handle,
+    watch: Watch,
+    index: PathBuf,
+    reader: Option<Reader>,
+    volumes: Volumes,
+    /// `user:group` of ids met so far.
+    owners: BTreeMap<(u32, u32), String>,
+}
+
+impl Workers {
+    /// Starts the workers; they end with the process.
+    pub(crate) fn start(inbox: &Handle, watch: &Watch, index: &std::path::Path) -> anyhow::Result<Self> {
+        let (jobs, queue) = channel::<Job>();
+        let mut hands = Vec::new();
+        for n in 0..WORKERS {
+            let (hand, taken) = channel();
+            hands.push(hand);
+            let mut worker = Worker {
+                inbox: inbox.clone(),
+                watch: watch.clone(),
+                index: index.to_owned(),
+                reader: None,
+                volumes: Volumes::read(),
+                owners: BTreeMap::new(),
+            };
+            thread::Builder::new().name(format!("work-{n}")).spawn(move || worker.run(&taken))?;
+        }
+        thread::Builder::new().name("jobs".into()).spawn(move || deal(&queue, &hands))?;
+        Ok(Self { jobs })
+    }
+
+    pub(crate) fn take(&self, job: Job) {
+        drop(self.jobs.send(job)); // the workers end with the process
+    }
+}
+
+/// Deals units by turns; what concerns all workers goes to all.
+fn deal(queue: &Receiver<Job>, hands: &[Sender<Job>]) {
+    let mut next = 0;
+    for job in queue {
+        if job == Job::Mounts {
+            for hand in hands {
+                drop(hand.send(Job::Mounts));
+            }
+        } else if let Some(hand) = hands.get(next) {
+            drop(hand.send(job));
+            next = (next + 1) % hands.len();
+        }
+    }
+}
+
+impl Worker {
+    fn run(&mut self, jobs: &Receiver<Job>) {
+        for job in jobs {
+            let report = self.perform(job);
+            if let Some(report) = report
+                && self.inbox.send(report).is_err()
+            {
+                return;
+            }
+        }
+    }
+
+    fn perform(&mut self, job: Job) -> Option<Event> {
+        match job {
+            Job::Unit(job) => {
+                let looked = self.look(&job).unwrap_or_else(|error| Looked::Unreadable(format!("{error:#}")));
+                Some(Event::Looked(job.unit, looked))
+            }
+            Job::Root { wanted } => Some(Event::Probed(probe_root(&wanted, &mut self.volumes, &self.watch))),
+            Job::Link { link, target } => {
+                probe_link(&link, &target).then_some(Event::LinkLeads { link, target })
+            }
+            Job::Growing { path } => {
+                use std::os::unix::fs::MetadataExt as _;
+                let seen = path.symlink_metadata().ok().filter(std::fs::Metadata::is_file);
+                let size = seen.map(|meta| (meta.len(), meta.mtime(), meta.mtime_nsec()));
+                Some(Event::Grown(path, size))
+            }
+            Job::Unwatch(dirs) => {
+                self.watch.remove(dirs);
+                None
+            }
+            Job::Mounts => {
+                self.volumes = Volumes::read();
+                None
+            }
+        }
+    }
+
+    /// Returns the worker's own connection, made when it is first needed.
+    fn reader(&mut self) -> anyhow::Result<&Reader> {
+        if self.reader.is_none() {
+            self.reader = Some(Reader::open(&self.index)?);
+        }
+        self.reader.as_ref().ok_or_else(|| anyhow::anyhow!("no connection to the index"))
+    }
+}

@@ -1,0 +1,308 @@
+//! From what a store found to locations: what each file is on disk, what each weight file says, which content it is.
+
+use super::{UnitJob, Worker, unit::Ground};
+use crate::{
+    index::{KnownFile, LocationRow, NewLocation, UnitBefore, UnitChange},
+    look::{Beneath, open_resolved, resolved},
+    read,
+};
+use domain::{
+    App, File, Kind, Link, Location, OnDisk, Role, State, Verdict, WirePath,
+    stores::{Found, FoundFile},
+};
+use rustix::io::Errno;
+use sha2::{Digest as _, Sha256};
+use std::{
+    collections::BTreeSet,
+    fs::Metadata,
+    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+    path::{Path, PathBuf},
+};
+
+/// A unit that is being looked at, and what that has brought so far.
+pub(super) struct Site<'a> {
+    pub(super) job: &'a UnitJob,
+    pub(super) beneath: &'a Beneath<'a>,
+    pub(super) change: UnitChange,
+    /// Headers read.
+    pub(super) read: u64,
+    /// Files that changed while they were read.
+    pub(super) restless: Vec<PathBuf>,
+}
+
+/// One file of a location, looked at.
+struct Seen {
+    file: File,
+    on_disk: Option<OnDisk>,
+    known: Option<KnownFile>,
+    owner: Option<String>,
+}
+
+impl Worker {
+    /// Places everything a store found.
+    pub(super) fn place(
+        &mut self,
+        site: &mut Site<'_>,
+        found: Vec<Found>,
+        before: &UnitBefore,
+        ground: &mut Ground,
+    ) -> anyhow::Result<()> {
+        let mut handles = BTreeSet::new();
+        for found in found {
+            ground.files.extend(found.files.iter().map(|file| file.path.clone()));
+            ground.files.extend(found.depends.iter().cloned());
+            let key = (found.app, found.id.clone());
+            let files = site.change.files.len();
+            let Some(new) = self.locate(site, found)? else { continue };
+            // A file read again may say something else though its content is told from others by the same id.
+            let is_read = site.change.files.len() > files;
+            let is_new = match before.locations.get(&key) {
+                Some((content, text)) => {
+                    is_read || *content != new.content || *text != serde_json::to_string(&new.row)?
+                }
+                None => true,
+            };
+            if handles.insert(key) && is_new {
+                site.change.locations.push(new);
+            }
+        }
+        let gone = before.locations.keys().filter(|key| !handles.contains(*key));
+        site.change.removed = gone.cloned().collect();
+        Ok(())
+    }
+
+    /// None where nothing of it is a model, or all of it is too young to tell.
+    fn locate(&mut self, site: &mut Site<'_>, found: Found) -> anyhow::Result<Option<NewLocation>> {
+        let mut seen = Vec::new();
+        for file in &found.files {
+            let growing = site.job.growing.iter().find(|(path, _)| *path == file.path);
+            if growing.is_some_and(|(_, is_shown)| !is_shown) {
+                return Ok(None);
+            }
+            seen.extend(self.see(site, &found, file, growing.is_some())?);
+        }
+        let weights = || seen.iter().filter(|seen| seen.file.role == Role::Weights);
+        let had_weights = found.files.iter().any(|file| file.role == Role::Weights);
+        if had_weights && !weights().any(|seen| seen.known.as_ref().is_none_or(is_model)) {
+            return Ok(None);
+        }
+        let content = content_key(&found, weights().filter_map(|seen| seen.known.as_ref()));
+        let is_partial = found.partial.is_some() || weights().any(|seen| !is_whole(seen));
+        let partial_reason = found.partial.clone().or_else(|| {
+            weights().filter_map(|seen| seen.known.as_ref()).find_map(|known| known.verdict.reason.clone())
+        });
+        let location = Location {
+            app: found.app,
+            id: found.id,
+            name: found.name,
+            source: found.source,
+            revision: found.revision,
+            refs: found.refs,
+            license: found.license,
+            owner: weights().find_map(|seen| seen.owner.clone()),
+            online: true,
+            is_partial,
+            partial_reason: partial_reason.filter(|_| is_partial),
+            files: seen.iter().map(|seen| seen.file.clone()).collect(),
+        };
+        let row = LocationRow {
+            weights: weights()
+                .filter(|seen| seen.known.is_some())
+                .map(|seen| seen.file.path.clone())
+                .collect(),
+            on_disk: seen.into_iter().map(|seen| seen.on_disk).collect(),
+            base_models: found.base_models,
+            hints: found.hints,
+            location,
+        };
+        Ok(Some(NewLocation { content, is_whole: !is_partial, row }))
+    }
+
+    /// None where the file vanished or is nothing to be opened.
+    fn see(
+        &mut self,
+        site: &mut Site<'_>,
+        found: &Found,
+        file: &FoundFile,
+        is_growing: bool,
+    ) -> anyhow::Result<Option<Seen>> {
+        let is_link = file.path.symlink_metadata().is_ok_and(|meta| meta.is_symlink());
+        let Ok(meta) = file.path.metadata() else {
+            // A store that knows of its absence wants it shown; else it vanished while we looked.
+            return Ok((is_link || found.partial.is_some()).then(|| Seen::dangling(file)));
+        };
+        if !meta.is_file() {
+            return Ok(None);
+        }
+        if meta.len() == 0 && file.role == Role::Weights && !is_growing {
+            return Ok(None); // a browser's placeholder, or a download that has not begun
+        }
+        let volume = self.volumes.of(meta.dev(), &file.path).name.clone();
+        let on_disk = OnDisk { volume, inode: meta.ino(), disk_size: meta.blocks().saturating_mul(512) };
+        let known = match file.role {
+            Role::Weights if is_growing => Some(self.growing(&file.path, &meta)),
+            Role::Weights | Role::Companion | Role::Adapter => {
+                match self.known(site, found.app, file, &meta)? {
+                    Some(known) => Some(known),
+                    None => return Ok(None),
+                }
+            }
+            Role::Blob
+            | Role::Bundle
+            | Role::LfsObject
+            | Role::Config
+            | Role::Card
+            | Role::Sidecar
+            | Role::Metadata => None,
+        };
+        if is_growing && let Some(known) = &known {
+            site.change.files.push((file.path.clone(), known.clone()));
+        }
+        let link = match (is_link, meta.nlink()) {
+            (true, _) => Some(Link::Symlink),
+            (false, 2..) => Some(Link::Hardlink),
+            (false, _) => None,
+        };
+        let wire = File {
+            path: WirePath::from(file.path.as_path()),
+            role: file.role,
+            size: meta.len(),
+            sha256: file.sha256.clone(),
+            link,
+        };
+        Ok(Some(Seen { file: wire, on_disk: Some(on_disk), known, owner: Some(self.owner(&meta)) }))
+    }
+
+    /// What is known of a weight file, read again where its stamp is new. None where it vanished meanwhile.
+    fn known(
+        &mut self,
+        site: &mut Site<'_>,
+        app: App,
+        file: &FoundFile,
+        meta: &Metadata,
+    ) -> anyhow::Result<Option<KnownFile>> {
+        let stamp = self.stamp(&file.path, meta);
+        let volume = self.volumes.of(meta.dev(), &file.path).clone();
+        let inode = if volume.has_inodes { meta.ino() } else { 0 };
+        if let Some((is_here, known)) = self.reader()?.file(&file.path, &volume.name, inode, &stamp)? {
+            if !is_here {
+                site.change.files.push((file.path.clone(), known.clone()));
+            }
+            return Ok(Some(known));
+        }
+        site.read += 1;
+        let name = file.path.file_name().unwrap_or_default();
+        let opened = match site.beneath.open_regular(&file.path) {
+            // Apps make such links themselves (`lms import`); in a plain folder they are not followed.
+            Err(Errno::XDEV) if app != App::Loose => {
+                resolved(&file.path).ok_or(Errno::NOENT).and_then(|path| open_resolved(&path))
+            }
+            other => other,
+        };
+        let (verdict, sampled) = match opened {
+            Ok(opened) => {
+                let reading = read::read(&opened, name)?;
+                if !reading.is_still {
+                    site.restless.push(file.path.clone());
+                }
+                (reading.verdict, reading.sampled)
+            }
+            Err(Errno::NOENT | Errno::XDEV | Errno::INVAL | Errno::LOOP) => return Ok(None),
+            Err(error) => (unreadable(&error, &self.owner(meta)), placeholder(&file.path)),
+        };
+        let is_whole = read::is_whole(verdict.state);
+        let known = KnownFile { volume: volume.name, inode, stamp, sampled, is_whole, verdict };
+        site.change.files.push((file.path.clone(), known.clone()));
+        Ok(Some(known))
+    }
+
+    /// `user:group`, looked up once for each pair.
+    fn owner(&mut self, meta: &Metadata) -> String {
+        let (user, group) = (meta.uid(), meta.gid());
+        let owner = || format!("{}:{}", name_of("/etc/passwd", user), name_of("/etc/group", group));
+        self.owners.entry((user, group)).or_insert_with(owner).clone()
+    }
+
+    /// A file that is still being written: shown, not read.
+    fn growing(&mut self, path: &Path, meta: &Metadata) -> KnownFile {
+        let verdict = Verdict {
+            state: State::Downloading,
+            reason: Some("it is still being written".into()),
+            ..unknown()
+        };
+        KnownFile {
+            volume: self.volumes.of(meta.dev(), path).name.clone(),
+            inode: meta.ino(),
+            // No real stamp looks like this, so the file is read as soon as it is still.
+            stamp: "growing".into(),
+            sampled: placeholder(path),
+            is_whole: false,
+            verdict,
+        }
+    }
+}
+
+impl Seen {
+    fn dangling(file: &FoundFile) -> Self {
+        let path = WirePath::from(file.path.as_path());
+        let wire =
+            File { path, role: file.role, size: 0, sha256: file.sha256.clone(), link: Some(Link::Dangling) };
+        Self { file: wire, on_disk: None, known: None, owner: None }
+    }
+}
+
+fn is_whole(seen: &Seen) -> bool {
+    seen.known.as_ref().is_some_and(|known| known.is_whole)
+}
+
+fn unknown() -> Verdict {
+    Verdict {
+        format: None,
+        state: State::NotAModel,
+        reason: None,
+        warnings: Vec::new(),
+        safety: None,
+        facts: None,
+        data_start: None,
+    }
+}
+
+fn unreadable(error: &Errno, owner: &str) -> Verdict {
+    let reason = format!("it cannot be read: {error}; it belongs to {owner}");
+    Verdict { state: State::Unsupported, reason: Some(reason), ..unknown() }
+}
+
+/// Identity of a file whose bytes cannot be read yet: its place.
+fn placeholder(path: &Path) -> Vec<u8> {
+    Sha256::digest(path.as_os_str().as_bytes()).to_vec()
+}
+
+/// A model's content: its weight files, in whatever order they lie; without any, its app and handle.
+fn content_key<'a>(found: &Found, weights: impl Iterator<Item = &'a KnownFile>) -> Vec<u8> {
+    let mut sampled: Vec<&[u8]> = weights.map(|known| known.sampled.as_slice()).collect();
+    sampled.sort_unstable();
+    let mut hash = Sha256::new();
+    if sampled.is_empty() {
+        hash.update(found.app.name());
+        hash.update([0]);
+        hash.update(&found.id);
+    }
+    for id in sampled {
+        hash.update(id);
+    }
+    hash.finalize().to_vec()
+}
+
+/// Whether the index wants it: not what only bears a model's name, not a browser's empty placeholder.
+fn is_model(known: &KnownFile) -> bool {
+    let is_imatrix = known.verdict.facts.as_ref().is_some_and(|facts| facts.kind == Some(Kind::Imatrix));
+    known.verdict.state != State::NotAModel && !is_imatrix
+}
+
+/// The name of an id in `/etc/passwd` or `/etc/group`; the number where there is none.
+fn name_of(table: &str, id: u32) -> String {
+    let text = std::fs::read_to_string(table).unwrap_or_default();
+    let mut lines = text.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let found = lines.find(|fields| fields.get(2).and_then(|field| field.parse().ok()) == Some(id));
+    found.and_then(|fields| fields.first().map(|name| (*name).to_owned())).unwrap_or_else(|| id.to_string())
+}

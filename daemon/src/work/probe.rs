@@ -1,0 +1,98 @@
+//! Whether roots are there, and whether links lead to models.
+
+use crate::{look::resolved, volume::Volumes, watch::Watch};
+use domain::{names::looks_like_model, stores};
+use std::{
+    collections::VecDeque,
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+/// What was found where a root is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probed {
+    /// As it was configured, links not resolved.
+    pub wanted: PathBuf,
+    pub there: Option<There>,
+    /// Why it is not there, where that is more than its absence.
+    pub reason: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct There {
+    /// With every link resolved.
+    pub path: PathBuf,
+    /// Which directory it is: another one in its place is a change.
+    pub identity: (u64, u64),
+    /// The filesystem tells of changes.
+    pub has_events: bool,
+    /// Names of its entries that tell stores apart, for a root whose app is not known.
+    pub entries: Vec<std::ffi::OsString>,
+}
+
+/// Entries beyond these do not change what a directory looks like.
+const ENOUGH: usize = 1000;
+
+pub(crate) fn probe_root(wanted: &Path, volumes: &mut Volumes, watch: &Watch) -> Probed {
+    // The way to it, also past links: what appears, vanishes or is mounted there is told from above.
+    let mut above: Vec<PathBuf> =
+        wanted.ancestors().skip(1).find(|dir| dir.is_dir()).map(Path::to_owned).into_iter().collect();
+    let path = resolved(wanted);
+    above.extend(path.as_deref().and_then(Path::parent).map(Path::to_owned));
+    watch.add(above);
+    let Some(path) = path else {
+        return Probed { wanted: wanted.to_owned(), there: None, reason: None };
+    };
+    let there = fs::metadata(&path).and_then(|meta| {
+        if !meta.is_dir() {
+            return Err(std::io::Error::other("it is not a directory"));
+        }
+        let entries = fs::read_dir(&path)?.take(ENOUGH).flatten().map(|entry| entry.file_name()).collect();
+        let has_events = volumes.of(meta.dev(), &path).has_events;
+        Ok(There { path: path.clone(), identity: (meta.dev(), meta.ino()), has_events, entries })
+    });
+    match there {
+        Ok(there) => Probed { wanted: wanted.to_owned(), there: Some(there), reason: None },
+        Err(error) => {
+            let reason = Some(format!("{} cannot be read: {error}", path.display()));
+            Probed { wanted: wanted.to_owned(), there: None, reason }
+        }
+    }
+}
+
+/// Places that are never a directory of models, whatever links to them.
+const NEVER: &[&str] =
+    &["/", "/dev", "/etc", "/home", "/proc", "/root", "/run", "/sys", "/tmp", "/usr", "/var"];
+
+/// Says whether a link still leads there, and a look of bounded length finds a model.
+pub(crate) fn probe_link(link: &Path, target: &Path) -> bool {
+    let is_never = NEVER.iter().any(|never| target == Path::new(never))
+        || ["/dev", "/proc", "/sys"].iter().any(|never| target.starts_with(never));
+    !is_never && resolved(link).as_deref() == Some(target) && has_models(target)
+}
+
+fn has_models(dir: &Path) -> bool {
+    let mut dirs = VecDeque::from([dir.to_owned()]);
+    let mut seen = 0;
+    while let Some(dir) = dirs.pop_front() {
+        for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
+            seen += 1;
+            if seen > ENOUGH {
+                return false;
+            }
+            let Ok(kind) = entry.file_type() else { continue };
+            let name = entry.file_name();
+            if kind.is_file()
+                && looks_like_model(&name.to_string_lossy())
+                && !stores::partial::is_partial(&name)
+            {
+                return true;
+            }
+            if kind.is_dir() {
+                dirs.push_back(entry.path());
+            }
+        }
+    }
+    false
+}

@@ -1,0 +1,198 @@
+//! Looking at one unit: the store's steps, then the stats of what was found.
+
+use super::{Looked, UnitJob, Worker, found::Site};
+use crate::{
+    index::{Depend, UnitBefore, UnitChange},
+    look::{Beneath, resolved},
+    read,
+};
+use anyhow::Context as _;
+use domain::stores::{Entry, EntryKind, Found, Known, Look, STORES, Step, Store, Unit, Visit};
+use rustix::io::Errno;
+use std::{
+    collections::BTreeSet,
+    fs::Metadata,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+/// A store that still asks after this many rounds is broken; the deepest real one needs five.
+const MAX_ROUNDS: usize = 64;
+
+/// A missing path that is still missing has not changed.
+const MISSING: &str = "-";
+
+impl Worker {
+    pub(super) fn look(&mut self, job: &UnitJob) -> anyhow::Result<Looked> {
+        let store = store_of(job)?;
+        let before = self.reader()?.unit(&job.unit)?;
+        if job.if_changed && !before.depends.is_empty() && self.is_same(&before) {
+            return Ok(Looked::Same);
+        }
+        let beneath = match Beneath::open(&job.unit.root) {
+            Ok(beneath) => beneath,
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Looked::Gone),
+            Err(error) => return Ok(Looked::Unreadable(error.to_string())),
+        };
+        let mut ground = Ground::default();
+        // Before the list: what appears after it is told by an event.
+        ground.unwatched.extend(self.watch.add(vec![job.unit.dir.clone()]));
+        let entries = match beneath.list(&job.unit.dir) {
+            Ok(entries) => entries,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(Looked::Gone),
+            Err(error) => return Ok(Looked::Unreadable(error.to_string())),
+        };
+        let relative = job.unit.dir.strip_prefix(&job.unit.root).unwrap_or(Path::new(""));
+        let visit = store.visit(relative);
+        let (children, links) = match visit {
+            Visit::Pass | Visit::Unit => below(store, job, relative, &entries),
+            Visit::Whole | Visit::Skip => (Vec::new(), Vec::new()),
+        };
+        ground.known.lists.insert(job.unit.dir.clone(), Some(entries));
+        ground.dirs.insert(job.unit.dir.clone());
+        let found = match visit {
+            Visit::Unit | Visit::Whole => self.steps(store, job, &beneath, &mut ground)?,
+            Visit::Pass | Visit::Skip => Vec::new(),
+        };
+        let mut site =
+            Site { job, beneath: &beneath, change: UnitChange::default(), read: 0, restless: Vec::new() };
+        self.place(&mut site, found, &before, &mut ground)?;
+        let Site { mut change, read, restless, .. } = site;
+        change.depends = self.depends(&ground);
+        // What is missing now is told of where it will appear.
+        let missing = change.depends.iter().filter(|depend| depend.stamp.as_deref() == Some(MISSING));
+        let to_watch: BTreeSet<PathBuf> =
+            missing.filter_map(|depend| nearest_dir(depend.path.parent()?, &job.unit.root)).collect();
+        ground.unwatched.extend(self.watch.add(to_watch.into_iter().collect()));
+        Ok(Looked::Different { change, children, links, unwatched: ground.unwatched, read, restless })
+    }
+
+    fn steps(
+        &mut self,
+        store: &dyn Store,
+        job: &UnitJob,
+        beneath: &Beneath<'_>,
+        ground: &mut Ground,
+    ) -> anyhow::Result<Vec<Found>> {
+        let relative = job.unit.dir.strip_prefix(&job.unit.root).unwrap_or(Path::new(""));
+        let unit = Unit { root: &job.unit.root, dir: relative };
+        for _ in 0..MAX_ROUNDS {
+            let looks = match store.step(&unit, &ground.known) {
+                Step::Found(found) => return Ok(found),
+                Step::Need(looks) => looks,
+            };
+            let to_watch = ground.note(&looks, unit.root);
+            ground.unwatched.extend(self.watch.add(to_watch));
+            for look in &looks {
+                beneath.perform(look, &mut ground.known);
+            }
+        }
+        anyhow::bail!("{} asked for more than {MAX_ROUNDS} rounds of {}", store.app(), unit.path().display())
+    }
+
+    /// Says whether everything that a unit rests on is as it was, and watches its directories again.
+    fn is_same(&mut self, before: &UnitBefore) -> bool {
+        let dirs =
+            before.depends.iter().filter(|depend| depend.is_dir).map(|depend| depend.path.clone()).collect();
+        if !self.watch.add(dirs).is_empty() {
+            return false;
+        }
+        before
+            .depends
+            .iter()
+            .all(|depend| depend.stamp.is_some() && self.stamp_of(&depend.path) == depend.stamp)
+    }
+
+    fn depends(&mut self, ground: &Ground) -> Vec<Depend> {
+        let dirs = ground.dirs.iter().map(|dir| (dir, true));
+        let files = ground.files.iter().filter(|file| !ground.dirs.contains(*file)).map(|file| (file, false));
+        dirs.chain(files)
+            .map(|(path, is_dir)| Depend { path: path.clone(), is_dir, stamp: self.stamp_of(path) })
+            .collect()
+    }
+
+    /// The stamp of whatever a path leads to; None where its times are too young to prove anything.
+    fn stamp_of(&mut self, path: &Path) -> Option<String> {
+        let Ok(meta) = path.metadata() else { return Some(MISSING.into()) };
+        (!read::is_racy(&meta, SystemTime::now())).then(|| self.stamp(path, &meta))
+    }
+
+    pub(super) fn stamp(&mut self, path: &Path, meta: &Metadata) -> String {
+        read::stamp(self.volumes.of(meta.dev(), path), meta, path)
+    }
+}
+
+/// What a unit's answer rests on, as it is found out.
+#[derive(Default)]
+pub(super) struct Ground {
+    known: Known,
+    dirs: BTreeSet<PathBuf>,
+    pub(super) files: BTreeSet<PathBuf>,
+    unwatched: Vec<(PathBuf, String)>,
+}
+
+impl Ground {
+    /// Notes what is going to be looked at; returns the directories that must be watched before.
+    fn note(&mut self, looks: &[Look], root: &Path) -> Vec<PathBuf> {
+        let mut to_watch = BTreeSet::new();
+        for look in looks {
+            match look {
+                Look::List(dir) => {
+                    self.dirs.insert(dir.clone());
+                    to_watch.extend(nearest_dir(dir, root));
+                }
+                // Where it stands, or will.
+                Look::Read(path) | Look::Stat(path) => {
+                    self.files.insert(path.clone());
+                    to_watch.extend(path.parent().and_then(|parent| nearest_dir(parent, root)));
+                }
+                // Their directory is listed, and tells.
+                Look::Link(_) | Look::Origin(_) => {}
+            }
+        }
+        to_watch.into_iter().collect()
+    }
+}
+
+/// The directory, or the closest one above it that exists, not above the root.
+fn nearest_dir(dir: &Path, root: &Path) -> Option<PathBuf> {
+    dir.ancestors()
+        .take_while(|above| above.starts_with(root))
+        .find(|above| above.is_dir())
+        .map(Path::to_owned)
+}
+
+pub(super) fn store_of(job: &UnitJob) -> anyhow::Result<&'static dyn Store> {
+    STORES
+        .iter()
+        .copied()
+        .find(|store| store.app() == job.app)
+        .with_context(|| format!("no store for {}", job.app))
+}
+
+/// A link to a directory outside its own root.
+fn leads_out(link: PathBuf, job: &UnitJob) -> Option<(PathBuf, PathBuf)> {
+    let target = resolved(&link).filter(|target| target.is_dir() && !target.starts_with(&job.unit.root))?;
+    Some((link, target))
+}
+
+/// Sub-directories that are units of their own, and links that lead out of the root.
+fn below(
+    store: &dyn Store,
+    job: &UnitJob,
+    relative: &Path,
+    entries: &[Entry],
+) -> (Vec<PathBuf>, Vec<(PathBuf, PathBuf)>) {
+    let (mut children, mut links) = (Vec::new(), Vec::new());
+    for entry in entries {
+        let path = job.unit.dir.join(&entry.name);
+        match entry.kind {
+            EntryKind::Dir if job.roots.contains(&path) => {}
+            EntryKind::Dir if store.visit(&relative.join(&entry.name)) != Visit::Skip => children.push(path),
+            EntryKind::Symlink => links.extend(leads_out(path, job)),
+            EntryKind::Dir | EntryKind::File | EntryKind::Special => {}
+        }
+    }
+    (children, links)
+}
