@@ -1,0 +1,79 @@
+//! `modelctl events`
+
+use crate::{context::Context, text::clean};
+use anyhow::Result;
+use api::{Request, client::ClientError};
+use clap::Args;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::io;
+
+/// Print what happens, as it happens
+///
+/// One line an event; with --json one object a line. The first, Listening, says that everything after it is told.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+EXAMPLES:
+  modelctl events
+  modelctl events --json | jq -r 'select(.event == \"ModelAdded\") | .model.name'")]
+pub(crate) struct EventsArgs {}
+
+/// What a line shows; an event that a newer daemon invented still has its name.
+#[derive(Deserialize)]
+struct Line {
+    at: String,
+    event: String,
+    model: Option<Subject>,
+    run: Option<Run>,
+}
+
+#[derive(Deserialize)]
+struct Subject {
+    name: String,
+    state: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Run {
+    run: String,
+    engine: String,
+    model: Subject,
+    state: String,
+    url: Option<String>,
+}
+
+impl EventsArgs {
+    pub(crate) fn run(self, context: &mut Context<'_>) -> Result<()> {
+        let Self {} = self;
+        context.connect()?.stream(&Request::Events {}, |event| {
+            if context.json {
+                context.print_json(event)?;
+            } else {
+                print(event, context)?;
+            }
+            Ok(true)
+        })
+    }
+}
+
+fn print(event: &RawValue, context: &mut Context<'_>) -> Result<()> {
+    let line: Line = serde_json::from_str(event.get()).map_err(ClientError::Garbled)?;
+    write!(context.out, "{}  {}", clean(&line.at), clean(&line.event))?;
+    if let Some(model) = &line.model {
+        write!(context.out, "  {}", clean(&model.name))?;
+        if let Some(state) = model.state.as_deref().filter(|state| *state != "ok") {
+            write!(context.out, "  {}", clean(state))?;
+        }
+    }
+    if let Some(run) = &line.run {
+        let words = [&run.run, &run.state, &run.engine, &run.model.name];
+        words.into_iter().chain(&run.url).try_for_each(|word| write!(context.out, "  {}", clean(word)))?;
+    }
+    end_line(context)?;
+    Ok(())
+}
+
+fn end_line(context: &mut Context<'_>) -> io::Result<()> {
+    writeln!(context.out)?;
+    context.out.flush()
+}

@@ -1,0 +1,123 @@
+//! `modelctl` alone: the home screen.
+
+use super::roots::write_roots;
+use crate::{context::Context, style::Style, text::clean, wording};
+use anyhow::Result;
+use api::{Overview, Request, RunState};
+use domain::{ByteSize, engines};
+use std::io;
+
+/// More is read with `modelctl list state!=ok`.
+const PROBLEMS: usize = 5;
+
+pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
+    let Some(overview) = context.ask::<Overview>(&Request::Overview {})? else { return Ok(()) };
+    if overview.models == 0 {
+        return Ok(write_empty(&overview, context)?);
+    }
+    write_summary(&overview, context)?;
+    writeln!(context.out)?;
+    write_roots(&overview.roots, context)?;
+    write_problems(&overview, context)?;
+    write_notices(&overview, context)?;
+    write_runs(&overview, context)?;
+    Ok(write_next(&overview, context)?)
+}
+
+fn write_summary(overview: &Overview, context: &mut Context<'_>) -> io::Result<()> {
+    let Overview { models, locations, disk_size, duplicates, reclaimable, scanning, .. } = overview;
+    let Style { strong, off, .. } = context.style;
+    let places = if locations == models { String::new() } else { format!(" in {locations} places") };
+    let still = if *scanning { ", still looking" } else { "" };
+    let size = ByteSize(*disk_size);
+    let out = &mut *context.out;
+    writeln!(out, "{strong}{}{off}{places}, {size} on disk{still}", wording::models(*models))?;
+    if *duplicates > 0 {
+        let what = if *duplicates == 1 { "1 is".to_owned() } else { format!("{duplicates} are") };
+        writeln!(out, "{what} stored more than once: one copy each would free {}", ByteSize(*reclaimable))?;
+    }
+    if let (Some(total), Some(available)) = (overview.ram_total, overview.ram_available) {
+        writeln!(out, "memory: {} of {} available", ByteSize(available), ByteSize(total))?;
+    }
+    Ok(())
+}
+
+fn write_problems(overview: &Overview, context: &mut Context<'_>) -> io::Result<()> {
+    if overview.problems.is_empty() {
+        return Ok(());
+    }
+    title(context, "PROBLEMS")?;
+    let Style { warn, off, .. } = context.style;
+    for problem in overview.problems.iter().take(PROBLEMS) {
+        let reason =
+            problem.reason.as_deref().map_or_else(String::new, |reason| format!(": {}", clean(reason)));
+        writeln!(context.out, "{}  {warn}{}{off}{reason}", clean(&problem.name), problem.state)?;
+    }
+    let more = overview.problems.len().saturating_sub(PROBLEMS);
+    if more > 0 {
+        writeln!(context.out, "and {more} more: modelctl list 'state!=ok'")?;
+    }
+    Ok(())
+}
+
+fn write_notices(overview: &Overview, context: &mut Context<'_>) -> io::Result<()> {
+    if overview.notices.is_empty() {
+        return Ok(());
+    }
+    title(context, "NOTICES")?;
+    overview.notices.iter().try_for_each(|notice| writeln!(context.out, "{}", clean(notice)))
+}
+
+fn write_runs(overview: &Overview, context: &mut Context<'_>) -> io::Result<()> {
+    if overview.runs.is_empty() {
+        return Ok(());
+    }
+    title(context, "RUNNING")?;
+    for run in &overview.runs {
+        let state = match run.state {
+            RunState::Starting => "starting",
+            RunState::Ready => "ready",
+            RunState::Stopping => "stopping",
+            RunState::Exited => "exited",
+            RunState::Failed => "failed",
+        };
+        let since = wording::ago(context.environment.now, run.since);
+        let (name, engine) = (clean(&run.model.name), clean(&run.engine));
+        let url = run.url.as_deref().map_or_else(String::new, |url| format!("  {}", clean(url)));
+        writeln!(context.out, "{}  {name}  {engine}  {state}, {since}{url}", clean(&run.run))?;
+    }
+    Ok(())
+}
+
+fn write_next(overview: &Overview, context: &mut Context<'_>) -> io::Result<()> {
+    let engine = engines::ENGINES.first().map_or("ENGINE", |engine| engine.name());
+    let third =
+        if overview.problems.is_empty() { "modelctl show MODEL" } else { "modelctl list 'state!=ok'" };
+    title(context, "NEXT")?;
+    writeln!(context.out, "modelctl list\n{third}\nmodelctl launch {engine} MODEL")
+}
+
+/// Nothing found: where was looked, and what to do now.
+fn write_empty(overview: &Overview, context: &mut Context<'_>) -> io::Result<()> {
+    let Style { strong, off, .. } = context.style;
+    let still = if overview.scanning { " yet; still looking" } else { "" };
+    writeln!(context.out, "{strong}no models{off}{still}")?;
+    if overview.roots.is_empty() {
+        writeln!(context.out, "no folder of any known app was found, and no other place was added")?;
+    } else {
+        title(context, "LOOKED IN")?;
+        write_roots(&overview.roots, context)?;
+    }
+    write_notices(overview, context)?;
+    title(context, "NEXT")?;
+    writeln!(
+        context.out,
+        "modelctl roots add DIR    where your models are\nmodelctl inspect FILE     what a file is\n\
+         modelctl events           watch them being found"
+    )
+}
+
+fn title(context: &mut Context<'_>, words: &str) -> io::Result<()> {
+    let Style { strong, off, .. } = context.style;
+    writeln!(context.out, "\n{strong}{words}{off}")
+}

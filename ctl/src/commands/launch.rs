@@ -1,0 +1,231 @@
+//! `modelctl launch`
+
+use super::plan::Order;
+use crate::{
+    context::Context,
+    failure::Failure,
+    style::Style,
+    text::{clean, shorten},
+};
+use anyhow::{Context as _, Result};
+use api::{
+    ApiError, Launch, LaunchUpdate, Request, RunRef,
+    client::{ClientError, HangUp},
+};
+use clap::Args;
+use serde_json::value::RawValue;
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM},
+    flag,
+    iterator::{Handle, Signals},
+};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+/// Start an engine on a model, wait until it answers, show its log; Ctrl-C stops it
+#[derive(Debug, Args)]
+#[command(after_help = "\
+EXAMPLES:
+  modelctl launch llama.cpp qwen3
+  modelctl launch llama.cpp qwen3 --max-ctx
+  modelctl launch llama.cpp qwen3 --print
+  modelctl launch llama.cpp qwen3 -- --jinja --temp 0.6")]
+pub(crate) struct LaunchArgs {
+    #[command(flatten)]
+    order: Order,
+    /// Only print the command
+    #[arg(long)]
+    print: bool,
+}
+
+impl LaunchArgs {
+    pub(crate) fn run(self, context: &mut Context<'_>) -> Result<()> {
+        let launch = self.order.request(context);
+        if self.print {
+            let Some(Launch { plan }) = context.ask(&Request::Plan { launch })? else { return Ok(()) };
+            writeln!(context.out, "{}", plan.command)?;
+            return Ok(());
+        }
+        let mut client = context.connect()?;
+        let stop = Stop::on_signals(client.hang_up().context("keeping a second hold of the connection")?)?;
+        let mut screen = Screen::new(context);
+        let followed = client.stream(&Request::Launch { launch }, |update| screen.show(update));
+        screen.clear_progress()?;
+        match followed {
+            Err(error) if stop.is_asked() && is_end(&error) => screen.stopped()?,
+            Err(error) => return Err(error),
+            Ok(()) => {}
+        }
+        screen.outcome()
+    }
+}
+
+/// An engine that is stopped while it starts ends in one of these.
+fn is_end(error: &anyhow::Error) -> bool {
+    matches!(
+        error.downcast_ref(),
+        Some(ClientError::Closed | ClientError::Refused(ApiError::RunFailed { .. }))
+    )
+}
+
+/// The first signal asks the daemon to stop the run, the second ends this program at once.
+struct Stop {
+    asked: Arc<AtomicBool>,
+    signals: Handle,
+}
+
+impl Stop {
+    fn on_signals(hang_up: HangUp) -> Result<Self> {
+        let asked = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            // Before the line that sets the flag: it must see what the signal before left.
+            flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&asked))
+                .and_then(|_| flag::register(signal, Arc::clone(&asked)))
+                .context("listening for Ctrl-C")?;
+        }
+        let mut waiting = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("listening for Ctrl-C")?;
+        let signals = waiting.handle();
+        thread::spawn(move || {
+            if waiting.forever().next().is_some() {
+                // Fails only where the daemon has closed already, which the reader sees.
+                drop(hang_up.hang_up());
+            }
+        });
+        Ok(Self { asked, signals })
+    }
+
+    fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.signals.close();
+    }
+}
+
+/// What is on the terminal, and how the run ended.
+struct Screen<'a, 'b> {
+    context: &'a mut Context<'b>,
+    url: Option<String>,
+    embeds: bool,
+    is_ready: bool,
+    ticks: usize,
+    ended: Option<String>,
+}
+
+const SPINNER: [&str; 4] = ["-", "\\", "|", "/"];
+/// What a progress line may take where the terminal does not tell its width.
+const PROGRESS_WIDTH: usize = 80;
+
+impl<'a, 'b> Screen<'a, 'b> {
+    fn new(context: &'a mut Context<'b>) -> Self {
+        Self { context, url: None, embeds: false, is_ready: false, ticks: 0, ended: None }
+    }
+
+    fn show(&mut self, update: &RawValue) -> Result<bool> {
+        let parsed: LaunchUpdate = serde_json::from_str(update.get()).map_err(ClientError::Garbled)?;
+        if self.context.json {
+            self.context.print_json(update)?;
+            if let LaunchUpdate::Exited { run, code, signal, stopped: false } = parsed {
+                self.ended = Some(how_it_ended(&run, code, signal));
+            }
+            return Ok(true);
+        }
+        match parsed {
+            LaunchUpdate::Planned { plan } => {
+                writeln!(self.context.out, "{}", plan.command)?;
+                self.embeds = plan.argv.iter().any(|word| word == "--embedding" || word == "--embeddings");
+                self.url = Some(plan.url);
+            }
+            LaunchUpdate::Started { run } => self.progress(&format!("starting {}", run.engine))?,
+            LaunchUpdate::Ready { run } => self.ready(&run)?,
+            LaunchUpdate::Log { line } if self.is_ready => writeln!(self.context.out, "{}", clean(&line))?,
+            LaunchUpdate::Log { line } => self.progress_log(&line)?,
+            LaunchUpdate::Exited { stopped: true, .. } => self.stopped()?,
+            LaunchUpdate::Exited { run, code, signal, stopped: false } => {
+                self.ended = Some(how_it_ended(&run, code, signal));
+            }
+        }
+        self.context.out.flush()?;
+        Ok(true)
+    }
+
+    fn ready(&mut self, run: &RunRef) -> Result<()> {
+        self.clear_progress()?;
+        self.is_ready = true;
+        let Style { strong, good, off, .. } = self.context.style;
+        let url = run.url.as_deref().or(self.url.as_deref()).unwrap_or("?");
+        let out = &mut *self.context.out;
+        writeln!(out, "{good}ready{off}    {strong}{}{off}", clean(url))?;
+        if let Some(tokens) = run.ctx {
+            writeln!(out, "context  {tokens} tokens")?;
+        }
+        let (path, body) = if self.embeds {
+            ("v1/embeddings", r#"{"input":"Hello"}"#)
+        } else {
+            ("v1/chat/completions", r#"{"messages":[{"role":"user","content":"Hello"}]}"#)
+        };
+        let url = url.trim_end_matches('/');
+        writeln!(out, "try      curl {}/{path} -H 'Content-Type: application/json' -d '{body}'", clean(url))?;
+        out.flush()?;
+        writeln!(self.context.err, "Ctrl-C stops it")?;
+        Ok(())
+    }
+
+    fn progress(&mut self, words: &str) -> io::Result<()> {
+        // What stdout holds back would come after it.
+        self.context.out.flush()?;
+        let words = clean(words);
+        if !self.context.environment.stderr_is_terminal {
+            return writeln!(self.context.err, "{words}…");
+        }
+        let room = self.context.environment.width.unwrap_or(PROGRESS_WIDTH).saturating_sub(3);
+        let spinner = SPINNER.get(self.ticks % SPINNER.len()).unwrap_or(&"");
+        self.ticks += 1;
+        write!(self.context.err, "\r\x1b[2K{spinner} {}", shorten(&words, room))?;
+        self.context.err.flush()
+    }
+
+    /// What the engine says while it starts passes by on a terminal; elsewhere only a failure shows it.
+    fn progress_log(&mut self, line: &str) -> io::Result<()> {
+        if self.context.environment.stderr_is_terminal { self.progress(line) } else { Ok(()) }
+    }
+
+    fn clear_progress(&mut self) -> io::Result<()> {
+        if self.ticks == 0 {
+            return Ok(());
+        }
+        self.ticks = 0;
+        write!(self.context.err, "\r\x1b[2K")
+    }
+
+    fn stopped(&mut self) -> io::Result<()> {
+        self.clear_progress()?;
+        self.context.out.flush()?;
+        writeln!(self.context.err, "stopped")
+    }
+
+    fn outcome(self) -> Result<()> {
+        let Some(why) = self.ended else { return Ok(()) };
+        let was_shown = self.is_ready && !self.context.json;
+        let hint = was_shown.then(|| "the lines above are the last that it said".to_owned());
+        Err(Failure::Ended { why, hint }.into())
+    }
+}
+
+fn how_it_ended(run: &RunRef, code: Option<i32>, signal: Option<i32>) -> String {
+    let how = match (code, signal) {
+        (Some(code), _) => format!("with exit code {code}"),
+        (None, Some(signal)) => format!("by signal {signal}"),
+        (None, None) => "in an unknown way".to_owned(),
+    };
+    format!("{} ended by itself, {how}", run.engine)
+}

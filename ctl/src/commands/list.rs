@@ -1,0 +1,184 @@
+//! `modelctl list`
+
+use crate::{
+    context::Context,
+    table::{Column, Table},
+    text::clean,
+    wording,
+};
+use anyhow::Result;
+use api::{
+    Request,
+    client::{self, ClientError},
+};
+use clap::Args;
+use domain::ByteSize;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+/// List the models
+///
+/// A model is listed when it passes every filter. A filter is FIELD=VALUE or FIELD!=VALUE (name format kind app
+/// arch quant state license tag repo can; several values with commas), a number with < <= > >= (size disk params
+/// ctx bpw), unused>90d, pinned, or a word that is looked for in names, handles, paths, tags and notes.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+EXAMPLES:
+  modelctl list
+  modelctl list format=gguf app=ollama,lmstudio
+  modelctl list arch=qwen3 'size>4G' coder
+  modelctl list 'unused>90d' --sort size
+  modelctl list 'state!=ok' --json")]
+pub(crate) struct ListArgs {
+    /// Conditions that a model has to pass
+    #[arg(value_name = "FILTER")]
+    filters: Vec<String>,
+    /// Sort by name, size, disk, params, ctx, bpw, quant, app, state, used or added; -KEY the other way
+    #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
+    sort: Option<String>,
+}
+
+/// What the table needs of a model; the rest is skipped unread.
+#[derive(Deserialize)]
+struct Row<'a> {
+    #[serde(borrow)]
+    name: Text<'a>,
+    #[serde(borrow)]
+    architecture: Option<Text<'a>>,
+    parameters: Option<u64>,
+    active_parameters: Option<u64>,
+    #[serde(borrow)]
+    quant: Option<Text<'a>>,
+    context_length: Option<u64>,
+    size: u64,
+    #[serde(borrow)]
+    state: Text<'a>,
+    pinned: bool,
+    #[serde(borrow)]
+    locations: Vec<Place<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Place<'a> {
+    #[serde(borrow)]
+    app: Text<'a>,
+}
+
+/// Borrows where the JSON has no escapes, also inside an `Option`, where a bare `Cow` would not.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+#[derive(Deserialize)]
+struct Part<'a> {
+    #[serde(borrow)]
+    models: Vec<Row<'a>>,
+}
+
+#[derive(Deserialize)]
+struct RawPart<'a> {
+    #[serde(borrow)]
+    models: &'a RawValue,
+}
+
+impl ListArgs {
+    pub(crate) fn run(self, context: &mut Context<'_>) -> Result<()> {
+        let request = Request::List { filters: self.filters, sort: self.sort };
+        if context.json { print_json(&request, context) } else { print_table(&request, context) }
+    }
+}
+
+fn print_table(request: &Request, context: &mut Context<'_>) -> Result<()> {
+    let mut table = Table::new(
+        [
+            Column::Left(""),
+            Column::Left("NAME"),
+            Column::Left("ARCH"),
+            Column::Right("PARAMS"),
+            Column::Left("QUANT"),
+            Column::Right("CTX"),
+            Column::Right("SIZE"),
+            Column::Left("STATE"),
+            Column::Left("APPS"),
+        ],
+        1,
+    );
+    context.connect()?.stream_text(request, |answer| {
+        let (Part { models }, continues) = client::read(answer)?;
+        models.iter().for_each(|row| table.push(row.cells()));
+        anyhow::Ok(continues)
+    })?;
+    if table.is_empty() {
+        writeln!(context.err, "no models\nhint: `modelctl` shows where they were looked for")?;
+        return Ok(());
+    }
+    table.write(context.out, context.style, context.environment.width)?;
+    Ok(())
+}
+
+impl Row<'_> {
+    fn cells(&self) -> [String; 9] {
+        let text =
+            |text: &Option<Text<'_>>| text.as_ref().map_or_else(String::new, |t| clean(&t.0).into_owned());
+        let state = if self.state.0 == "ok" { String::new() } else { clean(&self.state.0).into_owned() };
+        [
+            if self.pinned { "*".into() } else { String::new() },
+            clean(&self.name.0).into_owned(),
+            text(&self.architecture),
+            wording::parameters(self.parameters, self.active_parameters),
+            text(&self.quant),
+            self.context_length.map_or_else(String::new, wording::tokens),
+            ByteSize(self.size).to_string(),
+            state,
+            self.apps(),
+        ]
+    }
+
+    fn apps(&self) -> String {
+        let mut apps: Vec<&str> = Vec::new();
+        for place in &self.locations {
+            if !apps.contains(&&*place.app.0) {
+                apps.push(&place.app.0);
+            }
+        }
+        clean(&apps.join(",")).into_owned()
+    }
+}
+
+/// Prints one document: an answer that came whole as it came, one in parts with its parts joined.
+fn print_json(request: &Request, context: &mut Context<'_>) -> Result<()> {
+    let mut first: Option<Box<RawValue>> = None;
+    let mut parts = 0;
+    let mut separator = "";
+    let mut client = context.connect()?;
+    client.stream(request, |part| {
+        parts += 1;
+        let Some(held) = &first else {
+            first = Some(part.to_owned());
+            return anyhow::Ok(true);
+        };
+        if parts == 2 {
+            let elements = elements(held)?;
+            write!(context.out, "{{\"models\":[{elements}")?;
+            separator = if elements.is_empty() { "" } else { "," };
+        }
+        let elements = elements(part)?;
+        if !elements.is_empty() {
+            write!(context.out, "{separator}{elements}")?;
+            separator = ",";
+        }
+        Ok(true)
+    })?;
+    match first {
+        Some(whole) if parts == 1 => context.print_json(&whole)?,
+        _ => writeln!(context.out, "]}}")?,
+    }
+    Ok(())
+}
+
+/// What stands between the brackets of the part's list.
+fn elements(part: &RawValue) -> Result<&str, ClientError> {
+    let RawPart { models } = serde_json::from_str(part.get())?;
+    let text = models.get().trim();
+    Ok(text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text).trim())
+}

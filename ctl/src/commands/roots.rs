@@ -1,0 +1,120 @@
+//! `modelctl roots`
+
+use crate::{
+    context::Context,
+    table::{Column, Table},
+    text::clean,
+    wording,
+};
+use anyhow::Result;
+use api::{Added, Request, Roots};
+use clap::{Args, Subcommand};
+use domain::{ByteSize, RootStatus, WirePath};
+use serde::de::IgnoredAny;
+use std::{io, path::PathBuf};
+
+/// Show where models are looked for and how well that works; add a place, remove one
+#[derive(Debug, Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
+EXAMPLES:
+  modelctl roots
+  modelctl roots add /mnt/big/models
+  modelctl roots --json | jq '.roots[] | select(.watched | not)'"
+)]
+pub(crate) struct RootsArgs {
+    #[command(subcommand)]
+    change: Option<Change>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Change {
+    Add(AddArgs),
+    Remove(RemoveArgs),
+}
+
+/// Look for models in a directory from now on
+#[derive(Debug, Args)]
+#[command(after_help = "EXAMPLES:\n  modelctl roots add /mnt/big/models")]
+struct AddArgs {
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+}
+
+/// Look for models in a directory no longer; nothing on disk is touched
+#[derive(Debug, Args)]
+#[command(after_help = "EXAMPLES:\n  modelctl roots remove /mnt/big/models")]
+struct RemoveArgs {
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+}
+
+impl RootsArgs {
+    pub(crate) fn run(self, context: &mut Context<'_>) -> Result<()> {
+        let absolute = |directory: PathBuf| WirePath::from(&*context.environment.absolute(&directory));
+        match self.change {
+            None => {
+                let Some(Roots { roots }) = context.ask(&Request::Roots {})? else { return Ok(()) };
+                Ok(write_roots(&roots, context)?)
+            }
+            Some(Change::Add(AddArgs { directory })) => {
+                let path = absolute(directory);
+                let Some(Added { root }) = context.ask(&Request::AddRoot { path })? else { return Ok(()) };
+                Ok(write_roots(&[root], context)?)
+            }
+            Some(Change::Remove(RemoveArgs { directory })) => {
+                let path = absolute(directory);
+                context.ask::<IgnoredAny>(&Request::RemoveRoot { path })?;
+                Ok(())
+            }
+        }
+    }
+}
+
+pub(super) fn write_roots(roots: &[RootStatus], context: &mut Context<'_>) -> io::Result<()> {
+    if roots.is_empty() {
+        return writeln!(context.err, "no roots\nhint: modelctl roots add DIR");
+    }
+    let mut table = Table::new(
+        [
+            Column::Left("PATH"),
+            Column::Left("APP"),
+            Column::Left("STATE"),
+            Column::Right("MODELS"),
+            Column::Right("SIZE"),
+        ],
+        0,
+    );
+    for root in roots {
+        table.push([
+            clean(root.path.text()).into_owned(),
+            root.app.to_string(),
+            state(root, context),
+            root.models.to_string(),
+            ByteSize(root.bytes).to_string(),
+        ]);
+    }
+    let (faint, off) = (context.style.faint, context.style.off);
+    let below = |out: &mut dyn io::Write, number: usize| {
+        let Some(root) = roots.get(number) else { return Ok(()) };
+        if let Some(from) = &root.derived_from {
+            writeln!(out, "  {faint}linked from {}{off}", clean(from))?;
+        }
+        root.reason
+            .iter()
+            .flat_map(|reason| reason.lines())
+            .try_for_each(|line| writeln!(out, "  {}", clean(line)))
+    };
+    table.write_below(context.out, context.style, context.environment.width, below)
+}
+
+fn state(root: &RootStatus, context: &Context<'_>) -> String {
+    match (root.online, root.offline_since) {
+        (false, Some(since)) => format!("offline, {}", wording::ago(context.environment.now, since)),
+        (false, None) => "offline".into(),
+        (true, _) if root.watched && root.degraded => "watched in part".into(),
+        (true, _) if root.watched => "watched".into(),
+        (true, _) => "polled".into(),
+    }
+}

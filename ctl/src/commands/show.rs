@@ -1,0 +1,190 @@
+//! `modelctl show`, and the sections that `inspect` shares with it.
+
+use crate::{context::Context, style::Style, text::clean, wording};
+use anyhow::Result;
+use api::{Request, Shown};
+use clap::Args;
+use domain::{ByteSize, File, Location, Model, Source, facts::Facts};
+use std::io::{self, Write};
+
+/// Show all of one model: what it is, where it lies, where it came from and how that is known
+#[derive(Debug, Args)]
+#[command(after_help = "\
+EXAMPLES:
+  modelctl show Qwen3-8B-Q4_K_M
+  modelctl show llama3:8b
+  modelctl show ./model.gguf --json")]
+pub(crate) struct ShowArgs {
+    /// Name, unique prefix, alias, id, an app's handle, or path
+    model: String,
+}
+
+impl ShowArgs {
+    pub(crate) fn run(self, context: &mut Context<'_>) -> Result<()> {
+        let model = context.environment.model(&self.model);
+        let Some(shown) = context.ask::<Shown>(&Request::Show { model })? else { return Ok(()) };
+        let now = context.environment.now;
+        let mut fields = Fields::new(context.out, context.style);
+        write_model(&shown.model, &mut fields)?;
+        if let Some(facts) = &shown.facts {
+            write_facts(facts, &mut fields)?;
+        }
+        shown.model.locations.iter().try_for_each(|location| write_location(location, &mut fields))?;
+        write_user(&shown.model, now, &mut fields)?;
+        Ok(())
+    }
+}
+
+fn write_model(model: &Model, fields: &mut Fields<'_>) -> io::Result<()> {
+    fields.title(&model.name)?;
+    fields.field("id", &model.id)?;
+    fields.field("state", model.state.name())?;
+    fields.maybe("reason", model.reason.as_deref())?;
+    fields.each("warning", &model.warnings)?;
+    fields.maybe("format", model.format.map(|format| format.name()))?;
+    fields.maybe("kind", model.kind.map(|kind| kind.name()))?;
+    fields.maybe("architecture", model.architecture.as_deref())?;
+    let parameters = model.parameters.map(|all| wording::parameters(Some(all), model.active_parameters));
+    fields.maybe("parameters", parameters.as_deref())?;
+    let quant = match (&model.quant, model.bits_per_weight) {
+        (Some(quant), Some(bits)) => Some(format!("{quant}, {bits:.2} bits per weight")),
+        (quant, _) => quant.clone(),
+    };
+    fields.maybe("quant", quant.as_deref())?;
+    fields.maybe(
+        "context",
+        model.context_length.map(|tokens| format!("{tokens} tokens, as trained")).as_deref(),
+    )?;
+    fields.field("size", &format!("{}, on disk {}", ByteSize(model.size), ByteSize(model.disk_size)))?;
+    fields.maybe("sha256", model.sha256.as_deref())?;
+    fields.field("verification", model.verification.name())?;
+    fields.maybe("safety", model.safety.map(|safety| safety.name()))?;
+    fields.maybe("license", model.license.as_deref())?;
+    fields.each("based on", &model.base_models)?;
+    fields.maybe("can", some(model.capabilities.join(", ")).as_deref())?;
+    let group = model.duplicate_group.as_ref();
+    fields.maybe("duplicates", group.map(|group| format!("stored more than once ({group})")).as_deref())
+}
+
+pub(super) fn write_facts(facts: &Facts, fields: &mut Fields<'_>) -> io::Result<()> {
+    fields.title("what its weights say")?;
+    fields.maybe("name", facts.name.as_deref())?;
+    fields.maybe("kind", facts.kind.map(|kind| kind.name()))?;
+    fields.maybe("architecture", facts.architecture.as_deref())?;
+    let parameters = facts.parameters.map(|all| wording::parameters(Some(all), facts.active_parameters));
+    fields.maybe("parameters", parameters.as_deref())?;
+    fields.maybe("quant", facts.quant.as_deref())?;
+    fields.maybe("context", facts.context_length.map(|tokens| format!("{tokens} tokens")).as_deref())?;
+    let shape =
+        [("layers", facts.block_count), ("width", facts.embedding_length), ("vocabulary", facts.vocabulary)];
+    for (label, number) in shape {
+        fields.maybe(label, number.map(|number| number.to_string()).as_deref())?;
+    }
+    let experts = facts.experts.map(|experts| format!("{}, {} work on a token", experts.count, experts.used));
+    fields.maybe("experts", experts.as_deref())?;
+    if let Some(attention) = &facts.attention {
+        fields.field("KV cache", &format!("{} elements per token", attention.kv_elements_per_token))?;
+        let window = attention.sliding_window.map(|tokens| format!("{tokens} tokens, in some layers"));
+        fields.maybe("window", window.as_deref())?;
+    }
+    for used in &facts.tensor_types {
+        let tensors = if used.tensors == 1 { "tensor" } else { "tensors" };
+        let line = format!("{}  {} {tensors}, {}", used.name, used.tensors, ByteSize(used.bytes));
+        fields.field("tensors", &line)?;
+    }
+    let tuning = facts.tuning.as_ref().map(|tuning| {
+        format!("{} ({})", if tuning.is_instruct { "instruct" } else { "base" }, tuning.because)
+    });
+    fields.maybe("tuning", tuning.as_deref())?;
+    let template =
+        facts.chat_template.as_ref().map(|text| format!("yes, {} characters", text.chars().count()));
+    fields.maybe("chat template", template.as_deref())?;
+    fields.maybe("can", some(facts.capabilities.join(", ")).as_deref())?;
+    fields
+        .maybe("part", facts.split.map(|split| format!("{} of {}", split.no + 1, split.count)).as_deref())?;
+    fields.maybe("license", facts.license.as_deref())?;
+    fields.each("based on", &facts.base_models)?;
+    fields.maybe("page", facts.source_url.as_deref())
+}
+
+fn write_location(location: &Location, fields: &mut Fields<'_>) -> io::Result<()> {
+    fields.title(&format!("in {}", location.app))?;
+    fields.field("handle", &location.id)?;
+    fields.maybe("name", location.name.as_deref())?;
+    fields.maybe("offline", (!location.online).then_some("yes"))?;
+    let partial = location.partial_reason.as_deref().unwrap_or("yes");
+    fields.maybe("incomplete", location.is_partial.then_some(partial))?;
+    match &location.source {
+        Some(source) => write_source(source, fields)?,
+        None => fields.field("came from", "unknown")?,
+    }
+    fields.maybe("revision", location.revision.as_deref())?;
+    fields.maybe("refs", some(location.refs.join(", ")).as_deref())?;
+    fields.maybe("license", location.license.as_deref())?;
+    fields.maybe("owner", location.owner.as_deref())?;
+    location.files.iter().try_for_each(|file| write_file(file, fields))
+}
+
+fn write_source(source: &Source, fields: &mut Fields<'_>) -> io::Result<()> {
+    let words = [source.kind.map(|kind| kind.name()), source.repo.as_deref(), source.url.as_deref()];
+    let words: Vec<&str> = words.into_iter().flatten().collect();
+    let words = if words.is_empty() { "unknown".to_owned() } else { words.join("  ") };
+    fields.field("came from", &words)?;
+    fields.field("known by", &format!("{}: {}", source.confidence, source.evidence.join("; ")))
+}
+
+fn write_file(file: &File, fields: &mut Fields<'_>) -> io::Result<()> {
+    let link = file.link.map_or_else(String::new, |link| format!(", {link}"));
+    fields.field("file", file.path.text())?;
+    fields.field("", &format!("{}, {}{link}", file.role, ByteSize(file.size)))
+}
+
+fn write_user(model: &Model, now: jiff::Timestamp, fields: &mut Fields<'_>) -> io::Result<()> {
+    fields.title("yours")?;
+    fields.field("pinned", if model.pinned { "yes" } else { "no" })?;
+    fields.maybe("tags", some(model.tags.join(", ")).as_deref())?;
+    fields.maybe("aliases", some(model.aliases.join(", ")).as_deref())?;
+    let lines: Vec<String> = model.note.iter().flat_map(|note| note.lines()).map(str::to_owned).collect();
+    fields.each("note", &lines)?;
+    fields.maybe("last used", model.last_used.map(|then| wording::ago(now, then)).as_deref())?;
+    fields.maybe("first seen", model.first_seen.map(|then| wording::ago(now, then)).as_deref())
+}
+
+fn some(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
+/// Sections of labelled lines; every word in them is cleaned here.
+pub(super) struct Fields<'a> {
+    out: &'a mut dyn Write,
+    style: Style,
+    is_first: bool,
+}
+
+impl<'a> Fields<'a> {
+    pub(super) fn new(out: &'a mut dyn Write, style: Style) -> Self {
+        Self { out, style, is_first: true }
+    }
+
+    pub(super) fn title(&mut self, words: &str) -> io::Result<()> {
+        let gap = if self.is_first { "" } else { "\n" };
+        self.is_first = false;
+        let Style { strong, off, .. } = self.style;
+        writeln!(self.out, "{gap}{strong}{}{off}", clean(words))
+    }
+
+    pub(super) fn field(&mut self, label: &str, value: &str) -> io::Result<()> {
+        let Style { faint, off, .. } = self.style;
+        writeln!(self.out, "  {faint}{label:<13}{off}  {}", clean(value))
+    }
+
+    pub(super) fn maybe(&mut self, label: &str, value: Option<&str>) -> io::Result<()> {
+        value.map_or(Ok(()), |value| self.field(label, value))
+    }
+
+    /// The label stands before the first value only.
+    pub(super) fn each(&mut self, label: &str, values: &[String]) -> io::Result<()> {
+        let labels = std::iter::once(label).chain(std::iter::repeat(""));
+        values.iter().zip(labels).try_for_each(|(value, label)| self.field(label, value))
+    }
+}

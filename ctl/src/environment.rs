@@ -1,0 +1,85 @@
+//! The caller's world, as a value: variables, terminal, place, time.
+
+use jiff::Timestamp;
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    io::{self, IsTerminal as _},
+    path::{Component, Path, PathBuf},
+};
+
+#[derive(Debug, Clone)]
+pub struct Environment {
+    pub variables: BTreeMap<OsString, OsString>,
+    /// Where relative paths start.
+    pub directory: PathBuf,
+    /// This program's own file; the daemon is looked for beside it.
+    pub program: Option<PathBuf>,
+    pub stdout_is_terminal: bool,
+    pub stderr_is_terminal: bool,
+    /// Columns that the terminal has; None leaves lines as long as they are.
+    pub width: Option<usize>,
+    pub now: Timestamp,
+}
+
+impl Environment {
+    pub fn of_process() -> Self {
+        let stdout_is_terminal = io::stdout().is_terminal();
+        let columns = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok()).filter(|n| *n > 0);
+        let size = if stdout_is_terminal { terminal_size::terminal_size() } else { None };
+        Self {
+            variables: std::env::vars_os().collect(),
+            directory: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
+            program: std::env::current_exe().ok(),
+            stdout_is_terminal,
+            stderr_is_terminal: io::stderr().is_terminal(),
+            width: columns.or_else(|| size.map(|(width, _)| usize::from(width.0))),
+            now: Timestamp::now(),
+        }
+    }
+
+    /// Returns a variable; an empty one counts as unset.
+    pub(crate) fn variable(&self, name: &str) -> Option<&OsStr> {
+        self.variables.get(OsStr::new(name)).map(OsString::as_os_str).filter(|value| !value.is_empty())
+    }
+
+    /// Returns a variable that names a directory; the XDG specification says to ignore relative ones.
+    pub(crate) fn directory_in(&self, name: &str) -> Option<PathBuf> {
+        self.variable(name).map(PathBuf::from).filter(|path| path.is_absolute())
+    }
+
+    pub(crate) fn state_home(&self) -> Option<PathBuf> {
+        let from_home = || Some(self.directory_in("HOME")?.join(".local/state"));
+        self.directory_in("XDG_STATE_HOME").or_else(from_home)
+    }
+
+    pub(crate) fn colours_stdout(&self) -> bool {
+        self.stdout_is_terminal && self.variable("NO_COLOR").is_none()
+    }
+
+    pub(crate) fn colours_stderr(&self) -> bool {
+        self.stderr_is_terminal && self.variable("NO_COLOR").is_none()
+    }
+
+    /// Returns the path from `/`. A `..` stays: behind a symlink only the disk knows where it leads.
+    pub(crate) fn absolute(&self, path: &Path) -> PathBuf {
+        self.directory.join(path).components().collect()
+    }
+
+    /// A model named by `./file` or `../file` is meant by its path; every other name goes as it was typed.
+    pub(crate) fn model(&self, typed: &str) -> String {
+        if !typed.starts_with("./") && !typed.starts_with("../") {
+            return typed.to_owned();
+        }
+        let mut path = PathBuf::new();
+        for component in self.directory.join(typed).components() {
+            match component {
+                Component::ParentDir => drop(path.pop()),
+                Component::Prefix(_) | Component::RootDir | Component::CurDir | Component::Normal(_) => {
+                    path.push(component);
+                }
+            }
+        }
+        path.to_string_lossy().into_owned()
+    }
+}

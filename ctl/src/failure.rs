@@ -1,0 +1,152 @@
+//! From what went wrong to words, a hint, and an exit code.
+
+use crate::{environment::Environment, style::Style, text::clean};
+use api::{ApiError, client::ClientError};
+use std::{
+    fmt,
+    io::{self, Write},
+};
+
+pub(crate) const DONE: u8 = 0;
+pub(crate) const FAILED: u8 = 1;
+pub(crate) const USAGE: u8 = 2;
+pub(crate) const UNREACHABLE: u8 = 3;
+pub(crate) const UNSAFE: u8 = 4;
+
+/// What can go wrong besides the daemon's refusals.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// `lines` are the daemon's last words.
+    Unreachable {
+        why: String,
+        lines: Vec<String>,
+        hint: String,
+    },
+    Unsafe {
+        why: String,
+    },
+    /// An engine ended by itself.
+    Ended {
+        why: String,
+        hint: Option<String>,
+    },
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable { why, .. } | Self::Unsafe { why } | Self::Ended { why, .. } => {
+                f.write_str(why)
+            }
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Everything that is told of a failure.
+struct Told {
+    code: u8,
+    what: String,
+    lines: Vec<String>,
+    hint: Option<String>,
+}
+
+/// Writes the reason, and the hint where there is one, and returns the exit code.
+pub(crate) fn report(error: &anyhow::Error, environment: &Environment, err: &mut dyn Write) -> u8 {
+    if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+        return DONE; // the reader has seen enough: `modelctl list | head`
+    }
+    let told = tell(error);
+    let Style { bad, strong, off, .. } = Style::new(environment.colours_stderr());
+    let mut text = format!("{bad}error:{off} {}\n", clean(&told.what));
+    for line in &told.lines {
+        text.push_str(&format!("  {}\n", clean(line)));
+    }
+    if let Some(hint) = &told.hint {
+        text.push_str(&format!("{strong}hint:{off} {}\n", clean(hint)));
+    }
+    // The exit code tells it where stderr is closed.
+    drop(err.write_all(text.as_bytes()).and_then(|()| err.flush()));
+    told.code
+}
+
+fn tell(error: &anyhow::Error) -> Told {
+    if let Some(failure) = error.downcast_ref::<Failure>() {
+        return tell_failure(failure);
+    }
+    if let Some(error) = error.downcast_ref::<ClientError>() {
+        return tell_client(error);
+    }
+    Told { code: FAILED, what: format!("{error:#}"), lines: Vec::new(), hint: None }
+}
+
+fn tell_failure(failure: &Failure) -> Told {
+    let (code, lines, hint) = match failure {
+        Failure::Unreachable { lines, hint, .. } => (UNREACHABLE, lines.clone(), Some(hint.clone())),
+        Failure::Unsafe { .. } => (UNSAFE, Vec::new(), None),
+        Failure::Ended { hint, .. } => (FAILED, Vec::new(), hint.clone()),
+    };
+    Told { code, what: failure.to_string(), lines, hint }
+}
+
+fn tell_client(error: &ClientError) -> Told {
+    let (code, hint) = match error {
+        ClientError::Refused(refusal) => return tell_refusal(refusal),
+        ClientError::Closed | ClientError::Io(_) => {
+            (UNREACHABLE, "see what modeld says: journalctl --user -u modeld, or its modeld.log")
+        }
+        ClientError::Garbled(_) => {
+            (FAILED, "modeld and modelctl are of different versions: install both, restart modeld")
+        }
+    };
+    Told { code, what: error.to_string(), lines: Vec::new(), hint: Some(hint.into()) }
+}
+
+fn tell_refusal(refusal: &ApiError) -> Told {
+    let (lines, hint): (&[String], Option<String>) = match refusal {
+        ApiError::NoSuchModel { similar, .. } => {
+            (&[], Some(did_you_mean(similar, "modelctl list shows what there is")))
+        }
+        ApiError::AmbiguousModel { candidates, .. } => {
+            (candidates, Some("name one of them, or its id".into()))
+        }
+        ApiError::NoSuchEngine { known, .. } => (&[], Some(format!("there are: {}", known.join(" ")))),
+        ApiError::EngineMissing { engine, looked, .. } => (looked, Some(how_to_install(engine))),
+        ApiError::Unsupported { hint, .. } | ApiError::Refused { hint, .. } => (&[], hint.clone()),
+        ApiError::BadFilter { .. } => {
+            (&[], Some("modelctl list --help shows how filters are written".into()))
+        }
+        ApiError::RunFailed { last_lines, .. } => (last_lines, None),
+        ApiError::Internal { .. } => (
+            &[],
+            Some(
+                "this is a bug; modeld's log has more: journalctl --user -u modeld, or its modeld.log".into(),
+            ),
+        ),
+        ApiError::MethodNotFound { .. } | ApiError::InterfaceNotFound { .. } => {
+            (&[], Some("restart modeld: it is older than this modelctl".into()))
+        }
+        ApiError::InvalidParameter { .. } | ApiError::ExpectedMore {} => {
+            (&[], Some("modeld and modelctl are of different versions: restart modeld".into()))
+        }
+    };
+    let looked = matches!(refusal, ApiError::EngineMissing { looked, .. } if !looked.is_empty());
+    let what = if looked { format!("{refusal}; looked in") } else { refusal.to_string() };
+    Told { code: FAILED, what, lines: lines.to_vec(), hint }
+}
+
+fn did_you_mean(similar: &[String], otherwise: &str) -> String {
+    if similar.is_empty() {
+        return otherwise.to_owned();
+    }
+    let quoted: Vec<_> = similar.iter().map(|name| format!("`{name}`")).collect();
+    format!("did you mean {}?", quoted.join(" or "))
+}
+
+fn how_to_install(engine: &str) -> String {
+    match engine {
+        "llama.cpp" => "install llama.cpp (its llama-server) or put it on PATH".into(),
+        other => format!("install {other} or put it on PATH"),
+    }
+}

@@ -1,0 +1,107 @@
+//! Numbers and times as people say them.
+
+use jiff::Timestamp;
+
+/// Parameters: `8.2B`, and `30.5B-A3.3B` where only some work on one token.
+pub(crate) fn parameters(all: Option<u64>, active: Option<u64>) -> String {
+    match (all, active) {
+        (None, _) => String::new(),
+        (Some(all), Some(active)) if active < all => format!("{}-A{}", count(all), count(active)),
+        (Some(all), _) => count(all),
+    }
+}
+
+/// Counts in thousands: `494M`, `8.2B`.
+pub(crate) fn count(number: u64) -> String {
+    let (unit, name) = match number {
+        0..1_000 => return number.to_string(),
+        1_000..1_000_000 => (1_000, "K"),
+        1_000_000..1_000_000_000 => (1_000_000, "M"),
+        1_000_000_000..1_000_000_000_000 => (1_000_000_000, "B"),
+        _ => (1_000_000_000_000, "T"),
+    };
+    let tenths = number.saturating_add(unit / 20) / (unit / 10);
+    if tenths >= 1000 || unit == 1_000_000 {
+        return format!("{}{name}", number.saturating_add(unit / 2) / unit);
+    }
+    format!("{}.{}{name}", tenths / 10, tenths % 10)
+}
+
+/// Tokens: `32k` where that is exact or nearly so, `512` as it is.
+pub(crate) fn tokens(number: u64) -> String {
+    match number {
+        0..1024 => number.to_string(),
+        1024..1_048_576 => format!("{}k", number / 1024),
+        _ if number.is_multiple_of(1_048_576) => format!("{}M", number / 1_048_576),
+        _ => format!("{}k", number / 1024),
+    }
+}
+
+pub(crate) fn models(number: u64) -> String {
+    if number == 1 { "1 model".into() } else { format!("{number} models") }
+}
+
+/// How long ago: `3 min ago`.
+pub(crate) fn ago(now: Timestamp, then: Timestamp) -> String {
+    let seconds = now.as_second().saturating_sub(then.as_second());
+    match seconds {
+        ..5 => "just now".into(),
+        5..60 => format!("{seconds} s ago"),
+        60..3_600 => format!("{} min ago", seconds / 60),
+        3_600..86_400 => format!("{} h ago", seconds / 3_600),
+        86_400..172_800 => "yesterday".into(),
+        172_800..5_184_000 => format!("{} days ago", seconds / 86_400),
+        5_184_000..63_072_000 => format!("{} months ago", seconds / 2_592_000),
+        _ => format!("{} years ago", seconds / 31_536_000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_like_a_model_card() {
+        assert_eq!(parameters(Some(8_190_735_360), Some(8_190_735_360)), "8.2B");
+        assert_eq!(parameters(Some(30_532_122_624), Some(3_350_000_000)), "30.5B-A3.4B");
+        assert_eq!(parameters(None, None), "");
+        for (number, text) in [
+            (7, "7"),
+            (22_700, "22.7K"),
+            (494_032_768, "494M"),
+            (70_553_706_496, "70.6B"),
+            (99_960_000_000, "100B"),
+            (670_000_000_000, "670B"),
+            (1_040_000_000_000, "1.0T"),
+        ] {
+            assert_eq!(count(number), text);
+        }
+        for (number, text) in [
+            (512, "512"),
+            (2048, "2k"),
+            (40_960, "40k"),
+            (131_072, "128k"),
+            (1_048_576, "1M"),
+            (1_010_000, "986k"),
+        ] {
+            assert_eq!(tokens(number), text);
+        }
+    }
+
+    #[test]
+    fn times_read_like_a_person_says_them() {
+        let now: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
+        for (then, text) in [
+            ("2026-11-22T12:00:05Z", "just now"),
+            ("2026-11-22T11:59:20Z", "40 s ago"),
+            ("2026-11-22T11:57:00Z", "3 min ago"),
+            ("2026-11-22T07:00:00Z", "5 h ago"),
+            ("2026-11-21T07:00:00Z", "yesterday"),
+            ("2026-10-23T12:00:00Z", "30 days ago"),
+            ("2026-08-22T12:00:00Z", "3 months ago"),
+            ("2023-11-22T12:00:00Z", "3 years ago"),
+        ] {
+            assert_eq!(ago(now, then.parse().unwrap()), text);
+        }
+    }
+}

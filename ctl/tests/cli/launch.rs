@@ -1,0 +1,154 @@
+//! Launching: what is sent, what is shown, and how Ctrl-C ends it. The program itself runs where signals matter.
+
+use crate::fake::{Fake, Step, frame, run};
+use serde_json::{Value, json};
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    process::{Command, Stdio},
+};
+
+fn plan() -> Value {
+    json!({"engine": "llama.cpp", "model": {"id": "m1", "name": "m"}, "family": "llama", "goal": null, "fits": null,
+        "limited_by": null, "ctx": null, "argv": ["/bin/llama-server", "--model", "/m/a b.gguf"], "env": {},
+        "files": [], "explain": ["context is left to the engine\u{1b}"], "alternatives": [],
+        "command": "/bin/llama-server --model '/m/a b.gguf'", "url": "http://127.0.0.1:8080"})
+}
+
+fn update(name: &str, state: &str) -> Step {
+    let run = json!({"run": "r1", "engine": "llama.cpp", "model": {"id": "m1", "name": "m"}, "state": state,
+        "pid": 7, "url": "http://127.0.0.1:8080", "ctx": 40960, "since": "2026-11-22T12:00:00Z"});
+    let update = match name {
+        "planned" => json!({"update": "planned", "plan": plan()}),
+        "log" => json!({"update": "log", "line": "srv \u{1b}[2J update"}),
+        "stopped" => json!({"update": "exited", "run": run, "code": null, "signal": 15, "stopped": true}),
+        "died" => json!({"update": "exited", "run": run, "code": 1, "signal": null, "stopped": false}),
+        other => json!({"update": other, "run": run}),
+    };
+    frame(&update.to_string(), !matches!(name, "stopped" | "died"))
+}
+
+const SHOWN: &str = "\
+/bin/llama-server --model '/m/a b.gguf'
+ready    http://127.0.0.1:8080
+context  40960 tokens
+try      curl http://127.0.0.1:8080/v1/chat/completions -H 'Content-Type: application/json' \
+-d '{\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}]}'
+";
+
+#[test]
+fn a_plan_is_the_command_and_why() {
+    let fake = Fake::replying(&plan().to_string());
+    let mut environment = fake.environment();
+    let variables =
+        [("PATH", "/usr/bin"), ("HF_TOKEN", "secret"), ("CUDA_VISIBLE_DEVICES", "1"), ("HF_HOME", "")];
+    environment.variables.extend(variables.map(|(name, value)| (name.into(), value.into())));
+    let said = run(&["plan", "llama.cpp", "m", "--max-ctx", "--", "--jinja"], &environment);
+    assert_eq!(said.out, "/bin/llama-server --model '/m/a b.gguf'\n- context is left to the engine\\x1b\n");
+    let parameters = json!({"engine": "llama.cpp", "model": "m", "max_ctx": true, "extra": ["--jinja"],
+        "environment": {"PATH": "/usr/bin", "CUDA_VISIBLE_DEVICES": "1"}});
+    assert_eq!(fake.call(), json!({"method": "org.modelctl.Manager.Plan", "parameters": parameters}));
+}
+
+#[test]
+fn print_is_the_command_alone() {
+    let fake = Fake::replying(&plan().to_string());
+    assert_eq!(
+        fake.run(&["launch", "llama.cpp", "m", "--print"]).out,
+        "/bin/llama-server --model '/m/a b.gguf'\n"
+    );
+    assert_eq!(fake.call()["method"], "org.modelctl.Manager.Plan");
+    let json = Fake::replying(&plan().to_string()).run(&["launch", "llama.cpp", "m", "--print", "--json"]);
+    assert_eq!(json.out, format!("{}\n", plan()));
+}
+
+#[test]
+fn an_engine_that_dies_is_a_failure() {
+    let updates = || ["planned", "started", "ready", "log", "died"].map(|name| update(name, "ready")).into();
+    let said = Fake::new(updates()).run(&["launch", "llama.cpp", "m"]);
+    assert_eq!((said.code, said.out), (1, format!("{SHOWN}srv \\x1b[2J update\n")));
+    assert_eq!(
+        said.err,
+        "starting llama.cpp…\nCtrl-C stops it\nerror: llama.cpp ended by itself, with exit code 1\n\
+         hint: the lines above are the last that it said\n"
+    );
+    let said = Fake::new(updates()).run(&["launch", "llama.cpp", "m", "--json"]);
+    assert_eq!((said.code, said.out.lines().count()), (1, 5));
+}
+
+#[test]
+fn an_engine_that_never_gets_ready_shows_its_last_lines() {
+    let error = json!({"error": "org.modelctl.Manager.RunFailed",
+        "parameters": {"engine": "llama.cpp", "why": "exit code 1", "last_lines": ["out of memory\u{7}"]}});
+    let said = Fake::new(vec![update("planned", ""), Step::Send(error.to_string())]).run(&[
+        "launch",
+        "llama.cpp",
+        "m",
+    ]);
+    assert_eq!(said.code, 1);
+    assert_eq!(said.err, "error: llama.cpp ended before it was ready: exit code 1\n  out of memory\\x07\n");
+}
+
+#[test]
+fn a_signal_stops_the_run_and_that_is_success() {
+    for signal in ["INT", "TERM", "HUP"] {
+        let mut steps: Vec<Step> = ["planned", "started", "ready"].map(|name| update(name, "ready")).into();
+        steps.extend([Step::UntilHangUp, update("log", ""), update("stopped", "exited")]);
+        let (fake, mut child) = started(steps);
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut shown = String::new();
+        while !shown.contains("try ") {
+            assert_ne!(out.read_line(&mut shown).unwrap(), 0, "{shown}");
+        }
+        kill(signal, child.id());
+        out.read_to_string(&mut shown).unwrap();
+        let mut err = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{signal}: {err}");
+        assert_eq!(shown, format!("{SHOWN}srv \\x1b[2J update\n"));
+        assert_eq!(err, "starting llama.cpp…\nCtrl-C stops it\nstopped\n");
+        assert_eq!(fake.call()["more"], true);
+    }
+}
+
+#[test]
+fn a_second_signal_ends_the_client_at_once() {
+    // The daemon never says that the engine has stopped: it waits for a second hang-up that cannot come.
+    let (told, hung_up) = std::sync::mpsc::channel();
+    let directory = tempfile::TempDir::new().unwrap();
+    std::fs::create_dir(directory.path().join("modeld")).unwrap();
+    let path = directory.path().join("modeld").join(api::INTERFACE);
+    let listener = std::os::unix::net::UnixListener::bind(path).unwrap();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut byte = [0];
+        while stream.read_exact(&mut byte).is_ok() && byte != [0] {}
+        told.send("called").unwrap();
+        stream.read_to_end(&mut Vec::new()).unwrap();
+        told.send("hung up").unwrap();
+        std::thread::park();
+    });
+    let mut child = program(directory.path()).spawn().unwrap();
+    for expected in ["called", "hung up"] {
+        assert_eq!(hung_up.recv().unwrap(), expected);
+        kill("INT", child.id());
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+}
+
+fn started(steps: Vec<Step>) -> (Fake, std::process::Child) {
+    let fake = Fake::new(steps);
+    let child = program(fake.directory.path()).spawn().unwrap();
+    (fake, child)
+}
+
+fn program(runtime: &std::path::Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_modelctl"));
+    command.args(["launch", "llama.cpp", "m"]).env_clear().env("XDG_RUNTIME_DIR", runtime);
+    command.env("MODELCTL_AUTOSTART", "0").stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn kill(signal: &str, pid: u32) {
+    let status = Command::new("bash").args(["-c", &format!("kill -{signal} {pid}")]).status();
+    assert!(status.unwrap().success());
+}

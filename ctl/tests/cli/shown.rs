@@ -1,0 +1,197 @@
+//! What people see, compared as text.
+
+use crate::fake::{Fake, frame, model};
+use serde_json::json;
+
+fn models() -> (serde_json::Value, serde_json::Value) {
+    let mut experts = model("Qwen3-Coder\u{1b}[31m\u{202e}fugg\n模型");
+    experts["parameters"] = 30_532_122_624_u64.into();
+    experts["active_parameters"] = 3_350_000_000_u64.into();
+    experts["context_length"] = 262_144.into();
+    experts["state"] = "incomplete".into();
+    experts["pinned"] = true.into();
+    let mut second = experts["locations"][0].clone();
+    second["app"] = "ollama".into();
+    experts["locations"] = json!([second, second, experts["locations"][0]]);
+    let mut bare = model("bare");
+    for field in ["architecture", "parameters", "active_parameters", "quant", "context_length"] {
+        bare[field] = json!(null);
+    }
+    (experts, bare)
+}
+
+#[test]
+fn a_list_is_a_table_that_no_name_can_break() {
+    let (experts, bare) = models();
+    let first = json!({"models": [model("Qwen3-8B-Q4_K_M"), experts]}).to_string();
+    let second = json!({"models": [bare]}).to_string();
+    let said = Fake::new(vec![frame(&first, true), frame(&second, false)]).run(&["list"]);
+    let expected = r"
+   NAME                                   ARCH        PARAMS  QUANT    CTX     SIZE  STATE       APPS
+   Qwen3-8B-Q4_K_M                        qwen3         8.2B  Q4_K_M   40k  4.7 GiB              huggingface
+*  Qwen3-Coder\x1b[31m\u{202e}fugg\n模型  qwen3  30.5B-A3.4B  Q4_K_M  256k  4.7 GiB  incomplete  ollama,huggingface
+   bare                                                                     4.7 GiB              huggingface
+";
+    assert_eq!(said.out, expected.trim_start_matches('\n'), "{}", said.out);
+    assert_eq!((said.code, said.err.as_str()), (0, ""));
+}
+
+#[test]
+fn a_narrow_terminal_shortens_names_in_the_middle() {
+    let listed = json!({"models": [model("Qwen3-Coder-30B-A3B-Instruct-2507-UD-Q4_K_XL")]}).to_string();
+    let fake = Fake::replying(&listed);
+    let mut environment = fake.environment();
+    environment.width = Some(76);
+    let said = crate::fake::run(&["list"], &environment);
+    assert_eq!(
+        said.out,
+        "NAME                        ARCH   PARAMS  QUANT   CTX     SIZE  APPS\n\
+         Qwen3-Coder-3…7-UD-Q4_K_XL  qwen3    8.2B  Q4_K_M  40k  4.7 GiB  huggingface\n",
+    );
+}
+
+#[test]
+fn colour_only_on_a_terminal_that_wants_it() {
+    let listed = json!({"models": [model("a")]}).to_string();
+    for (terminal, no_color, coloured) in [(true, "", true), (true, "1", false), (false, "", false)] {
+        let fake = Fake::replying(&listed);
+        let mut environment = fake.environment();
+        environment.stdout_is_terminal = terminal;
+        environment.variables.insert("NO_COLOR".into(), no_color.into());
+        assert_eq!(crate::fake::run(&["list"], &environment).out.contains('\x1b'), coloured);
+    }
+}
+
+#[test]
+fn an_empty_list_says_so_beside_the_data() {
+    let said = Fake::replying(r#"{"models":[]}"#).run(&["list"]);
+    assert_eq!((said.code, said.out.as_str()), (0, ""));
+    assert_eq!(said.err, "no models\nhint: `modelctl` shows where they were looked for\n");
+}
+
+#[test]
+fn show_tells_where_it_lies_and_how_its_origin_is_known() {
+    let mut shown = model("Qwen3-8B-Q4_K_M");
+    shown["facts"] = json!(null);
+    shown["note"] = "first\nsecond\u{1b}".into();
+    let said = Fake::replying(&shown.to_string()).run(&["show", "q"]);
+    let expected = "\
+Qwen3-8B-Q4_K_M
+  id             m1
+  state          ok
+  format         gguf
+  kind           llm
+  architecture   qwen3
+  parameters     8.2B
+  quant          Q4_K_M, 4.89 bits per weight
+  context        40960 tokens, as trained
+  size           4.7 GiB, on disk 4.7 GiB
+  verification   unverified
+  license        apache-2.0
+  can            chat
+
+in huggingface
+  handle         Qwen/Qwen3-8B-GGUF
+  came from      huggingface  Qwen/Qwen3-8B-GGUF
+  known by       recorded: the cache folder's name
+  revision       abcd
+  refs           main
+  owner          me:me
+  file           /m/a.gguf
+                 weights, 4.7 GiB, symlink
+
+yours
+  pinned         no
+  note           first
+                 second\\x1b
+  first seen     3 min ago
+";
+    assert_eq!(said.out, expected, "{}{}", said.out, said.err);
+}
+
+fn root() -> serde_json::Value {
+    json!({"path": "/mnt/big", "app": "loose", "derived_from": null, "online": true, "offline_since": null,
+        "watched": false, "degraded": true, "reason": "no watches left: sysctl fs.inotify.max_user_watches=524288",
+        "models": 3, "bytes": 5_027_783_488_u64, "rescans": 1, "last_scan": "2026-11-22T11:57:00Z"})
+}
+
+#[test]
+fn roots_say_how_well_they_are_watched() {
+    let mut away = root();
+    away["path"] = "/mnt/usb".into();
+    away["online"] = false.into();
+    away["offline_since"] = "2026-11-22T10:00:00Z".into();
+    away["reason"] = json!(null);
+    let said = Fake::replying(&json!({"roots": [root(), away]}).to_string()).run(&["roots"]);
+    let expected = "\
+PATH      APP    STATE             MODELS     SIZE
+/mnt/big  loose  polled                 3  4.7 GiB
+  no watches left: sysctl fs.inotify.max_user_watches=524288
+/mnt/usb  loose  offline, 2 h ago       3  4.7 GiB
+";
+    assert_eq!(said.out, expected, "{}{}", said.out, said.err);
+}
+
+#[test]
+fn the_home_screen_says_what_there_is_and_what_to_do() {
+    let mut overview = json!({"version": "0", "roots": [root()], "models": 3, "locations": 5,
+        "disk_size": 5_027_783_488_u64, "duplicates": 1, "reclaimable": 1_073_741_824, "problems": [],
+        "notices": ["the index was rebuilt"], "scanning": false, "runs": [], "ram_total": 68_719_476_736_u64,
+        "ram_available": 34_359_738_368_u64});
+    overview["problems"] = (0..7)
+        .map(|n| json!({"name": format!("m{n}"), "id": "i", "state": "corrupt", "reason": "tensor data ends early"}))
+        .collect();
+    let said = Fake::replying(&overview.to_string()).run(&[]);
+    let expected = "\
+3 models in 5 places, 4.7 GiB on disk
+1 is stored more than once: one copy each would free 1.0 GiB
+memory: 32.0 GiB of 64.0 GiB available
+
+PATH      APP    STATE   MODELS     SIZE
+/mnt/big  loose  polled       3  4.7 GiB
+  no watches left: sysctl fs.inotify.max_user_watches=524288
+
+PROBLEMS
+m0  corrupt: tensor data ends early
+m1  corrupt: tensor data ends early
+m2  corrupt: tensor data ends early
+m3  corrupt: tensor data ends early
+m4  corrupt: tensor data ends early
+and 2 more: modelctl list 'state!=ok'
+
+NOTICES
+the index was rebuilt
+
+NEXT
+modelctl list
+modelctl list 'state!=ok'
+modelctl launch llama.cpp MODEL
+";
+    assert_eq!(said.out, expected, "{}{}", said.out, said.err);
+    overview["models"] = 0.into();
+    overview["roots"] = json!([]);
+    let said = Fake::replying(&overview.to_string()).run(&[]);
+    assert!(said.out.starts_with("no models\nno folder of any known app was found"), "{}", said.out);
+    assert!(said.out.contains("modelctl roots add DIR"), "{}", said.out);
+}
+
+#[test]
+fn events_are_one_line_each() {
+    let event =
+        json!({"at": "2026-11-22T12:00:00Z", "event": "ModelAdded", "model": model("a\nb")}).to_string();
+    let said = Fake::new(vec![frame(&event, false)]).run(&["events"]);
+    assert_eq!(said.out, "2026-11-22T12:00:00Z  ModelAdded  a\\nb\n");
+}
+
+#[test]
+fn changes_are_quiet_and_counts_are_short() {
+    for args in [&["tag", "m", "x"][..], &["note", "m", "x"], &["pin", "m"], &["alias", "m", "x"]] {
+        let said = Fake::replying(&model("m").to_string()).run(args);
+        assert_eq!((said.code, said.out + &said.err), (0, String::new()), "{args:?}");
+    }
+    assert_eq!(Fake::replying(r#"{"models":1}"#).run(&["sync"]).out, "1 model\n");
+    assert_eq!(
+        Fake::replying(r#"{"models":9,"read":1}"#).run(&["scan"]).out,
+        "9 models, 1 file read again\n"
+    );
+}
