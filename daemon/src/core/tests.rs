@@ -1,1 +1,284 @@
-//! Events in, effects compared.
+//! Events in, effects compared: no thread, no disk, no sleeping.
+
+use super::*;
+use crate::{
+    index::{KnownFile, LocationRow, NewLocation, UnitChange},
+    work::There,
+};
+use domain::{App, File, Format, Hints, Location, OnDisk, Role, State, Verdict, WirePath, facts::Facts};
+use std::{path::Path, sync::atomic::AtomicU32, sync::atomic::Ordering};
+
+const ROOT: &str = "/home/u/models";
+const OTHER: &str = "/home/u/Downloads";
+
+fn core() -> Core {
+    Core::new(Index::in_memory().unwrap(), User::in_memory().unwrap(), Timestamp::UNIX_EPOCH, || {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        format!("m{}", NEXT.fetch_add(1, Ordering::Relaxed))
+    })
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(seconds).unwrap()
+}
+
+#[track_caller]
+fn handle(core: &mut Core, event: Event) -> Vec<Effect> {
+    let now = core.now;
+    core.handle(event, now).unwrap()
+}
+
+fn wanted(path: &str) -> Wanted {
+    Wanted { path: path.into(), app: Some(App::Loose), derived_from: None }
+}
+
+fn there(path: &str, inode: u64) -> Event {
+    let there = There { path: path.into(), identity: (1, inode), has_events: true, entries: Vec::new() };
+    Event::Probed(Probed { wanted: path.into(), there: Some(there), reason: None })
+}
+
+fn gone(path: &str) -> Event {
+    Event::Probed(Probed { wanted: path.into(), there: None, reason: None })
+}
+
+fn unit(dir: &str) -> UnitRow {
+    let root = if dir.starts_with(ROOT) { ROOT } else { OTHER };
+    UnitRow { root: root.into(), dir: dir.into() }
+}
+
+fn found(path: &str, content: u8, state: State) -> (NewLocation, (PathBuf, KnownFile)) {
+    let is_whole = !matches!(state, State::Incomplete | State::Downloading);
+    let file = File {
+        path: WirePath::from(Path::new(path)),
+        role: Role::Weights,
+        size: 100,
+        sha256: None,
+        link: None,
+    };
+    let location = Location {
+        app: App::Loose,
+        id: path.to_owned(),
+        name: Path::new(path).file_stem().map(|stem| stem.to_string_lossy().into_owned()),
+        source: None,
+        revision: None,
+        refs: Vec::new(),
+        license: None,
+        owner: None,
+        online: true,
+        is_partial: !is_whole,
+        partial_reason: None,
+        files: vec![file.clone()],
+    };
+    let on_disk = OnDisk { volume: "v".into(), inode: content.into(), disk_size: 4096 };
+    let row = LocationRow {
+        location,
+        on_disk: vec![Some(on_disk)],
+        base_models: Vec::new(),
+        hints: Hints::default(),
+        weights: vec![file.path],
+    };
+    let verdict = Verdict {
+        format: Some(Format::Gguf),
+        state,
+        reason: None,
+        warnings: Vec::new(),
+        safety: None,
+        facts: Some(Facts::default()),
+        data_start: None,
+    };
+    let known = KnownFile {
+        volume: "v".into(),
+        inode: content.into(),
+        stamp: content.to_string(),
+        sampled: vec![content],
+        is_whole,
+        verdict,
+    };
+    (NewLocation { content: vec![content], is_whole, row }, (path.into(), known))
+}
+
+/// A look at a directory that found these files, and says that others are gone.
+fn looked(dir: &str, files: &[(&str, u8, State)], removed: &[&str]) -> Event {
+    let (locations, files) = files.iter().map(|(path, content, state)| found(path, *content, *state)).unzip();
+    let removed = removed.iter().map(|path| (App::Loose, (*path).to_owned())).collect();
+    let change = UnitChange { depends: Vec::new(), files, locations, removed };
+    let looked = Looked::Different {
+        change,
+        children: Vec::new(),
+        links: Vec::new(),
+        unwatched: Vec::new(),
+        read: 1,
+        restless: Vec::new(),
+    };
+    Event::Looked(unit(dir), looked)
+}
+
+/// A core that watches both roots and has looked at both.
+fn settled() -> Core {
+    let mut core = core();
+    handle(&mut core, Event::Want(vec![wanted(ROOT), wanted(OTHER)]));
+    for (root, inode) in [(ROOT, 2), (OTHER, 3)] {
+        handle(&mut core, there(root, inode));
+        handle(&mut core, looked(root, &[], &[]));
+    }
+    assert!(core.is_settled());
+    core
+}
+
+fn published(effects: &[Effect]) -> Vec<(api::EventKind, String, State)> {
+    let event = |effect: &Effect| match effect {
+        Effect::Publish(event) => {
+            event.model.as_ref().map(|model| (event.event, model.id.clone(), model.state))
+        }
+        Effect::Do(_) | Effect::Remember(_) | Effect::Wake(_) | Effect::Stop => None,
+    };
+    effects.iter().filter_map(event).collect()
+}
+
+fn units(effects: &[Effect]) -> Vec<(PathBuf, bool)> {
+    let unit = |effect: &Effect| match effect {
+        Effect::Do(Job::Unit(job)) => Some((job.unit.dir.clone(), job.if_changed)),
+        _ => None,
+    };
+    effects.iter().filter_map(unit).collect()
+}
+
+#[test]
+fn a_root_that_is_there_is_looked_at() {
+    let mut core = core();
+    let effects = handle(&mut core, Event::Want(vec![wanted(ROOT)]));
+    assert_eq!(effects, [Effect::Do(Job::Root { wanted: ROOT.into() })]);
+    assert!(!core.is_settled());
+    assert_eq!(units(&handle(&mut core, there(ROOT, 2))), [(ROOT.into(), true)]);
+}
+
+#[test]
+fn a_closed_file_is_asked_about_and_published_once() {
+    let mut core = settled();
+    let path = format!("{ROOT}/a.gguf");
+    let effects = handle(&mut core, Event::Changed(vec![(path.clone().into(), Change::Settled)]));
+    assert_eq!(units(&effects), [(ROOT.into(), false)]);
+    let effects = handle(&mut core, looked(ROOT, &[(&path, 1, State::Ok)], &[]));
+    let added = published(&effects);
+    assert_eq!(added.len(), 1);
+    assert_eq!((added[0].0, added[0].2), (api::EventKind::ModelAdded, State::Ok));
+    assert_eq!(published(&handle(&mut core, looked(ROOT, &[(&path, 1, State::Ok)], &[]))), []);
+}
+
+#[test]
+fn a_file_that_is_being_written_waits_and_is_shown_when_it_grows() {
+    let mut core = settled();
+    let path = PathBuf::from(format!("{ROOT}/big.gguf"));
+    let effects = handle(&mut core, Event::Changed(vec![(path.clone(), Change::Begun)]));
+    assert_eq!(units(&effects), []);
+    assert!(effects.contains(&Effect::Wake(1)), "{effects:?}");
+    assert!(handle(&mut core, Event::Tick).contains(&Effect::Do(Job::Growing { path: path.clone() })));
+    assert_eq!(units(&handle(&mut core, Event::Grown(path.clone(), Some((10, 1, 0))))), []);
+    let effects = handle(&mut core, Event::Grown(path.clone(), Some((20, 2, 0))));
+    let Some(Effect::Do(Job::Unit(job))) = effects.first() else { panic!("{effects:?}") };
+    assert_eq!(job.growing, [(path.clone(), true)]);
+    handle(&mut core, looked(ROOT, &[], &[]));
+    assert_eq!(units(&handle(&mut core, Event::Grown(path.clone(), Some((30, 3, 0))))), []);
+    handle(&mut core, Event::Grown(path.clone(), Some((30, 3, 0))));
+    let effects = handle(&mut core, Event::Grown(path, Some((30, 3, 0))));
+    let Some(Effect::Do(Job::Unit(job))) = effects.first() else { panic!("{effects:?}") };
+    assert_eq!(job.growing, []);
+}
+
+#[test]
+fn a_file_that_moves_to_another_root_stays_the_same_model() {
+    let mut core = settled();
+    let (from, to) = (format!("{ROOT}/a.gguf"), format!("{OTHER}/b.gguf"));
+    let id = published(&handle(&mut core, looked(ROOT, &[(&from, 1, State::Ok)], &[])))[0].1.clone();
+    let effects = handle(&mut core, looked(ROOT, &[], &[&from]));
+    assert_eq!(published(&effects), [(api::EventKind::ModelRemoved, id.clone(), State::Ok)]);
+    let effects = handle(&mut core, looked(OTHER, &[(&to, 1, State::Ok)], &[]));
+    assert_eq!(published(&effects), [(api::EventKind::ModelAdded, id, State::Ok)]);
+}
+
+#[test]
+fn a_download_keeps_its_id_when_it_becomes_whole_and_a_replaced_file_does_not() {
+    let mut core = settled();
+    let path = format!("{ROOT}/a.gguf");
+    let id = published(&handle(&mut core, looked(ROOT, &[(&path, 1, State::Incomplete)], &[])))[0].1.clone();
+    let effects = handle(&mut core, looked(ROOT, &[(&path, 2, State::Ok)], &[]));
+    assert_eq!(published(&effects), [(api::EventKind::ModelChanged, id.clone(), State::Ok)]);
+    let effects = handle(&mut core, looked(ROOT, &[(&path, 3, State::Ok)], &[]));
+    let events = published(&effects);
+    assert_eq!(events.len(), 2, "{events:?}");
+    assert!(events.contains(&(api::EventKind::ModelRemoved, id.clone(), State::Ok)));
+    assert!(events.iter().any(|(kind, other, _)| *kind == api::EventKind::ModelAdded && *other != id));
+}
+
+#[test]
+fn a_root_that_goes_leaves_its_models_offline_and_brings_them_back() {
+    let mut core = settled();
+    let path = format!("{ROOT}/a.gguf");
+    let id = published(&handle(&mut core, looked(ROOT, &[(&path, 1, State::Ok)], &[])))[0].1.clone();
+    let effects = handle(&mut core, gone(ROOT));
+    assert_eq!(published(&effects), [(api::EventKind::ModelChanged, id.clone(), State::Offline)]);
+    let status = core.index.roots().unwrap().into_iter().find(|root| root.path.text() == ROOT).unwrap();
+    assert!(!status.online && status.offline_since.is_some() && status.reason.is_some());
+    let effects = handle(&mut core, there(ROOT, 9));
+    assert_eq!(published(&effects), [(api::EventKind::ModelChanged, id, State::Ok)]);
+    assert_eq!(units(&effects), [(ROOT.into(), true)]);
+}
+
+#[test]
+fn sync_answers_when_all_that_came_before_the_cookie_is_done() {
+    let mut core = settled();
+    let (reply, mut answer) = oneshot::channel();
+    let path = PathBuf::from(format!("{ROOT}/a.gguf"));
+    handle(&mut core, Event::Changed(vec![(path, Change::Settled)]));
+    handle(&mut core, Event::Sync { cookie: "c1".into(), reply });
+    handle(&mut core, Event::Cookie("other".into()));
+    handle(&mut core, looked(OTHER, &[], &[]));
+    assert!(answer.try_recv().is_err());
+    handle(&mut core, Event::Cookie("c1".into()));
+    assert!(answer.try_recv().is_err(), "the unit is still being looked at");
+    handle(&mut core, looked(ROOT, &[], &[]));
+    assert_eq!(answer.try_recv().unwrap(), Settled { read: 2 });
+}
+
+#[test]
+fn lost_events_mean_that_everything_is_checked_again() {
+    let mut core = settled();
+    let effects = handle(&mut core, Event::Lost);
+    assert_eq!(units(&effects).len(), 2);
+    assert!(core.index.roots().unwrap().iter().all(|root| root.rescans == 1));
+}
+
+#[test]
+fn a_directory_that_cannot_be_read_is_said_and_its_models_stay() {
+    let mut core = settled();
+    let path = format!("{ROOT}/a.gguf");
+    handle(&mut core, looked(ROOT, &[(&path, 1, State::Ok)], &[]));
+    let effects =
+        handle(&mut core, Event::Looked(unit(ROOT), Looked::Unreadable("Permission denied".into())));
+    assert_eq!(published(&effects), []);
+    let reason = core.index.roots().unwrap().into_iter().find_map(|root| root.reason).unwrap();
+    assert!(reason.contains("Permission denied") && reason.contains(ROOT), "{reason}");
+}
+
+#[test]
+fn a_link_out_becomes_a_root_once_it_is_steady_and_goes_when_it_is_re_pointed() {
+    let mut core = settled();
+    let (link, target) = (PathBuf::from(format!("{ROOT}/big")), PathBuf::from("/mnt/big"));
+    let links_found = |links: Vec<(PathBuf, PathBuf)>| {
+        let Event::Looked(unit, Looked::Different { change, .. }) = looked(ROOT, &[], &[]) else { panic!() };
+        let (children, unwatched, restless) = (Vec::new(), Vec::new(), Vec::new());
+        Event::Looked(unit, Looked::Different { change, children, links, unwatched, read: 0, restless })
+    };
+    let probe = Effect::Do(Job::Link { link: link.clone(), target: target.clone() });
+    handle(&mut core, links_found(vec![(link.clone(), target.clone())]));
+    assert!(!core.handle(Event::Tick, at(1)).unwrap().contains(&probe));
+    assert!(core.handle(Event::Tick, at(3)).unwrap().contains(&probe));
+    let effects = handle(&mut core, Event::LinkLeads { link: link.clone(), target: target.clone() });
+    assert_eq!(effects.first(), Some(&Effect::Do(Job::Root { wanted: target.clone() })));
+    handle(&mut core, there("/mnt/big", 7));
+    let status =
+        |core: &Core| core.index.roots().unwrap().into_iter().find(|root| root.path.text() == "/mnt/big");
+    assert_eq!(status(&core).unwrap().derived_from.as_deref(), link.to_str());
+    handle(&mut core, links_found(Vec::new()));
+    assert_eq!(status(&core), None);
+}
