@@ -49,7 +49,23 @@ impl Core {
             return Ok(()); // wanted under another name as well
         }
         self.forget_below(&UnitRow { root: path.clone(), dir: path.clone() }, effects)?;
-        self.index.remove_root(&path)
+        self.index.remove_root(&path)?;
+        self.ask_about(&path, Why::News) // a root around it has it now
+    }
+
+    /// A root inside another one is no part of that any more.
+    fn take_from_others(&mut self, path: &Path, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
+        let around: Vec<_> = self
+            .roots
+            .paths()
+            .iter()
+            .filter(|root| path.starts_with(root) && *root != path)
+            .cloned()
+            .collect();
+        for root in around {
+            self.forget_below(&UnitRow { root, dir: path.to_owned() }, effects)?;
+        }
+        Ok(())
     }
 
     pub(super) fn probed(&mut self, probed: Probed, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
@@ -109,6 +125,7 @@ impl Core {
         }
         tracing::info!(path = %there.path.display(), %app, "watching root");
         self.put_roots()?;
+        self.take_from_others(&there.path, effects)?;
         let models = self.index.set_root_online(&there.path, true)?;
         self.refresh_all(&models, effects)?;
         self.look_at_root(&there.path, Why::Check)

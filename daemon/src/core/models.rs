@@ -189,6 +189,7 @@ impl Core {
     /// while the index did not hear it.
     pub fn reconcile(&mut self) -> anyhow::Result<Vec<Effect>> {
         let mut effects = Vec::new();
+        self.index.prune_files()?;
         for (key, model) in self.index.contents()? {
             if self.user.model_of(&key)?.is_none() {
                 effects.push(Effect::Remember(UserChange::Adopt { key, model, path: PathBuf::new() }));

@@ -136,9 +136,12 @@ fn published(effects: &[Effect]) -> Vec<(api::EventKind, String, State)> {
 }
 
 fn units(effects: &[Effect]) -> Vec<(PathBuf, bool)> {
-    let unit = |effect: &Effect| match effect {
-        Effect::Do(Job::Unit(job)) => Some((job.unit.dir.clone(), job.if_changed)),
-        _ => None,
+    let unit = |effect: &Effect| {
+        if let Effect::Do(Job::Unit(job)) = effect {
+            Some((job.unit.dir.clone(), job.if_changed))
+        } else {
+            None
+        }
     };
     effects.iter().filter_map(unit).collect()
 }
@@ -274,7 +277,7 @@ fn a_link_out_becomes_a_root_once_it_is_steady_and_goes_when_it_is_re_pointed() 
     assert!(!core.handle(Event::Tick, at(1)).unwrap().contains(&probe));
     assert!(core.handle(Event::Tick, at(3)).unwrap().contains(&probe));
     let effects = handle(&mut core, Event::LinkLeads { link: link.clone(), target: target.clone() });
-    assert_eq!(effects.first(), Some(&Effect::Do(Job::Root { wanted: target.clone() })));
+    assert_eq!(effects.first(), Some(&Effect::Do(Job::Root { wanted: target })));
     handle(&mut core, there("/mnt/big", 7));
     let status =
         |core: &Core| core.index.roots().unwrap().into_iter().find(|root| root.path.text() == "/mnt/big");

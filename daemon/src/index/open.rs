@@ -11,6 +11,10 @@ use std::{
 pub(super) const INDEX: &[&str] = &[include_str!("sql/index-0001.sql")];
 pub(super) const USER: &[&str] = &[include_str!("sql/user-0001.sql")];
 
+/// Counts the ways in which files were read and rows written; an index of another way is read anew.
+/// Raise it when a parser, the facts or a JSON column change.
+const READING: i32 = 1;
+
 /// How the file was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Opened {
@@ -47,7 +51,15 @@ pub(super) enum Durability {
 pub(super) fn index(path: &Path) -> anyhow::Result<(Connection, Opened)> {
     let existed = path.exists();
     match connect(path, Durability::Cache, INDEX) {
-        Ok(db) => Ok((db, if existed { Opened::AsItWas } else { Opened::New })),
+        Ok(db) if !existed => Ok((db, Opened::New)),
+        Ok(db) if db.query_row("PRAGMA application_id", [], |row| row.get::<_, i32>(0))? == READING => {
+            Ok((db, Opened::AsItWas))
+        }
+        Ok(db) => {
+            db.close().map_err(|(_, error)| error)?;
+            remove(path).with_context(|| format!("removing the outdated {}", path.display()))?;
+            Ok((connect(path, Durability::Cache, INDEX)?, Opened::New))
+        }
         Err(error) if is_damage(&error) => {
             let aside = put_aside(path).with_context(|| format!("putting {} aside", path.display()))?;
             Ok((connect(path, Durability::Cache, INDEX)?, Opened::Rebuilt { aside }))
@@ -122,6 +134,7 @@ fn migrate(db: &mut Connection, version: usize, migrations: &[&str]) -> anyhow::
         transaction.execute_batch(migration)?;
     }
     transaction.pragma_update(None, "user_version", i64::try_from(migrations.len())?)?;
+    transaction.pragma_update(None, "application_id", READING)?;
     Ok(transaction.commit()?)
 }
 
@@ -143,23 +156,30 @@ fn is_damage(error: &anyhow::Error) -> bool {
 
 /// Moves the database and what SQLite keeps beside it out of the way.
 fn put_aside(path: &Path) -> io::Result<PathBuf> {
-    let name = |suffix: &str| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        PathBuf::from(name)
-    };
     let aside = (0..u32::MAX)
-        .map(|n| name(&format!(".corrupt-{n}")))
+        .map(|n| with_suffix(path, &format!(".corrupt-{n}")))
         .find(|candidate| !candidate.exists())
         .ok_or_else(|| io::Error::other("no free name"))?;
     fs::rename(path, &aside)?;
-    for beside in ["-wal", "-shm"] {
-        match fs::remove_file(name(beside)) {
+    remove(path)?;
+    Ok(aside)
+}
+
+/// Removes a database and what SQLite keeps beside it, as far as it is there.
+fn remove(path: &Path) -> io::Result<()> {
+    for suffix in ["", "-wal", "-shm"] {
+        match fs::remove_file(with_suffix(path, suffix)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
     }
-    Ok(aside)
+    Ok(())
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
 }
 
 #[cfg(test)]
@@ -175,6 +195,15 @@ mod tests {
     #[test]
     fn opening_twice_migrates_once() {
         let (_dir, path) = scratch();
+        assert_eq!(index(&path).unwrap().1, Opened::New);
+        assert_eq!(index(&path).unwrap().1, Opened::AsItWas);
+    }
+
+    #[test]
+    fn an_index_that_was_read_in_another_way_is_made_anew() {
+        let (_dir, path) = scratch();
+        drop(index(&path).unwrap());
+        Connection::open(&path).unwrap().pragma_update(None, "application_id", READING + 1).unwrap();
         assert_eq!(index(&path).unwrap().1, Opened::New);
         assert_eq!(index(&path).unwrap().1, Opened::AsItWas);
     }

@@ -167,6 +167,12 @@ impl Index {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
+    /// Forgets files that no unit rests on any more.
+    pub fn prune_files(&mut self) -> anyhow::Result<()> {
+        self.db.execute("DELETE FROM file WHERE path NOT IN (SELECT path FROM depend)", [])?;
+        Ok(())
+    }
+
     /// Contents and the models they are, as far as the index knows.
     pub fn contents(&self) -> anyhow::Result<Vec<(Vec<u8>, String)>> {
         let mut select = self.db.prepare_cached("SELECT key, model FROM content")?;
