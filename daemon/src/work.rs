@@ -5,15 +5,17 @@ mod probe;
 mod unit;
 
 use crate::{
-    core::{Event, Handle},
+    core::{Event, Handle, Stopped},
     index::{Reader, UnitChange, UnitRow},
     volume::Volumes,
     watch::Watch,
 };
 use domain::App;
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    os::unix::fs::MetadataExt as _,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
     sync::{
         Arc,
         mpsc::{Receiver, Sender, channel},
@@ -84,7 +86,14 @@ pub enum Looked {
 /// Sends jobs to whichever worker is free.
 #[derive(Debug)]
 pub(crate) struct Workers {
-    jobs: Sender<Job>,
+    desk: Sender<Desk>,
+}
+
+/// What the dealing thread hears.
+enum Desk {
+    Job(Job),
+    /// This worker has nothing to do.
+    Free(usize),
 }
 
 struct Worker {
@@ -99,10 +108,10 @@ struct Worker {
 
 impl Workers {
     /// Starts the workers; they end with the process.
-    pub(crate) fn start(inbox: &Handle, watch: &Watch, index: &std::path::Path) -> anyhow::Result<Self> {
-        let (jobs, queue) = channel::<Job>();
+    pub(crate) fn start(inbox: &Handle, watch: &Watch, index: &Path) -> anyhow::Result<Self> {
+        let (desk, heard) = channel();
         let mut hands = Vec::new();
-        for n in 0..WORKERS {
+        for number in 0..WORKERS {
             let (hand, taken) = channel();
             hands.push(hand);
             let mut worker = Worker {
@@ -113,42 +122,50 @@ impl Workers {
                 volumes: Volumes::read(),
                 owners: BTreeMap::new(),
             };
-            thread::Builder::new().name(format!("work-{n}")).spawn(move || worker.run(&taken))?;
+            let desk = desk.clone();
+            thread::Builder::new().name(format!("work-{number}")).spawn(move || {
+                while desk.send(Desk::Free(number)).is_ok()
+                    && let Ok(job) = taken.recv()
+                    && worker.run(job).is_ok()
+                {}
+            })?;
         }
-        thread::Builder::new().name("jobs".into()).spawn(move || deal(&queue, &hands))?;
-        Ok(Self { jobs })
+        thread::Builder::new().name("deal".into()).spawn(move || deal(&heard, &hands))?;
+        Ok(Self { desk })
     }
 
     pub(crate) fn take(&self, job: Job) {
-        drop(self.jobs.send(job)); // the workers end with the process
+        drop(self.desk.send(Desk::Job(job))); // the workers end with the process
     }
 }
 
-/// Deals units by turns; what concerns all workers goes to all.
-fn deal(queue: &Receiver<Job>, hands: &[Sender<Job>]) {
-    let mut next = 0;
-    for job in queue {
-        if job == Job::Mounts {
-            for hand in hands {
-                drop(hand.send(Job::Mounts));
-            }
-        } else if let Some(hand) = hands.get(next) {
-            drop(hand.send(job));
-            next = (next + 1) % hands.len();
+/// Hands each job to a worker that is free, in order; what concerns all workers goes to all.
+fn deal(heard: &Receiver<Desk>, hands: &[Sender<Job>]) {
+    let mut waiting = VecDeque::new();
+    let mut free = Vec::new();
+    for news in heard {
+        match news {
+            Desk::Job(Job::Mounts) => hands.iter().for_each(|hand| drop(hand.send(Job::Mounts))),
+            Desk::Job(job) => waiting.push_back(job),
+            Desk::Free(number) => free.extend(hands.get(number)),
+        }
+        while !waiting.is_empty()
+            && let Some(hand) = free.pop()
+        {
+            drop(waiting.pop_front().map(|job| hand.send(job)));
         }
     }
 }
 
 impl Worker {
-    fn run(&mut self, jobs: &Receiver<Job>) {
-        for job in jobs {
-            let report = self.perform(job);
-            if let Some(report) = report
-                && self.inbox.send(report).is_err()
-            {
-                return;
-            }
-        }
+    fn run(&mut self, job: Job) -> Result<(), Stopped> {
+        let unit = if let Job::Unit(job) = &job { Some(job.unit.clone()) } else { None };
+        // A parser's bug must not end the looking: the unit is reported, and the worker goes on.
+        let report = catch_unwind(AssertUnwindSafe(|| self.perform(job))).unwrap_or_else(|_| {
+            tracing::error!(?unit, "looking failed by a bug");
+            unit.map(|unit| Event::Looked(unit, Looked::Unreadable("a bug in modeld".into())))
+        });
+        report.map_or(Ok(()), |report| self.inbox.send(report))
     }
 
     fn perform(&mut self, job: Job) -> Option<Event> {
@@ -162,7 +179,6 @@ impl Worker {
                 probe_link(&link, &target).then_some(Event::LinkLeads { link, target })
             }
             Job::Growing { path } => {
-                use std::os::unix::fs::MetadataExt as _;
                 let seen = path.symlink_metadata().ok().filter(std::fs::Metadata::is_file);
                 let size = seen.map(|meta| (meta.len(), meta.mtime(), meta.mtime_nsec()));
                 Some(Event::Grown(path, size))
