@@ -73,6 +73,8 @@ pub enum Event {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
     Do(Job),
+    /// Watches of this directory and below are void. Comes before the jobs that set them anew.
+    Unwatch(PathBuf),
     Publish(api::Event),
     /// user.db is told in the background; nobody waits.
     Remember(UserChange),

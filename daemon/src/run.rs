@@ -47,7 +47,7 @@ pub async fn run(
 
     let (published, _) = broadcast::channel(BEHIND);
     let (settled, is_settled) = watch::channel(false);
-    let world = World { workers, memory: memory.clone(), published: published.clone(), settled };
+    let world = World { workers, watch, memory: memory.clone(), published: published.clone(), settled };
     for effect in core.reconcile()? {
         world.perform(effect);
     }
@@ -87,6 +87,7 @@ fn wanted(config: &Config, added: Vec<PathBuf>) -> Vec<Wanted> {
 /// What the core's effects act on.
 struct World {
     workers: Workers,
+    watch: Watch,
     memory: Memory,
     published: broadcast::Sender<Arc<api::Event>>,
     settled: watch::Sender<bool>,
@@ -96,6 +97,7 @@ impl World {
     fn perform(&self, effect: Effect) {
         match effect {
             Effect::Do(job) => self.workers.take(job),
+            Effect::Unwatch(dir) => self.watch.remove_below(dir),
             Effect::Remember(change) => self.memory.note(change),
             Effect::Publish(event) => {
                 if let Some(model) = &event.model {
@@ -138,7 +140,9 @@ fn turn(mut core: Core, events: &Receiver<Event>, world: &World, index: &Path) {
                     wake.get_or_insert_with(|| Instant::now() + Duration::from_secs(seconds));
                 }
                 Effect::Stop => return,
-                effect @ (Effect::Do(_) | Effect::Publish(_) | Effect::Remember(_)) => world.perform(effect),
+                effect @ (Effect::Do(_) | Effect::Unwatch(_) | Effect::Publish(_) | Effect::Remember(_)) => {
+                    world.perform(effect);
+                }
             }
         }
         world

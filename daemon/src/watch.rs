@@ -35,7 +35,8 @@ pub(crate) struct Watch {
 
 enum Order {
     Add(Vec<PathBuf>, Sender<Vec<(PathBuf, String)>>),
-    Remove(Vec<PathBuf>),
+    Renew(Vec<PathBuf>),
+    RemoveBelow(PathBuf),
 }
 
 /// Raw events wait here; when it is full the kernel's own queue fills, and overflows with a flag that we see.
@@ -65,9 +66,15 @@ impl Watch {
         answered.recv().unwrap_or_default()
     }
 
-    pub(crate) fn remove(&self, dirs: Vec<PathBuf>) {
-        // The watching thread ends with the process.
-        drop(self.orders.send(Order::Remove(dirs)));
+    /// Watches directories whatever is known of them: another one may have taken the place.
+    pub(crate) fn renew(&self, dirs: Vec<PathBuf>) {
+        drop(self.orders.send(Order::Renew(dirs))); // the watching thread ends with the process
+    }
+
+    /// Forgets a directory and all below it: a watch follows what was moved away, and would tell of it here.
+    /// What is added afterwards is watched anew.
+    pub(crate) fn remove_below(&self, dir: PathBuf) {
+        drop(self.orders.send(Order::RemoveBelow(dir))); // the watching thread ends with the process
     }
 }
 
@@ -98,11 +105,20 @@ fn own(mut watcher: INotifyWatcher, orders: &Receiver<Order>) {
                 }
                 drop(answer.send(failed)); // the asker may have given up
             }
-            Order::Remove(dirs) => {
+            Order::Renew(dirs) => {
                 for dir in dirs {
-                    if watched.remove(&dir) {
-                        drop(watcher.unwatch(&dir)); // the kernel removes the watch of a deleted directory itself
+                    // Adding to a watch that stands leaves no gap.
+                    if watcher.watch(&dir, RecursiveMode::NonRecursive).is_ok() {
+                        watched.insert(dir);
                     }
+                }
+            }
+            Order::RemoveBelow(top) => {
+                let below: Vec<PathBuf> =
+                    watched.range(top.clone()..).take_while(|dir| dir.starts_with(&top)).cloned().collect();
+                for dir in below {
+                    watched.remove(&dir);
+                    drop(watcher.unwatch(&dir)); // the kernel removes the watch of a deleted directory itself
                 }
             }
         }

@@ -40,8 +40,6 @@ pub enum Job {
     Link { link: PathBuf, target: PathBuf },
     /// Say what size and time a file that is being written has now.
     Growing { path: PathBuf },
-    /// Forget watches below directories that are gone.
-    Unwatch(Vec<PathBuf>),
     /// Read the mount table again.
     Mounts,
 }
@@ -182,10 +180,6 @@ impl Worker {
                 let seen = path.symlink_metadata().ok().filter(std::fs::Metadata::is_file);
                 let size = seen.map(|meta| (meta.len(), meta.mtime(), meta.mtime_nsec()));
                 Some(Event::Grown(path, size))
-            }
-            Job::Unwatch(dirs) => {
-                self.watch.remove(dirs);
-                None
             }
             Job::Mounts => {
                 self.volumes = Volumes::read();

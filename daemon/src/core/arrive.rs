@@ -124,6 +124,8 @@ impl Core {
             return Ok(());
         }
         tracing::info!(path = %there.path.display(), %app, "watching root");
+        // Another directory may stand here than before; its watches died with the old one.
+        effects.push(Effect::Unwatch(there.path.clone()));
         self.put_roots()?;
         self.take_from_others(&there.path, effects)?;
         let models = self.index.set_root_online(&there.path, true)?;

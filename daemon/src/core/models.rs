@@ -4,7 +4,7 @@ use super::{Core, Effect, queue::Why};
 use crate::{
     index::{Refreshed, UnitChange, UnitRow, UserChange},
     watch::Change,
-    work::{Job, Looked},
+    work::Looked,
 };
 use anyhow::Context as _;
 use domain::Model;
@@ -136,7 +136,7 @@ impl Core {
         }
         self.roots.forget(unit);
         self.queue.forget(|waiting| waiting.root == unit.root && waiting.dir.starts_with(&unit.dir));
-        effects.push(Effect::Do(Job::Unwatch(below.into_iter().map(|unit| unit.dir).collect())));
+        effects.push(Effect::Unwatch(unit.dir.clone()));
         self.refresh_all(&models, effects)
     }
 
@@ -153,7 +153,25 @@ impl Core {
                 continue;
             }
             self.growing.end(&path);
+            self.directory_changed(&path, effects)?;
             self.ask_about(&path, Why::News)?;
+        }
+        Ok(())
+    }
+
+    /// A directory that is known has been moved, replaced or given other rights: all below it is looked at again,
+    /// under new watches.
+    fn directory_changed(&mut self, path: &Path, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
+        let listing = self.index.listing(path)?;
+        if listing.is_empty() {
+            return Ok(());
+        }
+        effects.push(Effect::Unwatch(path.to_owned()));
+        for unit in listing {
+            for below in self.index.units_below(&UnitRow { root: unit.root.clone(), dir: path.to_owned() })? {
+                self.queue.push(below, Why::News);
+            }
+            self.queue.push(unit, Why::News);
         }
         Ok(())
     }

@@ -130,7 +130,7 @@ fn published(effects: &[Effect]) -> Vec<(api::EventKind, String, State)> {
         Effect::Publish(event) => {
             event.model.as_ref().map(|model| (event.event, model.id.clone(), model.state))
         }
-        Effect::Do(_) | Effect::Remember(_) | Effect::Wake(_) | Effect::Stop => None,
+        Effect::Do(_) | Effect::Unwatch(_) | Effect::Remember(_) | Effect::Wake(_) | Effect::Stop => None,
     };
     effects.iter().filter_map(event).collect()
 }
@@ -284,4 +284,21 @@ fn a_link_out_becomes_a_root_once_it_is_steady_and_goes_when_it_is_re_pointed() 
     assert_eq!(status(&core).unwrap().derived_from.as_deref(), link.to_str());
     handle(&mut core, links_found(Vec::new()));
     assert_eq!(status(&core), None);
+}
+
+#[test]
+fn a_directory_that_was_moved_is_watched_anew_before_it_is_looked_at() {
+    let mut core = settled();
+    let dir = PathBuf::from(format!("{ROOT}/sub"));
+    let Event::Looked(_, Looked::Different { mut change, children, links, unwatched, restless, .. }) =
+        looked(ROOT, &[], &[])
+    else {
+        panic!()
+    };
+    change.depends.push(crate::index::Depend { path: dir.clone(), is_dir: true, stamp: None });
+    let seen = Looked::Different { change, children, links, unwatched, read: 0, restless };
+    handle(&mut core, Event::Looked(UnitRow { root: ROOT.into(), dir: dir.clone() }, seen));
+    let effects = handle(&mut core, Event::Changed(vec![(dir.clone(), Change::Settled)]));
+    assert_eq!(effects.first(), Some(&Effect::Unwatch(dir.clone())));
+    assert!(units(&effects).contains(&(dir, false)), "{effects:?}");
 }

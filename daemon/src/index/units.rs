@@ -167,6 +167,15 @@ impl Index {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
+    /// Units that have listed this directory.
+    pub fn listing(&self, dir: &Path) -> anyhow::Result<Vec<UnitRow>> {
+        let mut select = self.db.prepare_cached(
+            "SELECT root, dir FROM depend JOIN unit ON unit.id = depend.unit WHERE path = ?1 AND is_dir = 1",
+        )?;
+        let rows = select.query_map([bytes(dir)], unit_row)?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
     /// Forgets files that no unit rests on any more.
     pub fn prune_files(&mut self) -> anyhow::Result<()> {
         self.db.execute("DELETE FROM file WHERE path NOT IN (SELECT path FROM depend)", [])?;

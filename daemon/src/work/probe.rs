@@ -40,7 +40,7 @@ pub(crate) fn probe_root(wanted: &Path, volumes: &mut Volumes, watch: &Watch) ->
         wanted.ancestors().skip(1).find(|dir| dir.is_dir()).map(Path::to_owned).into_iter().collect();
     let path = resolved(wanted);
     above.extend(path.as_deref().and_then(Path::parent).map(Path::to_owned));
-    watch.add(above);
+    watch.renew(above);
     let Some(path) = path else {
         return Probed { wanted: wanted.to_owned(), there: None, reason: None };
     };
