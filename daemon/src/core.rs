@@ -126,11 +126,15 @@ pub struct Core {
     /// Links out of roots, where they lead, and when they were first seen.
     links: BTreeMap<PathBuf, (PathBuf, Timestamp)>,
     waiting: Vec<Waiting>,
+    /// Answers that wait until the index has what they say.
+    said: Vec<(SaidReply, Option<Box<Model>>)>,
     now: Timestamp,
     /// Headers read since the start.
     read: u64,
     mint: fn() -> String,
 }
+
+type SaidReply = oneshot::Sender<Option<Box<Model>>>;
 
 #[derive(Debug)]
 struct Waiting {
@@ -156,29 +160,62 @@ impl Core {
             growing: Growing::default(),
             links: BTreeMap::new(),
             waiting: Vec::new(),
+            said: Vec::new(),
             now,
             read: 0,
             mint,
         }
     }
 
-    /// Takes an event and the time it came, returns what is to be done about it.
+    /// Takes an event and the time it came, returns what is to be done about it. What it means for the index is
+    /// stored as a whole or not at all, before anybody is told.
     pub fn handle(&mut self, event: Event, now: Timestamp) -> anyhow::Result<Vec<Effect>> {
         self.now = now;
+        self.as_one(|core, effects| {
+            core.react(event, effects)?;
+            core.dispatch(effects);
+            Ok(())
+        })
+    }
+
+    /// Makes one change of the index; who waits for it is answered afterwards.
+    fn as_one(
+        &mut self,
+        change: impl FnOnce(&mut Self, &mut Vec<Effect>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Vec<Effect>> {
         let mut effects = Vec::new();
+        self.index.begin()?;
+        if let Err(error) = change(self, &mut effects) {
+            self.said.clear(); // who asked sees that there is no answer
+            self.index.roll_back()?;
+            return Err(error);
+        }
+        self.index.commit()?;
+        for (reply, model) in self.said.drain(..) {
+            drop(reply.send(model)); // who asked may have gone
+        }
+        self.answer_waiting();
+        effects.extend(self.next_wake().map(Effect::Wake));
+        Ok(effects)
+    }
+
+    fn react(&mut self, event: Event, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
         match event {
-            Event::Want(wanted) => self.want(wanted, &mut effects)?,
-            Event::Unwant(path) => self.unwant(&path, &mut effects)?,
-            Event::Changed(changes) => self.changed(changes, &mut effects)?,
-            Event::Lost => self.lost(&mut effects)?,
-            Event::Mounted => self.mounted(&mut effects),
+            Event::Want(wanted) => self.want(wanted, effects)?,
+            Event::Unwant(path) => self.unwant(&path, effects)?,
+            Event::Changed(changes) => self.changed(changes, effects)?,
+            Event::Lost => self.lost(effects)?,
+            Event::Mounted => self.mounted(effects),
             Event::Cookie(name) => self.cookie(&name),
-            Event::Looked(unit, looked) => self.looked(&unit, looked, &mut effects)?,
-            Event::Probed(probed) => self.probed(probed, &mut effects)?,
-            Event::LinkLeads { link, target } => self.link_leads(&link, &target, &mut effects)?,
+            Event::Looked(unit, looked) => self.looked(&unit, looked, effects)?,
+            Event::Probed(probed) => self.probed(probed, effects)?,
+            Event::LinkLeads { link, target } => self.link_leads(&link, &target, effects)?,
             Event::Grown(path, size) => self.grown(&path, size)?,
-            Event::Tick => self.tick(&mut effects)?,
-            Event::Said(model, reply) => self.said(&model, reply, &mut effects)?,
+            Event::Tick => self.tick(effects)?,
+            Event::Said(model, reply) => {
+                let model = self.refresh(&model, effects)?;
+                self.said.push((reply, model));
+            }
             Event::Sync { cookie, reply } => {
                 self.poll_unwatched()?;
                 self.wait(Until::Cookie(cookie), reply);
@@ -189,10 +226,7 @@ impl Core {
             }
             Event::Stopping => effects.push(Effect::Stop),
         }
-        self.dispatch(&mut effects);
-        self.answer_waiting();
-        effects.extend(self.next_wake().map(Effect::Wake));
-        Ok(effects)
+        Ok(())
     }
 
     /// Whether everything that is known to have changed has been looked at.
@@ -252,16 +286,5 @@ impl Core {
     fn next_wake(&self) -> Option<u64> {
         let soon = !self.growing.is_empty() || !self.links.is_empty();
         if soon { Some(1) } else { self.roots.has_unwatched().then_some(roots::POLL_SECONDS) }
-    }
-
-    fn said(
-        &mut self,
-        model: &str,
-        reply: oneshot::Sender<Option<Box<Model>>>,
-        effects: &mut Vec<Effect>,
-    ) -> anyhow::Result<()> {
-        let model = self.refresh(model, effects)?;
-        drop(reply.send(model)); // who asked may have gone
-        Ok(())
     }
 }

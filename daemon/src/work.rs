@@ -140,15 +140,15 @@ impl Workers {
 /// Hands each job to a worker that is free, in order; what concerns all workers goes to all.
 fn deal(heard: &Receiver<Desk>, hands: &[Sender<Job>]) {
     let mut waiting = VecDeque::new();
-    let mut free = Vec::new();
+    let mut free = BTreeSet::new();
     for news in heard {
         match news {
             Desk::Job(Job::Mounts) => hands.iter().for_each(|hand| drop(hand.send(Job::Mounts))),
             Desk::Job(job) => waiting.push_back(job),
-            Desk::Free(number) => free.extend(hands.get(number)),
+            Desk::Free(number) => drop(free.insert(number)),
         }
         while !waiting.is_empty()
-            && let Some(hand) = free.pop()
+            && let Some(hand) = free.pop_first().and_then(|number| hands.get(number))
         {
             drop(waiting.pop_front().map(|job| hand.send(job)));
         }

@@ -89,6 +89,7 @@ impl ListArgs {
 }
 
 fn print_table(request: &Request, context: &mut Context<'_>) -> Result<()> {
+    let is_filtered = matches!(request, Request::List { filters, .. } if !filters.is_empty());
     let mut table = Table::new(
         [
             Column::Left(""),
@@ -109,7 +110,12 @@ fn print_table(request: &Request, context: &mut Context<'_>) -> Result<()> {
         anyhow::Ok(continues)
     })?;
     if table.is_empty() {
-        writeln!(context.err, "no models\nhint: `modelctl` shows where they were looked for")?;
+        let hint = if is_filtered {
+            "`modelctl list` shows all"
+        } else {
+            "`modelctl` shows where they were looked for"
+        };
+        writeln!(context.err, "no models\nhint: {hint}")?;
         return Ok(());
     }
     table.write(context.out, context.style, context.environment.width)?;

@@ -32,7 +32,7 @@ use clap::{Parser, Subcommand};
     after_help = "\
 EXAMPLES:
   modelctl                                    the home screen
-  modelctl list format=gguf size<8G           the GGUF models below 8 GiB
+  modelctl list format=gguf 'size<8G'         the GGUF models below 8 GiB
   modelctl show qwen3                         all of one model; a unique prefix will do
   modelctl launch llama.cpp qwen3 --max-ctx   start it, Ctrl-C stops it
   modelctl list --json | jq '.models[].name'

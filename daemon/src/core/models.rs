@@ -64,7 +64,7 @@ impl Core {
             .apply(unit, change, &durable, &self.mint)
             .with_context(|| format!("storing what {} holds", unit.dir.display()))?;
         for (key, model, path) in applied.adopted {
-            effects.push(Effect::Remember(UserChange::Adopt { key, model, path }));
+            effects.push(Effect::Remember(UserChange::Adopt { key, model, path, at: self.now }));
         }
         for model in &applied.models {
             self.refresh(model, effects)?;
@@ -78,7 +78,11 @@ impl Core {
         id: &str,
         effects: &mut Vec<Effect>,
     ) -> anyhow::Result<Option<Box<Model>>> {
-        let user = self.user.data(id)?;
+        let mut user = self.user.data(id)?;
+        if user.first_seen.is_none() {
+            // It is on its way to user.db.
+            user.first_seen = self.index.first_seen(id)?.or(Some(self.now));
+        }
         let (kind, model) = match self.index.refresh(id, user).with_context(|| format!("assembling {id}"))? {
             Refreshed::Added(model) => (api::EventKind::ModelAdded, model),
             Refreshed::Changed(model) => (api::EventKind::ModelChanged, model),
@@ -206,16 +210,18 @@ impl Core {
     /// Keeps ids that only the index knows (a crash came between the two databases), and what the user said
     /// while the index did not hear it.
     pub fn reconcile(&mut self) -> anyhow::Result<Vec<Effect>> {
-        let mut effects = Vec::new();
-        self.index.prune_files()?;
-        for (key, model) in self.index.contents()? {
-            if self.user.model_of(&key)?.is_none() {
-                effects.push(Effect::Remember(UserChange::Adopt { key, model, path: PathBuf::new() }));
+        self.as_one(|core, effects| {
+            core.index.prune_files()?;
+            for (key, model) in core.index.contents()? {
+                if core.user.model_of(&key)?.is_none() {
+                    let (path, at) = (PathBuf::new(), core.now);
+                    effects.push(Effect::Remember(UserChange::Adopt { key, model, path, at }));
+                }
             }
-        }
-        for model in self.user.spoken_of()? {
-            self.refresh(&model, &mut effects)?;
-        }
-        Ok(effects)
+            for model in core.user.spoken_of()? {
+                core.refresh(&model, effects)?;
+            }
+            Ok(())
+        })
     }
 }

@@ -36,9 +36,18 @@ impl Index {
         Ok(Self { db })
     }
 
-    /// Says whether the file was deleted or replaced under us.
-    pub fn is_gone(&self, path: &Path) -> bool {
-        self.db.path().is_some_and(|own| Path::new(own) == path) && !path.exists()
+    /// Opens a transaction around everything until `commit` or `roll_back`: one event is one change of the file,
+    /// whenever the process is killed.
+    pub fn begin(&mut self) -> anyhow::Result<()> {
+        Ok(self.db.execute_batch("SAVEPOINT event")?)
+    }
+
+    pub fn commit(&mut self) -> anyhow::Result<()> {
+        Ok(self.db.execute_batch("RELEASE event")?)
+    }
+
+    pub fn roll_back(&mut self) -> anyhow::Result<()> {
+        Ok(self.db.execute_batch("ROLLBACK TO event; RELEASE event")?)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Index, LocationRow, bytes, json};
 use domain::{App, Model, Placed, RootStatus, UserData, Verdict, assemble, resolve::Names};
+use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use std::path::{Path, PathBuf};
 
@@ -19,7 +20,7 @@ pub enum Refreshed {
 impl Index {
     /// Makes a model anew from its locations; one without any is removed.
     pub fn refresh(&mut self, id: &str, user: UserData) -> anyhow::Result<Refreshed> {
-        let transaction = self.db.transaction()?;
+        let transaction = self.db.savepoint()?;
         let before: Option<(String, Option<String>)> = transaction
             .prepare_cached("SELECT json, facts FROM model WHERE id = ?1")?
             .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
@@ -56,6 +57,13 @@ impl Index {
         transaction.commit()?;
         let model = Box::new(model);
         Ok(if before.is_some() { Refreshed::Changed(model) } else { Refreshed::Added(model) })
+    }
+
+    /// When a model was first seen, as it was assembled last.
+    pub fn first_seen(&self, id: &str) -> anyhow::Result<Option<Timestamp>> {
+        let mut select = self.db.prepare_cached("SELECT json ->> 'first_seen' FROM model WHERE id = ?1")?;
+        let text: Option<String> = select.query_row([id], |row| row.get(0)).optional()?.flatten();
+        Ok(text.and_then(|text| text.parse().ok()))
     }
 
     /// Stores a root's health; keeps what the index counts itself.

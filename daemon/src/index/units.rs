@@ -2,7 +2,7 @@
 
 use super::{Index, bytes, json, path};
 use domain::{App, Hints, Location, OnDisk, Verdict};
-use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeSet,
@@ -83,7 +83,7 @@ impl Index {
         durable: &dyn Fn(&[u8]) -> Option<String>,
         mint: &dyn Fn() -> String,
     ) -> anyhow::Result<Applied> {
-        let transaction = self.db.transaction()?;
+        let transaction = self.db.savepoint()?;
         let id = put_unit(&transaction, unit)?;
         put_depends(&transaction, id, &change.depends)?;
         for (path, file) in &change.files {
@@ -109,7 +109,7 @@ impl Index {
 
     /// Forgets a unit; returns the models that had locations there.
     pub fn remove_unit(&mut self, unit: &UnitRow) -> anyhow::Result<BTreeSet<String>> {
-        let transaction = self.db.transaction()?;
+        let transaction = self.db.savepoint()?;
         let mut models = BTreeSet::new();
         if let Some(id) = unit_id(&transaction, unit)? {
             models = models_where(&transaction, "SELECT model FROM location WHERE unit = ?1", id)?;
@@ -121,7 +121,7 @@ impl Index {
 
     /// Marks every location of a root as there or not there; returns the models concerned.
     pub fn set_root_online(&mut self, root: &Path, online: bool) -> anyhow::Result<BTreeSet<String>> {
-        let transaction = self.db.transaction()?;
+        let transaction = self.db.savepoint()?;
         let mut rows = Vec::new();
         {
             let mut select = transaction.prepare_cached(
@@ -215,7 +215,7 @@ pub(super) fn unit_id(db: &Connection, unit: &UnitRow) -> rusqlite::Result<Optio
         .optional()
 }
 
-fn put_unit(db: &Transaction<'_>, unit: &UnitRow) -> rusqlite::Result<i64> {
+fn put_unit(db: &Connection, unit: &UnitRow) -> rusqlite::Result<i64> {
     if let Some(id) = unit_id(db, unit)? {
         return Ok(id);
     }
@@ -223,7 +223,7 @@ fn put_unit(db: &Transaction<'_>, unit: &UnitRow) -> rusqlite::Result<i64> {
         .query_row(params![bytes(&unit.root), bytes(&unit.dir)], |row| row.get(0))
 }
 
-fn put_depends(db: &Transaction<'_>, unit: i64, depends: &[Depend]) -> rusqlite::Result<()> {
+fn put_depends(db: &Connection, unit: i64, depends: &[Depend]) -> rusqlite::Result<()> {
     db.prepare_cached("DELETE FROM depend WHERE unit = ?1")?.execute([unit])?;
     let mut insert = db.prepare_cached(
         "INSERT INTO depend (unit, path, is_dir, stamp) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
@@ -234,7 +234,7 @@ fn put_depends(db: &Transaction<'_>, unit: i64, depends: &[Depend]) -> rusqlite:
     Ok(())
 }
 
-fn put_file(db: &Transaction<'_>, path: &Path, file: &KnownFile) -> anyhow::Result<()> {
+fn put_file(db: &Connection, path: &Path, file: &KnownFile) -> anyhow::Result<()> {
     db.prepare_cached(
         "INSERT OR REPLACE INTO file (path, volume, inode, stamp, sampled, is_whole, verdict)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
@@ -253,7 +253,7 @@ fn put_file(db: &Transaction<'_>, path: &Path, file: &KnownFile) -> anyhow::Resu
 
 /// Which model a location is: what the content is known as, else what an unfinished file at this place was, else new.
 fn model_of(
-    db: &Transaction<'_>,
+    db: &Connection,
     unit: i64,
     new: &NewLocation,
     durable: &dyn Fn(&[u8]) -> Option<String>,
@@ -285,7 +285,7 @@ fn model_of(
 
 /// Stores a location; returns the model that was there before, where it was another.
 fn put_location(
-    db: &Transaction<'_>,
+    db: &Connection,
     unit: i64,
     new: &NewLocation,
     model: &str,
@@ -313,12 +313,7 @@ fn put_location(
     Ok(before.filter(|before| before != model))
 }
 
-fn remove_location(
-    db: &Transaction<'_>,
-    unit: i64,
-    app: App,
-    handle: &str,
-) -> rusqlite::Result<Option<String>> {
+fn remove_location(db: &Connection, unit: i64, app: App, handle: &str) -> rusqlite::Result<Option<String>> {
     db.prepare_cached("DELETE FROM location WHERE unit = ?1 AND app = ?2 AND handle = ?3 RETURNING model")?
         .query_row(params![unit, app.name(), handle], |row| row.get(0))
         .optional()

@@ -21,6 +21,7 @@ pub enum Change {
         key: Vec<u8>,
         model: String,
         path: PathBuf,
+        at: Timestamp,
     },
     Tag {
         model: String,
@@ -126,8 +127,8 @@ impl User {
 
 fn apply(db: &Transaction<'_>, change: &Change, now: &str) -> anyhow::Result<()> {
     match change {
-        Change::Adopt { key, model, path } => {
-            put_model(db, model, now)?;
+        Change::Adopt { key, model, path, at } => {
+            put_model(db, model, &at.to_string())?;
             db.prepare_cached(
                 "INSERT INTO content (key, model, last_path) VALUES (?1, ?2, ?3)
                  ON CONFLICT (key) DO UPDATE SET last_path = ?3",

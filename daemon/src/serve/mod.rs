@@ -27,6 +27,9 @@ use tokio::{
 /// Connections at once: every real client has one, and a browser of models a handful.
 const CONNECTIONS: usize = 1024;
 
+/// How long calls in flight may take when the daemon stops.
+const LAST_CALLS: Duration = Duration::from_millis(500);
+
 /// Makes the socket, for this user only; one that another process left behind is taken over.
 pub(crate) fn bind(path: &Path, inherited: Option<StdListener>) -> anyhow::Result<UnixListener> {
     let listener = match inherited {
@@ -99,6 +102,10 @@ pub(crate) async fn run(
         }
     }
     tell_service_manager(&[sd_notify::NotifyState::Stopping]);
+    // Calls that were made are answered; who only listens is not waited for.
+    let all = u32::try_from(CONNECTIONS).unwrap_or(u32::MAX);
+    drop(tokio::time::timeout(LAST_CALLS, permits.acquire_many(all)).await);
+    tracing::info!("stopping");
     Ok(())
 }
 
