@@ -184,6 +184,7 @@ impl Core {
         change: impl FnOnce(&mut Self, &mut Vec<Effect>) -> anyhow::Result<()>,
     ) -> anyhow::Result<Vec<Effect>> {
         let mut effects = Vec::new();
+        let was_probed = self.roots.are_probed();
         self.index.begin()?;
         if let Err(error) = change(self, &mut effects) {
             self.said.clear(); // who asked sees that there is no answer
@@ -193,6 +194,15 @@ impl Core {
         self.index.commit()?;
         for (reply, model) in self.said.drain(..) {
             drop(reply.send(model)); // who asked may have gone
+        }
+        if !was_probed {
+            // What the probes have brought belongs to what is waited for.
+            let tick = self.queue.tick();
+            for waiting in &mut self.waiting {
+                if matches!(waiting.until, Until::Tick(_)) {
+                    waiting.until = Until::Tick(tick);
+                }
+            }
         }
         self.answer_waiting();
         effects.extend(self.next_wake().map(Effect::Wake));

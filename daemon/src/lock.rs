@@ -6,6 +6,8 @@ use std::{
     io::{Read as _, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
 /// Another daemon holds the lock.
@@ -15,6 +17,9 @@ pub struct Held {
     pub pid: String,
     pub path: String,
 }
+
+/// How long a daemon that is ending is waited for.
+const ENDING: Duration = Duration::from_millis(600);
 
 /// Takes the lock; it lasts as long as the file is open.
 pub(crate) fn take(path: &Path) -> anyhow::Result<File> {
@@ -27,7 +32,15 @@ pub(crate) fn take(path: &Path) -> anyhow::Result<File> {
         .mode(0o600)
         .open(path)
         .with_context(context)?;
-    match file.try_lock() {
+    // One that is just ending lets go of its socket before its lock.
+    let until = Instant::now() + ENDING;
+    let locked = loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if Instant::now() < until => sleep(Duration::from_millis(20)),
+            other => break other,
+        }
+    };
+    match locked {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut pid = String::new();

@@ -126,6 +126,9 @@ fn turn(mut core: Core, events: &Receiver<Event>, world: &World, index: &Path) {
             }
             Err(RecvTimeoutError::Disconnected) => return,
         };
+        if !index.exists() {
+            world.settled.send_replace(false);
+        }
         let effects = reopened(&mut core, index).and_then(|mut effects| {
             effects.extend(core.handle(event, Timestamp::now())?);
             Ok(effects)

@@ -94,7 +94,7 @@ impl Runs {
         // Whatever happened to the peer, nothing is left running.
         let is_ours = run.child.try_wait().ok().flatten().is_none();
         self.update(&mut run, RunState::Stopping);
-        let status = end(&mut run.child).await;
+        let status = end(run.shown.pid, &mut run.child).await;
         self.forget(&mut run, status.filter(|_| !is_ours));
         let was_ready = told?;
         let (code, signal) = (status.and_then(|s| s.code()), status.and_then(|s| s.signal()));
@@ -221,9 +221,9 @@ impl Runs {
 }
 
 /// Ends the whole group: asks, waits, kills. Also what the engine has left behind when it ended by itself.
-async fn end(child: &mut Child) -> Option<ExitStatus> {
-    // The group's number is the first process's; it stays taken until that is reaped and the group is empty.
-    let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+async fn end(pid: Option<u32>, child: &mut Child) -> Option<ExitStatus> {
+    // The group's number is the first process's; nobody else gets it while one of the group is left.
+    let group = pid.and_then(|id| Pid::from_raw(id.cast_signed()));
     let signal = |signal| {
         if let Some(group) = group {
             kill_process_group(group, signal).ok(); // it may be gone

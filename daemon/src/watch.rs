@@ -23,7 +23,9 @@ use std::{
 pub enum Change {
     /// A file was made and is open for writing, or may be.
     Begun,
-    /// What is there now is meant: closed after writing, renamed, linked, attributes changed; or gone.
+    /// Its attributes have changed.
+    Touched,
+    /// What is there now is meant: closed after writing, renamed, linked; or gone.
     Settled,
 }
 
@@ -203,9 +205,13 @@ struct Batch {
 impl Batch {
     /// The later change of a path counts, and a settled one is not undone by the begin before it.
     fn put(&mut self, path: PathBuf, change: Change) {
-        let change =
-            if change == Change::Begun && !is_being_written(&path) { Change::Settled } else { change };
-        self.changes.insert(path, change);
+        let is_begun = change == Change::Begun;
+        let change = if is_begun && !is_being_written(&path) { Change::Settled } else { change };
+        if change == Change::Touched {
+            self.changes.entry(path).or_insert(change);
+        } else {
+            self.changes.insert(path, change);
+        }
     }
 
     fn send(self, inbox: &Handle) -> Result<(), crate::core::Stopped> {
@@ -233,13 +239,13 @@ fn change(kind: EventKind) -> Option<Change> {
         EventKind::Create(CreateKind::File | CreateKind::Any | CreateKind::Other) => Some(Change::Begun),
         EventKind::Create(CreateKind::Folder)
         | EventKind::Access(AccessKind::Close(AccessMode::Write))
-        | EventKind::Modify(
-            ModifyKind::Name(RenameMode::From | RenameMode::To | RenameMode::Any | RenameMode::Other)
-            | ModifyKind::Metadata(_),
-        )
+        | EventKind::Modify(ModifyKind::Name(
+            RenameMode::From | RenameMode::To | RenameMode::Any | RenameMode::Other,
+        ))
         | EventKind::Remove(RemoveKind::File | RemoveKind::Folder | RemoveKind::Any | RemoveKind::Other) => {
             Some(Change::Settled)
         }
+        EventKind::Modify(ModifyKind::Metadata(_)) => Some(Change::Touched),
         // `Both` repeats From and To; reads and writes are not asked for.
         EventKind::Modify(_) | EventKind::Access(_) | EventKind::Any | EventKind::Other => None,
     }

@@ -20,10 +20,11 @@ impl Core {
         looked: Looked,
         effects: &mut Vec<Effect>,
     ) -> anyhow::Result<()> {
-        self.queue.finish(unit);
         if self.roots.app_of(&unit.root).is_none() {
+            self.queue.finish(unit);
             return Ok(());
         }
+        let is_news_waiting = self.queue.is_waiting(unit);
         match looked {
             Looked::Same => self.roots.can_read(unit),
             Looked::Gone if unit.dir == unit.root => self.probe_again(&unit.root, effects),
@@ -39,11 +40,13 @@ impl Core {
                 self.children(unit, &children, effects)?;
                 self.put_links(unit, links, effects)?;
                 self.put(unit, &change, effects)?;
-                for path in restless {
+                // Unless it was closed meanwhile: then the look that waits reads it whole.
+                for path in restless.into_iter().filter(|_| !is_news_waiting) {
                     self.growing.begin(path);
                 }
             }
         }
+        self.queue.finish(unit);
         self.roots.scanned(&unit.root, self.now, self.queue.is_idle());
         if self.queue.is_idle() {
             self.put_roots()?;
@@ -121,8 +124,10 @@ impl Core {
             .map(|known| known.dir)
             .filter(|dir| dir.parent() == Some(&unit.dir) && *dir != unit.dir)
             .collect();
+        let tick = self.queue.tick_of(unit);
         for child in children.iter().filter(|child| !known.contains(*child)) {
-            self.queue.push(UnitRow { root: unit.root.clone(), dir: child.clone() }, Why::News);
+            let child = UnitRow { root: unit.root.clone(), dir: child.clone() };
+            self.queue.push_as_of(child, Why::News, tick);
         }
         let children: BTreeSet<&PathBuf> = children.iter().collect();
         for gone in known.iter().filter(|dir| !children.contains(dir)) {
@@ -152,9 +157,14 @@ impl Core {
         for (path, change) in changes {
             tracing::debug!(path = %path.display(), ?change, "changed");
             self.roots_above(&path, effects);
-            if change == Change::Begun && self.is_candidate(&path) {
-                self.growing.begin(path);
-                continue;
+            match change {
+                Change::Begun if self.is_candidate(&path) => {
+                    self.growing.begin(path);
+                    continue;
+                }
+                // A downloader that sets attributes has not finished for that.
+                Change::Touched if self.growing.has(&path) => continue,
+                Change::Begun | Change::Touched | Change::Settled => {}
             }
             self.growing.end(&path);
             self.directory_changed(&path, effects)?;

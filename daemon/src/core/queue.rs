@@ -43,14 +43,25 @@ impl Queue {
     }
 
     pub(super) fn push(&mut self, unit: UnitRow, why: Why) {
+        self.tick += 1;
+        self.push_as_of(unit, why, self.tick);
+    }
+
+    /// Queues a unit that was found by a job of this tick: who waits for that job waits for this one too.
+    pub(super) fn push_as_of(&mut self, unit: UnitRow, why: Why, tick: u64) {
         let if_changed = why == Why::Check;
         if let Some(entry) = self.waiting.get_mut(&unit) {
             entry.if_changed &= if_changed;
+            let before = entry.tick;
+            if tick < before {
+                entry.tick = tick;
+                *self.open.entry(tick).or_default() += 1;
+                self.close(before);
+            }
             return;
         }
-        self.tick += 1;
-        *self.open.entry(self.tick).or_default() += 1;
-        self.waiting.insert(unit.clone(), Entry { tick: self.tick, if_changed });
+        *self.open.entry(tick).or_default() += 1;
+        self.waiting.insert(unit.clone(), Entry { tick, if_changed });
         if why == Why::News { self.news.push_back(unit) } else { self.scan.push_back(unit) }
     }
 
@@ -63,6 +74,16 @@ impl Queue {
         let entry = self.waiting.remove(&unit)?;
         self.in_flight.insert(unit.clone(), entry.tick);
         Some((unit, entry.if_changed))
+    }
+
+    /// The tick of a unit that is being looked at.
+    pub(super) fn tick_of(&self, unit: &UnitRow) -> u64 {
+        self.in_flight.get(unit).copied().unwrap_or(self.tick)
+    }
+
+    /// Whether something has happened since the look that is under way began.
+    pub(super) fn is_waiting(&self, unit: &UnitRow) -> bool {
+        self.waiting.contains_key(unit)
     }
 
     pub(super) fn finish(&mut self, unit: &UnitRow) {

@@ -33,6 +33,10 @@ impl Growing {
         self.files.entry(path).or_default();
     }
 
+    pub(super) fn has(&self, path: &Path) -> bool {
+        self.files.contains_key(path)
+    }
+
     pub(super) fn end(&mut self, path: &Path) {
         self.files.remove(path);
     }

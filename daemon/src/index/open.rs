@@ -86,6 +86,15 @@ pub(super) fn reader(path: &Path) -> rusqlite::Result<Connection> {
     )?;
     db.busy_timeout(std::time::Duration::from_secs(5))?;
     db.pragma_update(None, "trusted_schema", false)?;
+    let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if version == 0 {
+        // It is being made at this moment.
+        let why = Some("the database has no tables yet".to_owned());
+        return Err(rusqlite::Error::SqliteFailure(
+            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN),
+            why,
+        ));
+    }
     Ok(db)
 }
 

@@ -267,19 +267,22 @@ fn model_of(
         return Ok((model, false));
     }
     let location = &new.row.location;
+    // What stood here before is the same model where one of the two is unfinished: a download that goes on, a part
+    // that was lost. But what was whole once does not become another whole.
     let unfinished = || {
         db.prepare_cached(
-            "SELECT model FROM location WHERE unit = ?1 AND app = ?2 AND handle = ?3 AND is_whole = 0",
+            "SELECT model FROM location WHERE unit = ?1 AND app = ?2 AND handle = ?3 AND (?4 = 0 OR (is_whole = 0
+             AND NOT EXISTS (SELECT 1 FROM content WHERE content.model = location.model AND content.is_whole)))",
         )?
-        .query_row(params![unit, location.app.name(), location.id], |row| row.get(0))
+        .query_row(params![unit, location.app.name(), location.id, new.is_whole], |row| row.get(0))
         .optional()
     };
     let model = match durable(&new.content) {
         Some(model) => model,
         None => unfinished()?.unwrap_or_else(mint),
     };
-    db.prepare_cached("INSERT OR REPLACE INTO content (key, model) VALUES (?1, ?2)")?
-        .execute(params![new.content, model])?;
+    db.prepare_cached("INSERT OR REPLACE INTO content (key, model, is_whole) VALUES (?1, ?2, ?3)")?
+        .execute(params![new.content, model, new.is_whole])?;
     Ok((model, true))
 }
 

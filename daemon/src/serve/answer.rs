@@ -23,7 +23,11 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
-use tokio::{io::BufReader, net::unix::OwnedReadHalf, sync::broadcast::error::RecvError};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    net::unix::OwnedReadHalf,
+    sync::broadcast::error::RecvError,
+};
 
 /// Why an answer was not given.
 pub(crate) enum Failure {
@@ -62,7 +66,7 @@ pub(super) async fn answer(
         Request::List { filters, sort } => list(hub, &filters, sort.as_deref(), is_more, out).await,
         Request::Launch { .. } | Request::Events {} if !is_more => Err(ApiError::ExpectedMore {}.into()),
         Request::Launch { launch: order } => launch(hub, order, out, read).await,
-        Request::Events {} => events(hub, out).await,
+        Request::Events {} => events(hub, out, read).await,
         Request::Overview {}
         | Request::Show { .. }
         | Request::Inspect { .. }
@@ -376,12 +380,17 @@ async fn launch(
 }
 
 /// The live stream, until the peer hangs up or falls behind.
-async fn events(hub: &Hub, out: &mut Out<'_>) -> Done {
+async fn events(hub: &Hub, out: &mut Out<'_>, read: &mut BufReader<OwnedReadHalf>) -> Done {
     let mut published = hub.subscribe();
     out.more(&api::Event { at: Timestamp::now(), event: EventKind::Listening, model: None, run: None })
         .await?;
     loop {
-        match published.recv().await {
+        let received = tokio::select! {
+            received = published.recv() => received,
+            // Whatever it is, the peer does not listen any more.
+            _ = read.fill_buf() => return Ok(()),
+        };
+        match received {
             Ok(event) => out.more(&*event).await?,
             Err(RecvError::Closed) => return Ok(()),
             Err(RecvError::Lagged(missed)) => {

@@ -15,7 +15,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::sync::{broadcast, oneshot, watch};
 
@@ -39,6 +39,9 @@ pub(crate) struct Links {
     /// Whether everything that is known to have changed has been looked at.
     pub(crate) settled: watch::Receiver<bool>,
 }
+
+/// How long an index that was deleted under the daemon may take to be there again.
+const REMAKING: Duration = Duration::from_secs(5);
 
 /// How long the first list of a new index waits for the first scan.
 const FIRST_SCAN: Duration = Duration::from_secs(20);
@@ -69,8 +72,32 @@ impl Hub {
         &self,
         work: impl FnOnce(&Reader) -> anyhow::Result<T> + Send + 'static,
     ) -> anyhow::Result<T> {
-        let path = self.config.index();
-        tokio::task::spawn_blocking(move || work(&Reader::open(&path)?)).await?
+        let until = Instant::now() + REMAKING;
+        let mut is_made_anew = false;
+        let reader = loop {
+            let path = self.config.index();
+            match tokio::task::spawn_blocking(move || Reader::open(&path)).await? {
+                Ok(reader) => break reader,
+                Err(error) if Instant::now() > until => return Err(error),
+                Err(_) => {
+                    // It was deleted under us: any event lets the core see that.
+                    self.tell(Event::Tick).await?;
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    is_made_anew = true;
+                }
+            }
+        };
+        if is_made_anew {
+            self.is_settled().await;
+        }
+        tokio::task::spawn_blocking(move || work(&reader)).await?
+    }
+
+    /// Waits until everything that is known to have changed has been looked at, but not for long.
+    async fn is_settled(&self) {
+        let mut settled = self.settled.clone();
+        let done = settled.wait_for(|settled| *settled);
+        drop(tokio::time::timeout(FIRST_SCAN, done).await); // then with what there is
     }
 
     /// Sends an event to the core, off the event loop: its inbox may be full.
@@ -84,9 +111,7 @@ impl Hub {
         if self.opened == Opened::AsItWas {
             return;
         }
-        let mut settled = self.settled.clone();
-        let done = settled.wait_for(|settled| *settled);
-        drop(tokio::time::timeout(FIRST_SCAN, done).await); // then with what there is
+        self.is_settled().await;
     }
 
     pub(crate) fn is_scanning(&self) -> bool {

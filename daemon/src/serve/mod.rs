@@ -20,8 +20,8 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::{
-    net::{UnixListener, UnixStream},
-    sync::Semaphore,
+    net::{UnixListener, UnixStream, unix::SocketAddr},
+    sync::{OwnedSemaphorePermit, Semaphore},
 };
 
 /// Connections at once: every real client has one, and a browser of models a handful.
@@ -79,10 +79,9 @@ pub(crate) async fn run(
     tell_service_manager(&[sd_notify::NotifyState::Ready]);
     tracing::info!(socket = %hub.config.socket.display(), "listening");
     loop {
-        let permit = Arc::clone(&permits).acquire_owned().await?;
-        let accepted = tokio::select! {
+        let (permit, accepted) = tokio::select! {
             () = &mut shutdown => break,
-            accepted = listener.accept() => accepted,
+            accepted = accept(&listener, &permits) => accepted?,
         };
         match accepted {
             Ok((stream, _)) if peer(&stream) == Some(own) => {
@@ -107,6 +106,15 @@ pub(crate) async fn run(
     drop(tokio::time::timeout(LAST_CALLS, permits.acquire_many(all)).await);
     tracing::info!("stopping");
     Ok(())
+}
+
+/// Waits for room, then for a connection.
+async fn accept(
+    listener: &UnixListener,
+    permits: &Arc<Semaphore>,
+) -> anyhow::Result<(OwnedSemaphorePermit, std::io::Result<(UnixStream, SocketAddr)>)> {
+    let permit = Arc::clone(permits).acquire_owned().await?;
+    Ok((permit, listener.accept().await))
 }
 
 /// The peer's user, asked of the kernel before a byte is read.

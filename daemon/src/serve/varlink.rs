@@ -141,15 +141,28 @@ fn service(name: &str, parameters: &serde_json::Value) -> Result<serde_json::Val
 
 fn request(method: &str, parameters: &serde_json::Value) -> Result<Request, ApiError> {
     let value = json!({ "method": method, "parameters": parameters });
-    serde_json::from_value(value).map_err(|error| {
+    serde_json::from_value(value.clone()).map_err(|error| {
         let text = error.to_string();
         if text.starts_with("unknown variant") {
             return ApiError::MethodNotFound { method: method.into() };
         }
-        // serde writes "missing field `model`" and the like: the quoted word is the parameter.
-        let parameter = text.split('`').nth(1).unwrap_or("parameters").to_owned();
-        ApiError::InvalidParameter { parameter }
+        // serde writes "missing field `model`".
+        let missing = text.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
+        let parameter = missing.map(str::to_owned).or_else(|| culprit(&value, &text));
+        ApiError::InvalidParameter { parameter: parameter.unwrap_or_else(|| "parameters".into()) }
     })
+}
+
+/// The parameter without which the complaint is another one.
+fn culprit(value: &serde_json::Value, complaint: &str) -> Option<String> {
+    let parameters = value.get("parameters")?.as_object()?;
+    let is_to_blame = |name: &&String| {
+        let mut rest = parameters.clone();
+        rest.remove(*name);
+        let value = json!({ "method": value.get("method"), "parameters": rest });
+        serde_json::from_value::<Request>(value).map_or_else(|error| error.to_string() != complaint, |_| true)
+    };
+    parameters.keys().find(is_to_blame).cloned()
 }
 
 /// The interface that every Varlink service has (<https://varlink.org/Service>).

@@ -71,5 +71,7 @@ CREATE INDEX model_name ON model(name, id);
 -- Which model a content is. user.db has the durable copy; this one is written first.
 CREATE TABLE content (
   key BLOB PRIMARY KEY,
-  model TEXT NOT NULL
+  model TEXT NOT NULL,
+  is_whole INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX content_model ON content(model);
