@@ -247,7 +247,7 @@ impl Core {
     /// Starts again with another index: the file was deleted under us.
     pub fn reopen(&mut self, index: Index) -> anyhow::Result<Vec<Effect>> {
         self.index = index;
-        let mut effects = Vec::new();
+        let mut effects = vec![Effect::Do(Job::Anew)];
         self.queue.forget(|_| true);
         self.roots.forget_all();
         self.probe_all(&mut effects);

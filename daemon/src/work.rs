@@ -40,8 +40,8 @@ pub enum Job {
     Link { link: PathBuf, target: PathBuf },
     /// Say what size and time a file that is being written has now.
     Growing { path: PathBuf },
-    /// Read the mount table again.
-    Mounts,
+    /// Read the mount table again, and open the index again: for every worker.
+    Anew,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,7 +143,7 @@ fn deal(heard: &Receiver<Desk>, hands: &[Sender<Job>]) {
     let mut free = BTreeSet::new();
     for news in heard {
         match news {
-            Desk::Job(Job::Mounts) => hands.iter().for_each(|hand| drop(hand.send(Job::Mounts))),
+            Desk::Job(Job::Anew) => hands.iter().for_each(|hand| drop(hand.send(Job::Anew))),
             Desk::Job(job) => waiting.push_back(job),
             Desk::Free(number) => drop(free.insert(number)),
         }
@@ -181,8 +181,9 @@ impl Worker {
                 let size = seen.map(|meta| (meta.len(), meta.mtime(), meta.mtime_nsec()));
                 Some(Event::Grown(path, size))
             }
-            Job::Mounts => {
+            Job::Anew => {
                 self.volumes = Volumes::read();
+                self.reader = None;
                 None
             }
         }

@@ -252,7 +252,7 @@ impl Core {
     }
 
     pub(super) fn mounted(&mut self, effects: &mut Vec<Effect>) {
-        effects.push(Effect::Do(Job::Mounts));
+        effects.push(Effect::Do(Job::Anew));
         self.probe_all(effects);
     }
 

@@ -1,6 +1,6 @@
 //! One function a request: asks the core, the index or the runs, and writes what they say.
 
-use super::{hub::Hub, varlink::Out};
+use super::{hub::Hub, list, varlink::Out};
 use crate::{
     core::{Event, Wanted},
     engine,
@@ -13,7 +13,6 @@ use api::{
 };
 use domain::{
     Model, RootStatus, State, Verdict, WirePath,
-    filter::{Filter, Sort},
     resolve::{Resolved, resolve},
 };
 use jiff::Timestamp;
@@ -49,10 +48,7 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
-type Done = Result<(), Failure>;
-
-/// Models in one answer of a streamed list.
-const CHUNK: usize = 100;
+pub(super) type Done = Result<(), Failure>;
 
 /// Answers a request, in one message or in many.
 pub(super) async fn answer(
@@ -63,7 +59,7 @@ pub(super) async fn answer(
     read: &mut BufReader<OwnedReadHalf>,
 ) -> Done {
     match request {
-        Request::List { filters, sort } => list(hub, &filters, sort.as_deref(), is_more, out).await,
+        Request::List { filters, sort } => list::list(hub, &filters, sort.as_deref(), is_more, out).await,
         Request::Launch { .. } | Request::Events {} if !is_more => Err(ApiError::ExpectedMore {}.into()),
         Request::Launch { launch: order } => launch(hub, order, out, read).await,
         Request::Events {} => events(hub, out, read).await,
@@ -128,7 +124,7 @@ fn raw(value: impl Serialize) -> Result<Box<RawValue>, Failure> {
 }
 
 /// A domain's refusal travels as itself; anything else is a bug, and logged.
-fn refusal(error: anyhow::Error) -> Failure {
+pub(super) fn refusal(error: anyhow::Error) -> Failure {
     let refusal = match error.downcast::<ApiError>() {
         Ok(refusal) => refusal,
         Err(error) => match error.downcast_ref::<UserError>() {
@@ -215,56 +211,6 @@ fn memory(sysroot: &Path) -> (Option<u64>, Option<u64>) {
         line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
     };
     (field("MemTotal:"), field("MemAvailable:"))
-}
-
-async fn list(hub: &Hub, filters: &[String], sort: Option<&str>, is_more: bool, out: &mut Out<'_>) -> Done {
-    hub.first_scan().await;
-    let bad = |filter: &str, why: domain::filter::NotUnderstood| ApiError::BadFilter {
-        filter: filter.to_owned(),
-        why: why.to_string(),
-    };
-    let filters: Vec<Filter> = filters
-        .iter()
-        .map(|text| Filter::parse(text).map_err(|why| bad(text, why)))
-        .collect::<Result<_, _>>()?;
-    let sort = sort.map(|text| Sort::parse(text).map_err(|why| bad(text, why))).transpose()?;
-    let texts = hub.read(move |reader| select(reader, &filters, sort)).await.map_err(refusal)?;
-    let size = if is_more { CHUNK } else { usize::MAX };
-    let mut chunks = texts.chunks(size).peekable();
-    if chunks.peek().is_none() {
-        return Ok(out.last(&serde_json::json!({ "models": [] })).await?);
-    }
-    while let Some(chunk) = chunks.next() {
-        // Models lie encoded in the index: they are sent as they are.
-        let continues = if chunks.peek().is_some() { r#","continues":true"# } else { "" };
-        let mut message =
-            format!(r#"{{"parameters":{{"models":[{}]}}{continues}}}"#, chunk.join(",")).into_bytes();
-        message.push(api::END);
-        out.send(&message).await?;
-    }
-    Ok(())
-}
-
-fn select(reader: &Reader, filters: &[Filter], sort: Option<Sort>) -> anyhow::Result<Vec<String>> {
-    let now = Timestamp::now();
-    let mut texts: Vec<String> = Vec::new();
-    let mut parsed: Vec<Model> = Vec::new();
-    reader.models(|text| {
-        if filters.is_empty() && sort.is_none() {
-            texts.push(text.to_owned());
-            return Ok(());
-        }
-        let model: Model = serde_json::from_str(text)?;
-        if filters.iter().all(|filter| filter.passes(&model, now)) {
-            texts.push(text.to_owned());
-            parsed.push(model);
-        }
-        Ok(())
-    })?;
-    let Some(sort) = sort else { return Ok(texts) };
-    let mut both: Vec<(Model, String)> = parsed.into_iter().zip(texts).collect();
-    both.sort_by(|(a, _), (b, _)| sort.compare(a, b));
-    Ok(both.into_iter().map(|(_, text)| text).collect())
 }
 
 /// Finds the model that was meant.

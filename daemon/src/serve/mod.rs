@@ -2,6 +2,7 @@
 
 mod answer;
 mod hub;
+mod list;
 mod varlink;
 
 pub(crate) use answer::Failure;

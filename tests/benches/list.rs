@@ -1,0 +1,149 @@
+//! `modelctl list` of 1,000 models, exec to exit, against `sqlite3` printing the same rows in the same order.
+
+mod figures;
+
+use api::{Request, client::Client};
+use figures::{compare, percentile};
+use std::{
+    fs::File,
+    path::Path,
+    process::{Command, Stdio},
+    time::Instant,
+};
+use tests::{
+    House,
+    files::gguf,
+    stores::{Hub, hugging_face},
+};
+
+const MODELS: usize = 1000;
+const RUNS: usize = 61;
+const GOAL: f64 = 3.0;
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+const COLUMNS: &str = "name, architecture, parameters, quant, context_length, size, state, app";
+
+/// A program that is measured.
+struct Racer<'a> {
+    name: &'static str,
+    command: Box<dyn Fn() -> Command + 'a>,
+}
+
+fn main() {
+    let mut house = tests::house!();
+    for n in 0..MODELS {
+        let name = format!("model-{n:04}-F16.gguf");
+        let bytes = gguf(&format!("Model {n:04}"));
+        hugging_face(&hub(&house), Hub::Links, &format!("org/model-{n:04}"), COMMIT, &[(&name, &bytes)]);
+    }
+    house.start();
+    house.sync();
+    let db = house.at("floor.db");
+    let has_floor = fill(&db, &house);
+    let has_hf = run(Command::new("hf").arg("version")).is_some();
+
+    let mut racers = vec![
+        racer("true", || Command::new("true")),
+        racer("list", || house.ctl_command(&["list"])),
+        racer("list --json", || house.ctl_command(&["list", "--json"])),
+    ];
+    if has_floor {
+        let select = |columns: &str| {
+            let mut command = Command::new("sqlite3");
+            command.arg(&db).arg(format!("SELECT {columns} FROM model ORDER BY name"));
+            command
+        };
+        racers.push(racer("sqlite3", move || select(COLUMNS)));
+        racers.push(racer("sqlite3 json", move || select("json")));
+    }
+    let times = race(&racers);
+    for (racer, times) in racers.iter().zip(&times) {
+        println!("{:<14} median {:>7.2} ms", racer.name, percentile(times, 0.5));
+    }
+    let median = |name: &str| {
+        let at = racers.iter().position(|racer| racer.name == name);
+        at.map(|at| percentile(&times[at], 0.5))
+    };
+    for (name, floor) in [("list", "sqlite3"), ("list --json", "sqlite3 json"), ("list --json", "sqlite3")] {
+        match (median(name), median(floor)) {
+            (Some(time), Some(floor_time)) => {
+                compare(&format!("{name} / {floor}"), time, floor_time, Some(GOAL))
+            }
+            _ => println!("skipped: no sqlite3 on PATH"),
+        }
+    }
+    ask(&house);
+    if has_hf {
+        let hf = racer("hf cache ls", || {
+            let mut command = Command::new("hf");
+            command.args(["cache", "ls"]).env("HF_HUB_CACHE", hub(&house));
+            command
+        });
+        let times: Vec<f64> = (0..3).filter_map(|_| run(&mut (hf.command)())).collect();
+        println!("{:<14} median {:>7.2} ms", hf.name, percentile(&times, 0.5));
+    } else {
+        println!("skipped: no hf on PATH");
+    }
+}
+
+fn racer<'a>(name: &'static str, command: impl Fn() -> Command + 'a) -> Racer<'a> {
+    Racer { name, command: Box::new(command) }
+}
+
+fn hub(house: &House) -> std::path::PathBuf {
+    house.home(".cache/huggingface/hub")
+}
+
+/// Milliseconds of each racer's runs, taken by turns.
+fn race(racers: &[Racer<'_>]) -> Vec<Vec<f64>> {
+    let mut times = vec![Vec::new(); racers.len()];
+    for _ in 0..RUNS {
+        for (racer, times) in racers.iter().zip(&mut times) {
+            times.push(run(&mut (racer.command)()).expect(racer.name));
+        }
+    }
+    times
+}
+
+/// Milliseconds from exec to exit; None where there is no such program or it failed.
+fn run(command: &mut Command) -> Option<f64> {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let started = Instant::now();
+    let is_done = command.status().is_ok_and(|status| status.success());
+    is_done.then(|| started.elapsed().as_secs_f64() * 1e3)
+}
+
+/// Puts the rows of the list into a table; says whether there is a `sqlite3` that could.
+fn fill(db: &Path, house: &House) -> bool {
+    let models = house.list(&[]);
+    assert_eq!(models.len(), MODELS);
+    let quoted = |value: &serde_json::Value| match value {
+        serde_json::Value::Null => "NULL".to_owned(),
+        serde_json::Value::String(text) => format!("'{}'", text.replace('\'', "''")),
+        other => format!("'{}'", other.to_string().replace('\'', "''")),
+    };
+    let mut sql = format!("BEGIN; CREATE TABLE model (id TEXT PRIMARY KEY, {COLUMNS}, json);\n");
+    for model in &models {
+        let keys = ["id", "name", "architecture", "parameters", "quant", "context_length", "size", "state"];
+        let values: Vec<String> = keys.iter().map(|key| quoted(&model[key])).collect();
+        let app = quoted(&model["locations"][0]["app"]);
+        sql += &format!("INSERT INTO model VALUES ({}, {app}, {});\n", values.join(", "), quoted(model));
+    }
+    let script = house.at("floor.sql");
+    tests::files::write(&script, sql + "COMMIT;");
+    let input = File::open(script).unwrap();
+    Command::new("sqlite3").arg(db).stdin(input).status().is_ok_and(|status| status.success())
+}
+
+/// What the daemon's share is: the request over the socket, without a process around it.
+fn ask(house: &House) {
+    let request = Request::List { filters: Vec::new(), sort: None };
+    let mut times = Vec::new();
+    let mut bytes = 0;
+    for _ in 0..RUNS {
+        let started = Instant::now();
+        let mut client = Client::connect(&house.socket()).unwrap();
+        bytes = client.ask_raw(&request).unwrap().get().len();
+        times.push(started.elapsed().as_secs_f64() * 1e3);
+    }
+    println!("{:<14} median {:>7.2} ms, {bytes} bytes", "socket only", percentile(&times, 0.5));
+}

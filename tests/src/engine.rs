@@ -1,0 +1,98 @@
+//! A house with a fake llama-server on the caller's PATH.
+
+use crate::{House, house::Stream, wait::poll};
+use rustix::process::Signal;
+use serde_json::Value;
+use std::{fs, os::unix::ffi::OsStringExt as _, path::Path, process::Command};
+
+/// What the fake engine noted when it was called.
+#[derive(Debug)]
+pub struct Called {
+    pub argv: Vec<Vec<u8>>,
+    pub env: Value,
+    pub pids: Vec<u32>,
+}
+
+impl House {
+    /// Puts the fake engine into `tools`, and `tools` on the PATH of `modelctl` only: the daemon runs already.
+    #[track_caller]
+    pub fn install_engine(&mut self) {
+        let script =
+            fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("data/llama-server")).unwrap();
+        // The house's PATH may not have the python that this machine's has.
+        let python =
+            Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output().unwrap();
+        let python = String::from_utf8(python.stdout).unwrap();
+        let script = script.replacen("/usr/bin/env python3", python.trim(), 1);
+        let path = self.at("tools/llama-server");
+        crate::files::write(&path, script);
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        self.set("PATH", format!("{}:/usr/bin:/bin", self.at("tools").display()));
+    }
+
+    /// Says how the fake engine behaves from now on.
+    pub fn engine_mode(&self, mode: &str) {
+        crate::files::write(self.home("mode"), mode);
+    }
+
+    /// Waits until the fake engine was called, and forgets the call.
+    #[track_caller]
+    pub fn engine_call(&self) -> Called {
+        let path = self.home("engine.json");
+        let text = poll(15, || fs::read_to_string(&path).ok()).expect("the engine was not called");
+        fs::remove_file(&path).unwrap();
+        let note: Value = serde_json::from_str(&text).unwrap();
+        let hex = |text: &str| {
+            (0..text.len() / 2)
+                .map(|n| u8::from_str_radix(&text[2 * n..2 * n + 2], 16).unwrap())
+                .collect::<Vec<u8>>()
+        };
+        Called {
+            argv: note["argv"].as_array().unwrap().iter().map(|word| hex(word.as_str().unwrap())).collect(),
+            env: note["env"].clone(),
+            pids: note["pids"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|pid| u32::try_from(pid.as_u64().unwrap()).unwrap())
+                .collect(),
+        }
+    }
+
+    /// Launches and waits until it is ready; returns the URL.
+    #[track_caller]
+    pub fn launch(&self, args: &[&str]) -> (Stream, String) {
+        let stream = self.stream(&[&["launch", "llama.cpp"], args].concat());
+        let url =
+            stream.find("ready", 120, |line| line.strip_prefix("ready").map(|url| url.trim().to_owned()));
+        (stream, url)
+    }
+}
+
+impl Called {
+    /// What stands behind a flag.
+    pub fn value(&self, flag: &str) -> Option<&[u8]> {
+        let at = self.argv.iter().position(|word| word == flag.as_bytes())?;
+        self.argv.get(at + 1).map(Vec::as_slice)
+    }
+
+    /// Whether neither the engine nor its child is running any more.
+    pub fn is_gone(&self) -> bool {
+        self.pids.iter().all(|pid| !is_running(*pid))
+    }
+
+    pub fn kill(&self) {
+        self.pids.iter().for_each(|pid| crate::house::send(*pid, Signal::KILL));
+    }
+}
+
+/// A process that ended and was not yet fetched by its parent does not count.
+pub fn is_running(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['Z', 'X']))
+}
+
+/// The bytes of a path as an argument has them.
+pub fn bytes(path: impl AsRef<Path>) -> Vec<u8> {
+    path.as_ref().to_path_buf().into_os_string().into_vec()
+}

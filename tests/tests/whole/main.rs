@@ -1,0 +1,17 @@
+//! The real daemon and the real client, each in a process of its own, in a house of their own. Every test is a sentence.
+
+mod arrive;
+mod crash;
+mod databases;
+mod identity;
+mod launch;
+mod launch_ends;
+mod odd;
+mod refuse;
+mod roots;
+mod said;
+mod shapes;
+mod split;
+mod start;
+mod stores;
+mod wire;

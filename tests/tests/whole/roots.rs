@@ -1,0 +1,175 @@
+//! Roots: added, removed, gone and back, linked to, unreadable.
+
+use serde_json::Value;
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt as _, symlink},
+    process::Command,
+};
+use tests::{
+    House,
+    files::{gguf, write},
+    house, skip, wait_until,
+};
+
+#[track_caller]
+fn root(house: &House, path: &std::path::Path) -> Option<Value> {
+    let roots = house.json(&["roots"]);
+    roots["roots"].as_array().unwrap().iter().find(|root| root["path"] == path.to_str().unwrap()).cloned()
+}
+
+#[test]
+fn a_root_that_is_added_is_looked_at_and_outlives_a_restart_until_it_is_removed() {
+    let mut house = house!();
+    write(house.at("big disk/far.gguf"), gguf("far"));
+    house.start();
+    assert!(house.list(&[]).is_empty());
+    let added = house.json(&["roots", "add", house.at("big disk").to_str().unwrap()]);
+    assert_eq!((&added["root"]["app"], &added["root"]["online"]), (&"loose".into(), &true.into()), "{added}");
+    assert_eq!(house.names(&[]), ["far"]);
+    house.restart();
+    house.sync();
+    assert_eq!(house.names(&[]), ["far"]);
+    assert_eq!(root(&house, &house.at("big disk")).unwrap()["models"], 1);
+    house.does(&["roots", "remove", house.at("big disk").to_str().unwrap()]);
+    assert!(house.list(&[]).is_empty());
+    assert!(root(&house, &house.at("big disk")).is_none());
+    assert!(house.at("big disk/far.gguf").exists());
+    house.restart();
+    assert!(house.list(&[]).is_empty());
+}
+
+#[test]
+fn a_root_that_cannot_be_is_refused_with_the_reason() {
+    let house = house!().started();
+    write(house.at("file"), "x");
+    for (path, why) in [
+        (house.at("nowhere"), "is not a directory"),
+        (house.at("file"), "is not a directory"),
+        ("/".into(), "far more"),
+        (house.at("home"), "far more"),
+    ] {
+        let said = house.ctl(&["roots", "add", path.to_str().unwrap()]);
+        assert_eq!(said.code, 1, "{said:?}");
+        assert!(said.err.contains(why), "{said:?}");
+    }
+}
+
+#[test]
+fn a_root_that_vanishes_is_offline_and_all_is_as_before_when_it_is_back() {
+    let mut house = house!();
+    write(house.at("disk/models/kept.gguf"), gguf("kept"));
+    house.start();
+    house.does(&["roots", "add", house.at("disk/models").to_str().unwrap()]);
+    house.does(&["tag", "kept", "mine"]);
+    let before = house.show("kept");
+    fs::rename(house.at("disk/models"), house.at("disk/away")).unwrap();
+    wait_until("it is offline", 10, || house.show("kept")["state"] == "offline");
+    let offline = house.show("kept");
+    assert_eq!(
+        (&offline["id"], &offline["tags"], &offline["locations"][0]["online"]),
+        (&before["id"], &before["tags"], &false.into())
+    );
+    let gone = root(&house, &house.at("disk/models")).unwrap();
+    assert!(
+        gone["online"] == false && gone["offline_since"].is_string() && gone["reason"].is_string(),
+        "{gone}"
+    );
+    house.restart();
+    assert_eq!(house.show("kept")["state"], "offline", "also after a restart");
+    fs::rename(house.at("disk/away"), house.at("disk/models")).unwrap();
+    wait_until("it is back", 10, || house.show("kept")["state"] == "ok");
+    let back = house.show("kept");
+    assert_eq!((&back["id"], &back["tags"]), (&before["id"], &before["tags"]));
+    assert_eq!(root(&house, &house.at("disk/models")).unwrap()["online"], true);
+    write(house.at("disk/models/new.gguf"), gguf("new"));
+    house.sync();
+    assert_eq!(house.names(&["name=new"]), ["new"], "it is watched again");
+}
+
+#[test]
+fn a_link_to_a_directory_of_models_elsewhere_is_a_root_of_its_own_within_10_seconds() {
+    let house = house!().started();
+    write(house.at("elsewhere/sub/linked.gguf"), gguf("linked"));
+    symlink(house.at("elsewhere"), house.models("disk2")).unwrap();
+    wait_until("the directory behind the link is a root", 10, || house.names(&[]) == ["linked"]);
+    let derived = root(&house, &house.at("elsewhere")).expect("a root where the link leads");
+    assert_eq!(derived["derived_from"], house.models("disk2").to_str().unwrap(), "{derived}");
+    write(house.at("elsewhere/later.gguf"), gguf("later"));
+    house.sync();
+    assert_eq!(house.list(&[]).len(), 2, "it is watched");
+    // The link leads elsewhere now.
+    write(house.at("third/third.gguf"), gguf("third"));
+    fs::remove_file(house.models("disk2")).unwrap();
+    symlink(house.at("third"), house.models("disk2")).unwrap();
+    wait_until("the root follows the link", 10, || house.names(&[]) == ["third"]);
+    assert!(root(&house, &house.at("elsewhere")).is_none());
+    fs::remove_file(house.models("disk2")).unwrap();
+    wait_until("without the link there is no root", 10, || house.list(&[]).is_empty());
+}
+
+#[test]
+fn a_folder_that_cannot_be_read_is_told_and_its_siblings_are_listed() {
+    const USER: u32 = 1000;
+    let mut house = house!();
+    if rustix::process::geteuid().is_root() {
+        if Command::new("setpriv").arg("--version").output().is_err() {
+            skip!("setpriv is not installed, and root reads everything");
+        }
+        let user = USER.to_string();
+        house.wrap(&["/usr/bin/setpriv", "--reuid", &user, "--regid", &user, "--clear-groups"]);
+        house.install();
+        fs::set_permissions(house.at(""), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    write(house.models("a/open.gguf"), gguf("open"));
+    write(house.models("closed/inside.gguf"), gguf("inside"));
+    write(house.models("b/unreadable.gguf"), gguf("unreadable"));
+    write(house.models("b/beside.gguf"), gguf("beside"));
+    let models = house.models("");
+    let mode =
+        |path: &str, mode| fs::set_permissions(models.join(path), fs::Permissions::from_mode(mode)).unwrap();
+    let own = |path: &str| Command::new("chown").args(["-R", "1000:1000"]).arg(house.at(path)).status();
+    for path in ["home", "run"] {
+        assert!(!rustix::process::geteuid().is_root() || own(path).unwrap().success());
+    }
+    mode("closed", 0);
+    mode("b/unreadable.gguf", 0);
+    house.start();
+    // The client is another user here, so the wrapper runs it as well.
+    let list = || {
+        let said = house.ctl_wrapped(&["list", "--json"]);
+        assert_eq!(said.code, 0, "{said:?}");
+        serde_json::from_str::<Value>(&said.out).unwrap()["models"].take()
+    };
+    let state = |name: &str| {
+        list()
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|model| model["name"] == name)
+            .map(|model| model["state"].clone())
+    };
+    wait_until("the siblings are listed", 10, || state("open").is_some() && state("beside").is_some());
+    assert_eq!(
+        (state("open"), state("beside"), state("inside")),
+        (Some("ok".into()), Some("ok".into()), None)
+    );
+    let models = list();
+    let unreadable = models
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|model| model["name"] == "unreadable")
+        .expect("listed all the same");
+    assert!(
+        unreadable["reason"].as_str().is_some_and(|reason| reason.contains("cannot be read")),
+        "{unreadable}"
+    );
+    let said = house.ctl_wrapped(&["roots", "--json"]);
+    assert!(said.out.contains("closed cannot be read"), "{said:?}");
+    mode("closed", 0o755);
+    mode("b/unreadable.gguf", 0o644);
+    wait_until("what is readable now is read", 10, || {
+        state("inside").is_some() && state("unreadable") == Some("ok".into())
+    });
+}

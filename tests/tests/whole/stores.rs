@@ -1,0 +1,165 @@
+//! A home with every app in it lists right.
+
+use serde_json::{Value, json};
+use tests::{
+    House,
+    files::{Gguf, gguf, write},
+    house,
+    stores::{Hub, hugging_face, local_dir, ollama, sha256},
+};
+
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+fn furnish(house: &House) {
+    let hub = house.home(".cache/huggingface/hub");
+    let (linked, shared, copied) = (gguf("linked"), gguf("shared"), gguf("copied"));
+    hugging_face(
+        &hub,
+        Hub::Links,
+        "acme/linked-GGUF",
+        COMMIT,
+        &[("linked-F16.gguf", &linked), ("sub/deep-F16.gguf", &gguf("deep"))],
+    );
+    hugging_face(&hub, Hub::Shared, "acme/shared-GGUF", COMMIT, &[("shared-F16.gguf", &shared)]);
+    hugging_face(&hub, Hub::Copies, "acme/copied-GGUF", COMMIT, &[("copied-F16.gguf", &copied)]);
+    local_dir(&house.models("localdir"), "local-F16.gguf", COMMIT, &gguf("local"));
+    ollama(&house.home(".ollama/models"), "llama3", "8b", &gguf("ollama-user"));
+    ollama(&house.at("sys/usr/share/ollama/.ollama/models"), "qwen3", "latest", &gguf("ollama-system"));
+    write(house.home(".lmstudio/models/acme/studio-GGUF/studio-F16.gguf"), gguf("studio"));
+    let flat = house.home(".cache/llama.cpp/acme_flat-GGUF_flat-F16.gguf");
+    write(&flat, gguf("flat"));
+    let sidecar = json!({ "url": "https://huggingface.co/acme/flat-GGUF/resolve/main/flat-F16.gguf", "etag": format!("\"{}\"", sha256(&gguf("flat"))) });
+    write(flat.with_extension("gguf.json"), sidecar.to_string());
+    write(house.home("Downloads/loose-F16.gguf"), gguf("loose"));
+}
+
+/// App, handle, kind, repository, confidence, revision, state, and the hash that the app wrote down, of each place.
+fn row(model: &Value, place: &Value) -> Value {
+    let source = &place["source"];
+    let hash = place["files"][0]["sha256"].is_string();
+    json!([
+        place["app"],
+        place["id"],
+        source["kind"],
+        source["repo"],
+        source["confidence"],
+        place["revision"],
+        model["state"],
+        hash
+    ])
+}
+
+#[test]
+fn every_store_of_a_home_lists_right() {
+    let mut house = house!();
+    furnish(&house);
+    house.start();
+    let models = house.list(&[]);
+    let mut rows: Vec<Value> = models
+        .iter()
+        .flat_map(|model| model["locations"].as_array().unwrap().iter().map(|place| row(model, place)))
+        .collect();
+    rows.sort_by_key(Value::to_string);
+    let hf = |id: &str, repo: &str, hash: bool| {
+        json!(["huggingface", id, "huggingface", repo, "recorded", COMMIT, "ok", hash])
+    };
+    let mut expected = vec![
+        hf("acme/linked-GGUF@01234567:linked-F16.gguf", "acme/linked-GGUF", true),
+        hf("acme/linked-GGUF@01234567:sub/deep-F16.gguf", "acme/linked-GGUF", true),
+        hf("acme/shared-GGUF@01234567:shared-F16.gguf", "acme/shared-GGUF", true),
+        hf("acme/copied-GGUF@01234567:copied-F16.gguf", "acme/copied-GGUF", false),
+        json!([
+            "huggingface-local-dir",
+            "models/localdir/local-F16.gguf",
+            "huggingface",
+            null,
+            "recorded",
+            COMMIT,
+            "ok",
+            true
+        ]),
+        json!(["ollama", "llama3:8b", "ollama", "library/llama3", "recorded", null, "ok", true]),
+        json!(["ollama", "qwen3:latest", "ollama", "library/qwen3", "recorded", null, "ok", true]),
+        json!([
+            "lmstudio",
+            "acme/studio-GGUF/studio-F16.gguf",
+            "huggingface",
+            "acme/studio-GGUF",
+            "inferred",
+            null,
+            "ok",
+            false
+        ]),
+        json!([
+            "llama.cpp",
+            "acme/flat-GGUF:F16",
+            "huggingface",
+            "acme/flat-GGUF",
+            "recorded",
+            null,
+            "ok",
+            true
+        ]),
+        json!(["loose", "Downloads/loose-F16.gguf", null, null, null, null, "ok", false]),
+    ];
+    expected.sort_by_key(Value::to_string);
+    assert_eq!(rows.len(), expected.len(), "{rows:#?}");
+    let differ: Vec<_> = rows.iter().zip(&expected).filter(|(row, expected)| row != expected).collect();
+    assert!(differ.is_empty(), "got and expected: {differ:#?}");
+}
+
+#[test]
+fn a_model_in_four_stores_is_one_model_with_four_places() {
+    let mut house = house!();
+    let bytes = Gguf::named("everywhere").bytes();
+    hugging_face(&house.home(".cache/huggingface/hub"), Hub::Links, "acme/e", COMMIT, &[("e.gguf", &bytes)]);
+    ollama(&house.home(".ollama/models"), "e", "latest", &bytes);
+    write(house.home(".lmstudio/models/acme/e/e.gguf"), &bytes);
+    write(house.models("e.gguf"), &bytes);
+    house.start();
+    let models = house.list(&[]);
+    assert_eq!(models.len(), 1, "{models:?}");
+    let mut apps: Vec<_> = models[0]["locations"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|place| place["app"].as_str().unwrap())
+        .collect();
+    apps.sort_unstable();
+    assert_eq!(apps, ["huggingface", "lmstudio", "loose", "ollama"]);
+    assert!(models[0]["duplicate_group"].is_string());
+    assert_eq!(models[0]["sha256"], sha256(&bytes), "as the apps wrote it down");
+    for filter in ["app=ollama", "app=huggingface", "app=lmstudio,jan", "repo=acme/e"] {
+        assert_eq!(house.list(&[filter]).len(), 1, "{filter}");
+    }
+    let home = house.json(&[]);
+    assert_eq!((&home["models"], &home["locations"], &home["duplicates"]), (&json!(1), &json!(4), &json!(1)));
+    // The hub's snapshot and its blob are one file; four copies lie on the disk, three too many.
+    let one = house.show("e")["disk_size"].as_u64().unwrap() / 4;
+    assert!(home["reclaimable"].as_u64().unwrap().abs_diff(3 * one) < 4096 * 4, "{home}");
+}
+
+#[test]
+fn a_store_that_appears_later_is_found() {
+    let house = house!().started();
+    assert!(house.list(&[]).is_empty());
+    furnish(&house);
+    house.sync();
+    let found = tests::poll(10, || (house.list(&[]).len() == 10).then_some(()));
+    assert!(found.is_some(), "{:?}", house.names(&[]));
+}
+
+#[test]
+fn a_pull_and_a_removal_are_seen() {
+    let house = house!().started();
+    ollama(&house.home(".ollama/models"), "llama3", "8b", &gguf("eight"));
+    tests::wait_until("the pulled model is listed", 10, || house.list(&["app=ollama"]).len() == 1);
+    ollama(&house.home(".ollama/models"), "llama3", "70b", &gguf("seventy"));
+    house.sync();
+    assert_eq!(house.list(&["app=ollama"]).len(), 2);
+    std::fs::remove_file(house.home(".ollama/models/manifests/registry.ollama.ai/library/llama3/8b"))
+        .unwrap();
+    house.sync();
+    assert_eq!(house.show("llama3:70b")["locations"][0]["id"], "llama3:70b");
+    assert_eq!(house.list(&["app=ollama"]).len(), 1);
+}
