@@ -10,7 +10,7 @@ mod settle;
 mod tests;
 
 use crate::{
-    index::{Index, UnitRow, User, UserChange},
+    index::{Index, UnitChange, UnitRow, User, UserChange},
     watch::Change,
     work::{Job, Looked, Probed, UnitJob},
 };
@@ -47,6 +47,8 @@ pub enum Event {
     /// Every event of the kernel from before this cookie was made has been seen.
     Cookie(String),
     Looked(UnitRow, Looked),
+    /// A part of what looking at a large unit brings; the rest follows.
+    Partly(UnitRow, UnitChange),
     Probed(Probed),
     /// A link out of a root has led to a directory of models for a while.
     LinkLeads {
@@ -217,6 +219,7 @@ impl Core {
             Event::Lost => self.lost(effects)?,
             Event::Mounted => self.mounted(effects),
             Event::Cookie(name) => self.cookie(&name),
+            Event::Partly(unit, change) => self.partly(&unit, &change, effects)?,
             Event::Looked(unit, looked) => self.looked(&unit, looked, effects)?,
             Event::Probed(probed) => self.probed(probed, effects)?,
             Event::LinkLeads { link, target } => self.link_leads(&link, &target, effects)?,
@@ -231,6 +234,7 @@ impl Core {
                 self.wait(Until::Cookie(cookie), reply);
             }
             Event::Scan(reply) => {
+                self.index.prune_files()?;
                 self.look_everywhere()?;
                 self.wait(Until::Tick(self.queue.tick()), reply);
             }

@@ -3,7 +3,6 @@
 use crate::volume::Volume;
 use domain::{State, Verdict, judge};
 use formats::Windowed;
-use sha2::{Digest as _, Sha256};
 use std::{
     ffi::OsStr,
     fs::{File, Metadata},
@@ -25,10 +24,10 @@ pub(crate) struct Reading {
     pub(crate) is_still: bool,
 }
 
-/// The start of the file that is hashed whole, bytes.
+/// The start of the header that is hashed, bytes.
 const HEAD: u64 = 64 << 10;
-/// The end of the header that is hashed, bytes: tensor infos, and what was edited last, stand there.
-const HEADER_END: u64 = 256 << 10;
+/// The end of the header that is hashed, bytes: templates and tensor infos, which are edited, stand there.
+const HEADER_END: u64 = 128 << 10;
 /// Each sample of the data, bytes.
 const SAMPLE: u64 = 4 << 10;
 /// How many samples lie between the header and the end.
@@ -61,7 +60,7 @@ pub(crate) fn stamp(volume: &Volume, meta: &Metadata, path: &Path) -> String {
         let changed = format!("{}.{:09}", meta.ctime(), meta.ctime_nsec());
         return format!("{}|{}|{}|{modified}|{changed}", volume.name, meta.ino(), meta.len());
     }
-    let path = hex(&Sha256::digest(path.as_os_str().as_bytes()));
+    let path = blake3::hash(path.as_os_str().as_bytes());
     format!("{}|{path}|{}|{modified}", volume.name, meta.len())
 }
 
@@ -75,28 +74,30 @@ pub(crate) fn is_racy(meta: &Metadata, now: SystemTime) -> bool {
     now.duration_since(changed).is_ok_and(|age| age < RACY)
 }
 
-/// SHA-256 over size, head, end of the header, and evenly spaced samples of the data up to its end.
+/// BLAKE3 over size, head and end of the header, and evenly spaced samples of the data up to its end. Collisions
+/// cannot be made, so that nobody's file takes over the tags of another; where there are no SHA instructions it is
+/// many times faster than SHA-256.
 fn sample(file: &File, len: u64, header_end: u64) -> io::Result<Vec<u8>> {
-    let mut hash = Sha256::new();
-    hash.update(len.to_le_bytes());
+    let mut hash = blake3::Hasher::new();
+    hash.update(&len.to_le_bytes());
     let header_end = header_end.min(len);
-    let mut spans = vec![(0, HEAD), (header_end.saturating_sub(HEADER_END).max(HEAD), HEADER_END)];
+    let head = HEAD.min(header_end);
+    let mut spans = vec![0..head, header_end.saturating_sub(HEADER_END).max(head)..header_end];
     let data = len.saturating_sub(header_end);
     spans.extend((1..=SAMPLES).map(|n| {
-        let end = header_end + data / SAMPLES * n;
-        (end.saturating_sub(SAMPLE).max(header_end), SAMPLE)
+        let end = if n == SAMPLES { len } else { header_end + data / SAMPLES * n };
+        end.saturating_sub(SAMPLE).max(header_end)..end
     }));
-    spans.push((len.saturating_sub(SAMPLE), SAMPLE));
     let mut buffer = vec![0; 64 << 10];
-    for (at, length) in spans {
-        hash_span(file, &mut hash, &mut buffer, at..at.saturating_add(length).min(len))?;
+    for span in spans {
+        hash_span(file, &mut hash, &mut buffer, span)?;
     }
-    Ok(hash.finalize().to_vec())
+    Ok(hash.finalize().as_bytes().to_vec())
 }
 
 fn hash_span(
     file: &File,
-    hash: &mut Sha256,
+    hash: &mut blake3::Hasher,
     buffer: &mut [u8],
     span: std::ops::Range<u64>,
 ) -> io::Result<()> {
@@ -109,10 +110,6 @@ fn hash_span(
         at += got as u64;
     }
     Ok(())
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -131,7 +128,7 @@ mod tests {
         let bytes = vec![7; 1 << 20];
         let same = sampled(&bytes, 400_000);
         assert_eq!(sampled(&bytes, 400_000), same);
-        for at in [0, 65_535, 399_999, 400_000 - 100_000, bytes.len() - 1] {
+        for at in [0, 65_535, 300_000, 399_999, bytes.len() - 1] {
             let mut other = bytes.clone();
             other[at] = 8;
             assert_ne!(sampled(&other, 400_000), same, "byte {at}");

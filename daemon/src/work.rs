@@ -161,6 +161,7 @@ impl Worker {
         // A parser's bug must not end the looking: the unit is reported, and the worker goes on.
         let report = catch_unwind(AssertUnwindSafe(|| self.perform(job))).unwrap_or_else(|_| {
             tracing::error!(?unit, "looking failed by a bug");
+            self.reader = None; // it may stand inside a transaction
             unit.map(|unit| Event::Looked(unit, Looked::Unreadable("a bug in modeld".into())))
         });
         report.map_or(Ok(()), |report| self.inbox.send(report))

@@ -54,6 +54,18 @@ impl Core {
         Ok(())
     }
 
+    pub(super) fn partly(
+        &mut self,
+        unit: &UnitRow,
+        change: &UnitChange,
+        effects: &mut Vec<Effect>,
+    ) -> anyhow::Result<()> {
+        if self.roots.app_of(&unit.root).is_none() {
+            return Ok(());
+        }
+        self.put(unit, change, effects)
+    }
+
     fn put(&mut self, unit: &UnitRow, change: &UnitChange, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
         let user = &self.user;
         let durable = |key: &[u8]| {
@@ -221,9 +233,9 @@ impl Core {
     /// while the index did not hear it.
     pub fn reconcile(&mut self) -> anyhow::Result<Vec<Effect>> {
         self.as_one(|core, effects| {
-            core.index.prune_files()?;
+            let durable = core.user.contents()?;
             for (key, model) in core.index.contents()? {
-                if core.user.model_of(&key)?.is_none() {
+                if !durable.contains(&key) {
                     let (path, at) = (PathBuf::new(), core.now);
                     effects.push(Effect::Remember(UserChange::Adopt { key, model, path, at }));
                 }

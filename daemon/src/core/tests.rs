@@ -94,14 +94,14 @@ fn found(path: &str, content: u8, state: State) -> (NewLocation, (PathBuf, Known
         is_whole,
         verdict,
     };
-    (NewLocation { content: vec![content], is_whole, row }, (path.into(), known))
+    (NewLocation { content: vec![content], is_whole, fingerprint: None, row }, (path.into(), known))
 }
 
 /// A look at a directory that found these files, and says that others are gone.
 fn looked(dir: &str, files: &[(&str, u8, State)], removed: &[&str]) -> Event {
     let (locations, files) = files.iter().map(|(path, content, state)| found(path, *content, *state)).unzip();
     let removed = removed.iter().map(|path| (App::Loose, (*path).to_owned())).collect();
-    let change = UnitChange { depends: Vec::new(), files, locations, removed };
+    let change = UnitChange { files, locations, removed, ..UnitChange::default() };
     let looked = Looked::Different {
         change,
         children: Vec::new(),
@@ -295,7 +295,7 @@ fn a_directory_that_was_moved_is_watched_anew_before_it_is_looked_at() {
     else {
         panic!()
     };
-    change.depends.push(crate::index::Depend { path: dir.clone(), is_dir: true, stamp: None });
+    change.depends.put.push(crate::index::Depend { path: dir.clone(), is_dir: true, stamp: None });
     let seen = Looked::Different { change, children, links, unwatched, read: 0, restless };
     handle(&mut core, Event::Looked(UnitRow { root: ROOT.into(), dir: dir.clone() }, seen));
     let effects = handle(&mut core, Event::Changed(vec![(dir.clone(), Change::Settled)]));

@@ -10,7 +10,7 @@ mod user;
 pub use models::Refreshed;
 pub use open::{Opened, UnusableDatabase};
 pub use read::{Reader, Totals, UnitBefore};
-pub use units::{Applied, Depend, KnownFile, LocationRow, NewLocation, UnitChange, UnitRow};
+pub use units::{Applied, Depend, DependChange, KnownFile, LocationRow, NewLocation, UnitChange, UnitRow};
 pub use user::{Change as UserChange, User, UserError};
 
 use anyhow::Context as _;

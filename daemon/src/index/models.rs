@@ -106,8 +106,12 @@ impl Index {
 }
 
 fn placed(db: &Connection, id: &str) -> anyhow::Result<Vec<Placed>> {
-    let mut select = db.prepare_cached("SELECT placed FROM location WHERE model = ?1 ORDER BY id")?;
-    let rows = select.query_map([id], |row| json::<LocationRow>(&row.get::<_, String>(0)?, 0))?;
+    let mut select = db.prepare_cached("SELECT placed, online FROM location WHERE model = ?1 ORDER BY id")?;
+    let rows = select.query_map([id], |row| {
+        let mut placed: LocationRow = json(&row.get::<_, String>(0)?, 0)?;
+        placed.location.online = row.get(1)?;
+        Ok(placed)
+    })?;
     let mut placed = Vec::new();
     for row in rows {
         let row = row?;

@@ -1,9 +1,9 @@
 //! Short read-only connections: lists, searches and shows never wait for the writer.
 
-use super::{KnownFile, UnitRow, bytes, json, open, path, units};
+use super::{Depend, KnownFile, UnitRow, bytes, json, open, path, units};
 use domain::{App, Model, RootStatus, Verdict, WirePath, facts::Facts, resolve::Names};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::HashMap, path::Path};
 
 /// A reading side of `index.db`.
 #[derive(Debug)]
@@ -22,10 +22,10 @@ pub struct Totals {
 /// What a unit held when it was looked at last.
 #[derive(Debug, Default)]
 pub struct UnitBefore {
-    /// By app and handle: content key and the stored row's text.
-    pub locations: BTreeMap<(App, String), (Vec<u8>, String)>,
-    /// Paths it rests on, with whether they are directories and their stamps.
-    pub depends: Vec<super::Depend>,
+    /// By app and handle: what each location was made of.
+    pub locations: HashMap<(App, String), Option<u64>>,
+    /// Paths it rests on.
+    pub depends: Vec<Depend>,
 }
 
 impl Reader {
@@ -110,27 +110,34 @@ impl Reader {
         Ok(other.map(|file| (false, file)))
     }
 
-    pub fn unit(&self, unit: &UnitRow) -> anyhow::Result<UnitBefore> {
-        let Some(id) = units::unit_id(&self.db, unit)? else { return Ok(UnitBefore::default()) };
-        let mut before = UnitBefore { depends: self.depends(id)?, ..UnitBefore::default() };
+    /// From here to `end` the index is seen as it is now.
+    pub fn begin(&self) -> anyhow::Result<()> {
+        Ok(self.db.execute_batch("BEGIN")?)
+    }
+
+    pub fn end(&self) -> anyhow::Result<()> {
+        Ok(self.db.execute_batch("COMMIT")?)
+    }
+
+    /// What each of a unit's locations was made of.
+    pub fn fingerprints(&self, unit: &UnitRow) -> anyhow::Result<HashMap<(App, String), Option<u64>>> {
+        let Some(id) = units::unit_id(&self.db, unit)? else { return Ok(HashMap::new()) };
         let mut select =
-            self.db.prepare_cached("SELECT app, handle, content, placed FROM location WHERE unit = ?1")?;
-        let mut rows = select.query([id])?;
-        while let Some(row) = rows.next()? {
+            self.db.prepare_cached("SELECT app, handle, fingerprint FROM location WHERE unit = ?1")?;
+        let rows = select.query_map([id], |row| {
             let app = App::parse(row.get_ref(0)?.as_str()?).unwrap_or(App::Loose);
-            before.locations.insert((app, row.get(1)?), (row.get(2)?, row.get(3)?));
-        }
-        Ok(before)
+            let fingerprint: Option<i64> = row.get(2)?;
+            Ok(((app, row.get(1)?), fingerprint.map(i64::cast_unsigned)))
+        })?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    pub fn units(&self, root: &Path) -> anyhow::Result<Vec<UnitRow>> {
-        units::units(&self.db, root)
-    }
-
-    fn depends(&self, unit: i64) -> anyhow::Result<Vec<super::Depend>> {
+    /// What a unit's answer rests on.
+    pub fn depends(&self, unit: &UnitRow) -> anyhow::Result<Vec<Depend>> {
+        let Some(id) = units::unit_id(&self.db, unit)? else { return Ok(Vec::new()) };
         let mut select = self.db.prepare_cached("SELECT path, is_dir, stamp FROM depend WHERE unit = ?1")?;
-        let rows = select.query_map([unit], |row| {
-            Ok(super::Depend { path: path(row.get(0)?), is_dir: row.get(1)?, stamp: row.get(2)? })
+        let rows = select.query_map([id], |row| {
+            Ok(Depend { path: path(row.get(0)?), is_dir: row.get(1)?, stamp: row.get(2)? })
         })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }

@@ -1,11 +1,11 @@
 //! Roots, units and what they rest on; locations and the models they belong to.
 
-use super::{Index, bytes, json, path};
+use super::{Index, bytes, path};
 use domain::{App, Hints, Location, OnDisk, Verdict};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     path::{Path, PathBuf},
 };
 
@@ -51,7 +51,7 @@ pub struct LocationRow {
 /// What looking at a unit again has brought.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct UnitChange {
-    pub depends: Vec<Depend>,
+    pub depends: DependChange,
     pub files: Vec<(PathBuf, KnownFile)>,
     pub locations: Vec<NewLocation>,
     pub removed: Vec<(App, String)>,
@@ -62,7 +62,29 @@ pub struct UnitChange {
 pub struct NewLocation {
     pub content: Vec<u8>,
     pub is_whole: bool,
+    /// What it is made of, in short; None is like no other.
+    pub fingerprint: Option<u64>,
     pub row: LocationRow,
+}
+
+/// How what a unit rests on differs from what is stored.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DependChange {
+    pub put: Vec<Depend>,
+    pub gone: Vec<PathBuf>,
+}
+
+impl DependChange {
+    pub fn between(before: Vec<Depend>, after: Vec<Depend>) -> Self {
+        let mut before: HashMap<PathBuf, (bool, Option<String>)> =
+            before.into_iter().map(|depend| (depend.path, (depend.is_dir, depend.stamp))).collect();
+        let is_new = |depend: &Depend| {
+            let known = before.remove(&depend.path);
+            known.is_none_or(|(is_dir, stamp)| is_dir != depend.is_dir || stamp != depend.stamp)
+        };
+        let put = after.into_iter().filter(is_new).collect();
+        Self { put, gone: before.into_keys().collect() }
+    }
 }
 
 /// What a change of a unit means for models.
@@ -122,32 +144,13 @@ impl Index {
     /// Marks every location of a root as there or not there; returns the models concerned.
     pub fn set_root_online(&mut self, root: &Path, online: bool) -> anyhow::Result<BTreeSet<String>> {
         let transaction = self.db.savepoint()?;
-        let mut rows = Vec::new();
-        {
-            let mut select = transaction.prepare_cached(
-                "SELECT location.id, model, placed FROM location JOIN unit ON unit.id = unit WHERE root = ?1",
-            )?;
-            let found = select.query_map([bytes(root)], |row| {
-                Ok((
-                    row.get::<_, i64>(0)?,
-                    row.get::<_, String>(1)?,
-                    json::<LocationRow>(&row.get::<_, String>(2)?, 2)?,
-                ))
-            })?;
-            for row in found {
-                rows.push(row?);
-            }
-        }
-        let mut models = BTreeSet::new();
-        for (id, model, mut placed) in rows {
-            if placed.location.online != online {
-                placed.location.online = online;
-                transaction
-                    .prepare_cached("UPDATE location SET placed = ?2 WHERE id = ?1")?
-                    .execute(params![id, serde_json::to_string(&placed)?])?;
-                models.insert(model);
-            }
-        }
+        let models = transaction
+            .prepare_cached(
+                "UPDATE location SET online = ?2 WHERE online <> ?2
+                 AND unit IN (SELECT id FROM unit WHERE root = ?1) RETURNING model",
+            )?
+            .query_map(params![bytes(root), online], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
         transaction.commit()?;
         Ok(models)
     }
@@ -223,12 +226,15 @@ fn put_unit(db: &Connection, unit: &UnitRow) -> rusqlite::Result<i64> {
         .query_row(params![bytes(&unit.root), bytes(&unit.dir)], |row| row.get(0))
 }
 
-fn put_depends(db: &Connection, unit: i64, depends: &[Depend]) -> rusqlite::Result<()> {
-    db.prepare_cached("DELETE FROM depend WHERE unit = ?1")?.execute([unit])?;
+fn put_depends(db: &Connection, unit: i64, change: &DependChange) -> rusqlite::Result<()> {
+    let mut delete = db.prepare_cached("DELETE FROM depend WHERE unit = ?1 AND path = ?2")?;
+    for path in &change.gone {
+        delete.execute(params![unit, bytes(path)])?;
+    }
     let mut insert = db.prepare_cached(
-        "INSERT INTO depend (unit, path, is_dir, stamp) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+        "INSERT OR REPLACE INTO depend (unit, path, is_dir, stamp) VALUES (?1, ?2, ?3, ?4)",
     )?;
-    for depend in depends {
+    for depend in &change.put {
         insert.execute(params![unit, bytes(&depend.path), depend.is_dir, depend.stamp])?;
     }
     Ok(())
@@ -299,10 +305,10 @@ fn put_location(
         .query_row(params![unit, location.app.name(), location.id], |row| row.get(0))
         .optional()?;
     db.prepare_cached(
-        "INSERT INTO location (unit, app, handle, model, content, is_whole, placed)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-         ON CONFLICT (unit, app, handle) DO UPDATE
-         SET model = ?4, content = ?5, is_whole = ?6, placed = ?7",
+        "INSERT INTO location (unit, app, handle, model, content, is_whole, placed, fingerprint, online)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1)
+         ON CONFLICT (unit, app, handle) DO UPDATE SET model = ?4, content = ?5, is_whole = ?6, placed = ?7,
+         fingerprint = ?8, online = 1",
     )?
     .execute(params![
         unit,
@@ -311,7 +317,8 @@ fn put_location(
         model,
         new.content,
         new.is_whole,
-        serde_json::to_string(&new.row)?
+        serde_json::to_string(&new.row)?,
+        new.fingerprint.map(u64::cast_signed)
     ])?;
     Ok(before.filter(|before| before != model))
 }

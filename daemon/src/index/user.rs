@@ -5,7 +5,10 @@ use anyhow::Context as _;
 use domain::UserData;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
 
 /// A connection to `user.db`; the one that writes belongs to one thread.
 #[derive(Debug)]
@@ -87,6 +90,13 @@ impl User {
     pub fn model_of(&self, key: &[u8]) -> anyhow::Result<Option<String>> {
         let mut select = self.db.prepare_cached("SELECT model FROM content WHERE key = ?1")?;
         Ok(select.query_row([key], |row| row.get(0)).optional()?)
+    }
+
+    /// Every content that is known.
+    pub fn contents(&self) -> anyhow::Result<HashSet<Vec<u8>>> {
+        let mut select = self.db.prepare_cached("SELECT key FROM content")?;
+        let rows = select.query_map([], |row| row.get(0))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
     /// Models about which the user said something.

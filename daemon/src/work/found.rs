@@ -2,6 +2,7 @@
 
 use super::{UnitJob, Worker, unit::Ground};
 use crate::{
+    core::Event,
     index::{KnownFile, LocationRow, NewLocation, UnitBefore, UnitChange},
     look::{Beneath, open_resolved, resolved},
     read,
@@ -11,13 +12,16 @@ use domain::{
     stores::{Found, FoundFile},
 };
 use rustix::io::Errno;
-use sha2::{Digest as _, Sha256};
 use std::{
-    collections::BTreeSet,
+    collections::HashSet,
     fs::Metadata,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::{Path, PathBuf},
 };
+
+/// New locations that are reported at once: a folder of thousands is not held up by its last file.
+const BATCH: usize = 256;
 
 /// A unit that is being looked at, and what that has brought so far.
 pub(super) struct Site<'a> {
@@ -47,28 +51,41 @@ impl Worker {
         before: &UnitBefore,
         ground: &mut Ground,
     ) -> anyhow::Result<()> {
-        let mut handles = BTreeSet::new();
+        let mut handles = HashSet::new();
         for found in found {
             ground.files.extend(found.files.iter().map(|file| file.path.clone()));
             ground.files.extend(found.depends.iter().cloned());
             let key = (found.app, found.id.clone());
-            let files = site.change.files.len();
-            let Some(new) = self.locate(site, found)? else { continue };
-            // A file read again may say something else though its content is told from others by the same id.
-            let is_read = site.change.files.len() > files;
-            let is_new = match before.locations.get(&key) {
-                Some((content, text)) => {
-                    is_read || *content != new.content || *text != serde_json::to_string(&new.row)?
-                }
-                None => true,
-            };
-            if handles.insert(key) && is_new {
+            let fingerprint = self.fingerprint(site.job, &found, ground);
+            if fingerprint.is_some() && before.locations.get(&key) == Some(&fingerprint) {
+                handles.insert(key);
+                continue;
+            }
+            let Some(mut new) = self.locate(site, found)? else { continue };
+            new.fingerprint = fingerprint;
+            if handles.insert(key) {
                 site.change.locations.push(new);
+            }
+            if site.change.locations.len() >= BATCH {
+                let part = std::mem::take(&mut site.change);
+                self.inbox.send(Event::Partly(site.job.unit.clone(), part))?;
             }
         }
         let gone = before.locations.keys().filter(|key| !handles.contains(*key));
         site.change.removed = gone.cloned().collect();
         Ok(())
+    }
+
+    /// What a location is made of, in short: while it is the same, nothing of it needs another look. None where
+    /// a file is so young that its times prove nothing.
+    fn fingerprint(&mut self, job: &UnitJob, found: &Found, ground: &mut Ground) -> Option<u64> {
+        let mut hash = DefaultHasher::new();
+        format!("{found:?}").hash(&mut hash);
+        for file in &found.files {
+            ground.stamp(self, &file.path)?.hash(&mut hash);
+            job.growing.iter().find(|(path, _)| *path == file.path).hash(&mut hash);
+        }
+        Some(hash.finish())
     }
 
     /// None where nothing of it is a model, or all of it is too young to tell.
@@ -115,7 +132,7 @@ impl Worker {
             hints: found.hints,
             location,
         };
-        Ok(Some(NewLocation { content, is_whole: !is_partial, row }))
+        Ok(Some(NewLocation { content, is_whole: !is_partial, fingerprint: None, row }))
     }
 
     /// None where the file vanished or is nothing to be opened.
@@ -126,8 +143,9 @@ impl Worker {
         file: &FoundFile,
         is_growing: bool,
     ) -> anyhow::Result<Option<Seen>> {
-        let is_link = file.path.symlink_metadata().is_ok_and(|meta| meta.is_symlink());
-        let Ok(meta) = file.path.metadata() else {
+        let own = file.path.symlink_metadata();
+        let is_link = own.as_ref().is_ok_and(Metadata::is_symlink);
+        let Ok(meta) = (if is_link { file.path.metadata() } else { own }) else {
             // A store that knows of its absence wants it shown; else it vanished while we looked.
             return Ok((is_link || found.partial.is_some()).then(|| Seen::dangling(file)));
         };
@@ -274,23 +292,23 @@ fn unreadable(error: &Errno, owner: &str) -> Verdict {
 
 /// Identity of a file whose bytes cannot be read yet: its place.
 fn placeholder(path: &Path) -> Vec<u8> {
-    Sha256::digest(path.as_os_str().as_bytes()).to_vec()
+    blake3::hash(path.as_os_str().as_bytes()).as_bytes().to_vec()
 }
 
 /// A model's content: its weight files, in whatever order they lie; without any, its app and handle.
 fn content_key<'a>(found: &Found, weights: impl Iterator<Item = &'a KnownFile>) -> Vec<u8> {
     let mut sampled: Vec<&[u8]> = weights.map(|known| known.sampled.as_slice()).collect();
     sampled.sort_unstable();
-    let mut hash = Sha256::new();
+    let mut hash = blake3::Hasher::new();
     if sampled.is_empty() {
-        hash.update(found.app.name());
-        hash.update([0]);
-        hash.update(&found.id);
+        hash.update(found.app.name().as_bytes());
+        hash.update(&[0]);
+        hash.update(found.id.as_bytes());
     }
     for id in sampled {
         hash.update(id);
     }
-    hash.finalize().to_vec()
+    hash.finalize().as_bytes().to_vec()
 }
 
 /// Whether the index wants it: not what only bears a model's name, not a browser's empty placeholder.

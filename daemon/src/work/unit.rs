@@ -2,7 +2,7 @@
 
 use super::{Looked, UnitJob, Worker, found::Site};
 use crate::{
-    index::{Depend, UnitBefore, UnitChange},
+    index::{Depend, DependChange, UnitBefore, UnitChange},
     look::{Beneath, resolved},
     read,
 };
@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use domain::stores::{Entry, EntryKind, Found, Known, Look, STORES, Step, Store, Unit, Visit};
 use rustix::io::Errno;
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     fs::Metadata,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -25,11 +25,20 @@ const MISSING: &str = "-";
 
 impl Worker {
     pub(super) fn look(&mut self, job: &UnitJob) -> anyhow::Result<Looked> {
-        let store = store_of(job)?;
-        let before = self.reader()?.unit(&job.unit)?;
-        if job.if_changed && !before.depends.is_empty() && self.is_same(&before) {
+        let depends = self.reader()?.depends(&job.unit)?;
+        if job.if_changed && !depends.is_empty() && self.is_same(&depends) {
             return Ok(Looked::Same);
         }
+        // One view of the index for the whole look.
+        self.reader()?.begin()?;
+        let looked = self.look_anew(job, depends);
+        self.reader()?.end()?;
+        looked
+    }
+
+    fn look_anew(&mut self, job: &UnitJob, depends: Vec<Depend>) -> anyhow::Result<Looked> {
+        let store = store_of(job)?;
+        let before = UnitBefore { locations: self.reader()?.fingerprints(&job.unit)?, depends };
         let beneath = match Beneath::open(&job.unit.root) {
             Ok(beneath) => beneath,
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Looked::Gone),
@@ -59,12 +68,13 @@ impl Worker {
             Site { job, beneath: &beneath, change: UnitChange::default(), read: 0, restless: Vec::new() };
         self.place(&mut site, found, &before, &mut ground)?;
         let Site { mut change, read, restless, .. } = site;
-        change.depends = self.depends(&ground);
+        let depends = self.depends(&mut ground);
         // What is missing now is told of where it will appear.
-        let missing = change.depends.iter().filter(|depend| depend.stamp.as_deref() == Some(MISSING));
+        let missing = depends.iter().filter(|depend| depend.stamp.as_deref() == Some(MISSING));
         let to_watch: BTreeSet<PathBuf> =
             missing.filter_map(|depend| nearest_dir(depend.path.parent()?, &job.unit.root)).collect();
         ground.unwatched.extend(self.watch.add(to_watch.into_iter().collect()));
+        change.depends = DependChange::between(before.depends, depends);
         Ok(Looked::Different { change, children, links, unwatched: ground.unwatched, read, restless })
     }
 
@@ -92,28 +102,26 @@ impl Worker {
     }
 
     /// Says whether everything that a unit rests on is as it was, and watches its directories again.
-    fn is_same(&mut self, before: &UnitBefore) -> bool {
-        let dirs =
-            before.depends.iter().filter(|depend| depend.is_dir).map(|depend| depend.path.clone()).collect();
+    fn is_same(&mut self, depends: &[Depend]) -> bool {
+        let dirs = depends.iter().filter(|depend| depend.is_dir).map(|depend| depend.path.clone()).collect();
         if !self.watch.add(dirs).is_empty() {
             return false;
         }
-        before
-            .depends
-            .iter()
-            .all(|depend| depend.stamp.is_some() && self.stamp_of(&depend.path) == depend.stamp)
+        depends.iter().all(|depend| depend.stamp.is_some() && self.stamp_of(&depend.path) == depend.stamp)
     }
 
-    fn depends(&mut self, ground: &Ground) -> Vec<Depend> {
-        let dirs = ground.dirs.iter().map(|dir| (dir, true));
-        let files = ground.files.iter().filter(|file| !ground.dirs.contains(*file)).map(|file| (file, false));
-        dirs.chain(files)
-            .map(|(path, is_dir)| Depend { path: path.clone(), is_dir, stamp: self.stamp_of(path) })
+    fn depends(&mut self, ground: &mut Ground) -> Vec<Depend> {
+        let dirs = std::mem::take(&mut ground.dirs);
+        let files = std::mem::take(&mut ground.files);
+        let files = files.into_iter().filter(|file| !dirs.contains(file)).map(|file| (file, false));
+        let all: Vec<_> = files.chain(dirs.iter().map(|dir| (dir.clone(), true))).collect();
+        all.into_iter()
+            .map(|(path, is_dir)| Depend { stamp: ground.stamp(self, &path), path, is_dir })
             .collect()
     }
 
     /// The stamp of whatever a path leads to; None where its times are too young to prove anything.
-    fn stamp_of(&mut self, path: &Path) -> Option<String> {
+    pub(super) fn stamp_of(&mut self, path: &Path) -> Option<String> {
         let Ok(meta) = path.metadata() else { return Some(MISSING.into()) };
         (!read::is_racy(&meta, SystemTime::now())).then(|| self.stamp(path, &meta))
     }
@@ -127,12 +135,23 @@ impl Worker {
 #[derive(Default)]
 pub(super) struct Ground {
     known: Known,
+    stamps: HashMap<PathBuf, Option<String>>,
     dirs: BTreeSet<PathBuf>,
     pub(super) files: BTreeSet<PathBuf>,
     unwatched: Vec<(PathBuf, String)>,
 }
 
 impl Ground {
+    /// A path's stamp, looked at once.
+    pub(super) fn stamp(&mut self, worker: &mut Worker, path: &Path) -> Option<String> {
+        if let Some(stamp) = self.stamps.get(path) {
+            return stamp.clone();
+        }
+        let stamp = worker.stamp_of(path);
+        self.stamps.insert(path.to_owned(), stamp.clone());
+        stamp
+    }
+
     /// Notes what is going to be looked at; returns the directories that must be watched before.
     fn note(&mut self, looks: &[Look], root: &Path) -> Vec<PathBuf> {
         let mut to_watch = BTreeSet::new();

@@ -52,6 +52,9 @@ CREATE TABLE location (
   content BLOB NOT NULL,
   is_whole INTEGER NOT NULL,
   placed TEXT NOT NULL,
+  -- What it is made of, in short: while it is the same, it needs no other look.
+  fingerprint INTEGER,
+  online INTEGER NOT NULL,
   UNIQUE (unit, app, handle)
 ) STRICT;
 CREATE INDEX location_model ON location(model);
