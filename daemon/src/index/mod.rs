@@ -17,7 +17,7 @@ use anyhow::Context as _;
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
 
-/// The writing side of `index.db`. It has one owner.
+/// The writing side of `index.db`. It has one owner, who puts `begin` and `commit` around what belongs together.
 #[derive(Debug)]
 pub struct Index {
     db: Connection,

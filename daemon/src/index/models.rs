@@ -20,15 +20,14 @@ pub enum Refreshed {
 impl Index {
     /// Makes a model anew from its locations; one without any is removed.
     pub fn refresh(&mut self, id: &str, user: UserData) -> anyhow::Result<Refreshed> {
-        let transaction = self.db.savepoint()?;
+        let transaction = &self.db;
         let before: Option<(String, Option<String>)> = transaction
             .prepare_cached("SELECT json, facts FROM model WHERE id = ?1")?
             .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
-        let placed = placed(&transaction, id)?;
+        let placed = placed(transaction, id)?;
         if placed.is_empty() {
             transaction.prepare_cached("DELETE FROM model WHERE id = ?1")?.execute([id])?;
-            transaction.commit()?;
             return Ok(match before {
                 Some((text, _)) => Refreshed::Removed(serde_json::from_str(&text)?),
                 None => Refreshed::Absent,
@@ -54,7 +53,6 @@ impl Index {
                 text,
                 facts
             ])?;
-        transaction.commit()?;
         let model = Box::new(model);
         Ok(if before.is_some() { Refreshed::Changed(model) } else { Refreshed::Added(model) })
     }

@@ -105,45 +105,43 @@ impl Index {
         durable: &dyn Fn(&[u8]) -> Option<String>,
         mint: &dyn Fn() -> String,
     ) -> anyhow::Result<Applied> {
-        let transaction = self.db.savepoint()?;
-        let id = put_unit(&transaction, unit)?;
-        put_depends(&transaction, id, &change.depends)?;
+        let transaction = &self.db;
+        let id = put_unit(transaction, unit)?;
+        put_depends(transaction, id, &change.depends)?;
         for (path, file) in &change.files {
-            put_file(&transaction, path, file)?;
+            put_file(transaction, path, file)?;
         }
         let mut applied = Applied::default();
         // Before the removals: a file that was renamed within the unit finds its content still there.
         for new in &change.locations {
-            let (model, is_new) = model_of(&transaction, id, new, durable, mint)?;
+            let (model, is_new) = model_of(transaction, id, new, durable, mint)?;
             if is_new {
                 let path = new.row.location.files.first().map(|file| file.path.to_path()).unwrap_or_default();
                 applied.adopted.push((new.content.clone(), model.clone(), path));
             }
-            applied.models.extend(put_location(&transaction, id, new, &model)?);
+            applied.models.extend(put_location(transaction, id, new, &model)?);
             applied.models.insert(model);
         }
         for (app, handle) in &change.removed {
-            applied.models.extend(remove_location(&transaction, id, *app, handle)?);
+            applied.models.extend(remove_location(transaction, id, *app, handle)?);
         }
-        transaction.commit()?;
         Ok(applied)
     }
 
     /// Forgets a unit; returns the models that had locations there.
     pub fn remove_unit(&mut self, unit: &UnitRow) -> anyhow::Result<BTreeSet<String>> {
-        let transaction = self.db.savepoint()?;
+        let transaction = &self.db;
         let mut models = BTreeSet::new();
-        if let Some(id) = unit_id(&transaction, unit)? {
-            models = models_where(&transaction, "SELECT model FROM location WHERE unit = ?1", id)?;
+        if let Some(id) = unit_id(transaction, unit)? {
+            models = models_where(transaction, "SELECT model FROM location WHERE unit = ?1", id)?;
             transaction.prepare_cached("DELETE FROM unit WHERE id = ?1")?.execute([id])?;
         }
-        transaction.commit()?;
         Ok(models)
     }
 
     /// Marks every location of a root as there or not there; returns the models concerned.
     pub fn set_root_online(&mut self, root: &Path, online: bool) -> anyhow::Result<BTreeSet<String>> {
-        let transaction = self.db.savepoint()?;
+        let transaction = &self.db;
         let models = transaction
             .prepare_cached(
                 "UPDATE location SET online = ?2 WHERE online <> ?2
@@ -151,7 +149,6 @@ impl Index {
             )?
             .query_map(params![bytes(root), online], |row| row.get(0))?
             .collect::<rusqlite::Result<_>>()?;
-        transaction.commit()?;
         Ok(models)
     }
 

@@ -117,13 +117,16 @@ impl User {
             Ok(self.db.prepare_cached(sql)?.query_row([model], |row| row.get(0)).optional()?.flatten())
         };
         let time = |text: Option<String>| text.and_then(|text| text.parse().ok());
+        let Some(first_seen) = one("SELECT first_seen FROM model WHERE id = ?1")? else {
+            return Ok(UserData::default()); // nothing can be said of what is not known
+        };
         Ok(UserData {
             tags: words("SELECT tag FROM tag WHERE model = ?1 ORDER BY tag")?,
             note: one("SELECT note FROM note WHERE model = ?1")?,
             pinned: one("SELECT model FROM pin WHERE model = ?1")?.is_some(),
             aliases: words("SELECT alias FROM alias WHERE model = ?1 ORDER BY alias")?,
             last_used: time(one("SELECT max(started) FROM run WHERE model = ?1")?),
-            first_seen: time(one("SELECT first_seen FROM model WHERE id = ?1")?),
+            first_seen: time(Some(first_seen)),
         })
     }
 
