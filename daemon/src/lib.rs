@@ -4,6 +4,7 @@
 pub mod config;
 pub mod core;
 mod engine;
+mod heap;
 pub mod index;
 mod lock;
 mod look;
@@ -18,5 +19,6 @@ mod watch;
 mod work;
 
 pub use config::Config;
+pub use heap::be_frugal;
 pub use lock::Held;
 pub use run::run;

@@ -28,6 +28,7 @@ fn main() -> ExitCode {
 }
 
 fn start() -> ExitCode {
+    daemon::be_frugal();
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
     match serve() {

@@ -75,7 +75,7 @@ pub struct Location {
     pub files: Vec<File>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Source {
     pub kind: Option<SourceKind>,
     pub repo: Option<String>,

@@ -80,7 +80,7 @@ impl Worker {
     /// a file is so young that its times prove nothing.
     fn fingerprint(&mut self, job: &UnitJob, found: &Found, ground: &mut Ground) -> Option<u64> {
         let mut hash = DefaultHasher::new();
-        format!("{found:?}").hash(&mut hash);
+        found.hash(&mut hash);
         for file in &found.files {
             ground.stamp(self, &file.path)?.hash(&mut hash);
             job.growing.iter().find(|(path, _)| *path == file.path).hash(&mut hash);

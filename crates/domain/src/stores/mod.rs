@@ -178,7 +178,7 @@ pub enum Step {
 }
 
 /// One location of a model, as its store knows it. What the weights themselves say is read by the daemon.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Found {
     /// Usually the store's own; `huggingface-local-dir` inside a plain folder, for one.
     pub app: App,
@@ -201,7 +201,7 @@ pub struct Found {
     pub depends: Vec<PathBuf>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct FoundFile {
     /// As the app names it (a snapshot's link, not the blob behind it).
     pub path: PathBuf,
@@ -211,7 +211,7 @@ pub struct FoundFile {
 }
 
 /// Recorded by the app, taken where the weights do not say.
-#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, Hash)]
 pub struct Hints {
     pub format: Option<crate::Format>,
     pub kind: Option<crate::Kind>,
