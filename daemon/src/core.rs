@@ -101,6 +101,9 @@ pub struct Stopped;
 #[derive(Debug, Clone)]
 pub struct Handle(SyncSender<Event>);
 
+/// Between an event that could not be stored and the next try.
+const TROUBLE_SECONDS: u64 = 5;
+
 /// Events that wait; file events are gathered before they are sent, so this is much.
 const INBOX: usize = 256;
 
@@ -129,6 +132,8 @@ pub struct Core {
     links: BTreeMap<PathBuf, (PathBuf, Timestamp)>,
     waiting: Vec<Waiting>,
     /// Answers that wait until the index has what they say.
+    /// An event could not be stored.
+    is_troubled: bool,
     said: Vec<(SaidReply, Option<Box<Model>>)>,
     now: Timestamp,
     /// Headers read since the start.
@@ -163,6 +168,7 @@ impl Core {
             links: BTreeMap::new(),
             waiting: Vec::new(),
             said: Vec::new(),
+            is_troubled: false,
             now,
             read: 0,
             mint,
@@ -187,13 +193,13 @@ impl Core {
     ) -> anyhow::Result<Vec<Effect>> {
         let mut effects = Vec::new();
         let was_probed = self.roots.are_probed();
-        self.index.begin()?;
-        if let Err(error) = change(self, &mut effects) {
-            self.said.clear(); // who asked sees that there is no answer
-            self.index.roll_back()?;
+        let stored =
+            self.index.begin().and_then(|()| change(self, &mut effects)).and_then(|()| self.index.commit());
+        if let Err(error) = stored {
+            self.index.roll_back();
+            self.start_over();
             return Err(error);
         }
-        self.index.commit()?;
         for (reply, model) in self.said.drain(..) {
             drop(reply.send(model)); // who asked may have gone
         }
@@ -209,6 +215,15 @@ impl Core {
         self.answer_waiting();
         effects.extend(self.next_wake().map(Effect::Wake));
         Ok(effects)
+    }
+
+    /// What was stored and what is in memory may differ now: all is to be looked at again, but not at once, as what
+    /// went wrong (a full disk) may last. Who waits sees that there is no answer.
+    fn start_over(&mut self) {
+        self.said.clear();
+        self.waiting.clear();
+        self.queue = Queue::default();
+        self.is_troubled = true;
     }
 
     fn react(&mut self, event: Event, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
@@ -298,6 +313,9 @@ impl Core {
     }
 
     fn next_wake(&self) -> Option<u64> {
+        if self.is_troubled {
+            return Some(TROUBLE_SECONDS);
+        }
         let soon = !self.growing.is_empty() || !self.links.is_empty();
         if soon { Some(1) } else { self.roots.has_unwatched().then_some(roots::POLL_SECONDS) }
     }

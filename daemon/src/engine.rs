@@ -45,7 +45,13 @@ pub(crate) fn prepare(
     engine
         .accepts(model)
         .map_err(|refusal| ApiError::Unsupported { why: refusal.why, hint: refusal.hint })?;
-    let location = usable(model).ok_or_else(|| ApiError::Unsupported {
+    if let Some(own) =
+        request.extra.iter().find(|word| ["--host", "--port"].iter().any(|flag| word.starts_with(flag)))
+    {
+        let why = format!("{own} cannot be passed on: modelctl chooses host and port itself, on loopback");
+        return Err(ApiError::Refused { why, hint: None }.into());
+    }
+    let location = usable(model, &request.model).ok_or_else(|| ApiError::Unsupported {
         why: format!("{} has no files here to run", model.name),
         hint: None,
     })?;
@@ -67,11 +73,15 @@ pub(crate) fn prepare(
     Ok(Prepared { engine, launch, plan, environment })
 }
 
-/// A whole location that is there, with weights.
-fn usable(model: &Model) -> Option<&Location> {
+/// A whole location that is there, with weights: the one whose path was typed, else the first.
+fn usable<'a>(model: &'a Model, typed: &str) -> Option<&'a Location> {
     let has_weights = |location: &&Location| location.files.iter().any(|file| file.role == Role::Weights);
-    let mut whole = model.locations.iter().filter(|location| location.online && !location.is_partial);
-    whole.find(has_weights).filter(|_| model.state != State::Offline)
+    let is_meant = |location: &&Location| location.files.iter().any(|file| file.path.text() == typed);
+    let whole = || {
+        let usable = model.locations.iter().filter(|location| location.online && !location.is_partial);
+        usable.filter(has_weights)
+    };
+    whole().find(is_meant).or_else(|| whole().next()).filter(|_| model.state != State::Offline)
 }
 
 /// Looks along the caller's PATH, then along the daemon's own.
@@ -147,10 +157,12 @@ fn flags(
         .spawn()
         .map_err(|error| broken(error.to_string()))?;
     let stdout = child.stdout.take();
-    let reading = std::thread::spawn(move || {
+    let (read, reading) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
         let mut text = Vec::new();
         let capped = stdout.map(|stdout| std::io::Read::take(stdout, 4 << 20));
-        capped.map(|mut stdout| std::io::Read::read_to_end(&mut stdout, &mut text)).transpose().map(|_| text)
+        let done = capped.map(|mut stdout| std::io::Read::read_to_end(&mut stdout, &mut text)).transpose();
+        drop(read.send(done.map(|_| text))); // nobody waits for ever
     });
     let until = Instant::now() + HELP;
     let status = loop {
@@ -164,7 +176,9 @@ fn flags(
             }
         }
     };
-    let text = reading.join().map_err(|_| broken("its output was lost".into()))?;
+    // A wrapper may leave a child behind that holds the pipe.
+    let left = until.saturating_duration_since(Instant::now());
+    let text = reading.recv_timeout(left).map_err(|_| broken("its output does not end".into()))?;
     let text = String::from_utf8_lossy(&text.map_err(|error| broken(error.to_string()))?).into_owned();
     if !status.success() {
         return Err(broken(status.to_string()));

@@ -29,9 +29,10 @@ const BATCH: usize = 1000;
 impl Memory {
     pub(crate) fn start(path: &Path) -> anyhow::Result<(Self, JoinHandle<()>)> {
         let mut user = User::open(path)?;
+        let path = path.to_owned();
         let (orders, queue) = channel();
         let thread =
-            thread::Builder::new().name("remember".into()).spawn(move || write(&mut user, &queue))?;
+            thread::Builder::new().name("remember".into()).spawn(move || write(&mut user, &path, &queue))?;
         Ok((Self { orders }, thread))
     }
 
@@ -53,33 +54,33 @@ impl Memory {
     }
 }
 
-fn write(user: &mut User, queue: &Receiver<Order>) {
-    while let Ok(Order::Change(change, answer)) = queue.recv() {
-        if let Some(answer) = answer {
-            drop(answer.send(user.change(&[change], Timestamp::now()))); // who asked may have gone
-            continue;
+fn write(user: &mut User, path: &Path, queue: &Receiver<Order>) {
+    // What could not be written is tried again with what comes next.
+    let mut batch: Vec<UserChange> = Vec::new();
+    while let Ok(order) = queue.recv() {
+        let mut next = Some(order);
+        while let Some(Order::Change(change, None)) = next {
+            batch.push(change);
+            next = if batch.len() < BATCH { queue.try_recv().ok() } else { None };
         }
-        let mut batch = vec![change];
-        let mut asked = None;
-        while batch.len() < BATCH {
-            match queue.try_recv() {
-                Ok(Order::Change(change, None)) => batch.push(change),
-                Ok(order) => {
-                    asked = Some(order);
-                    break;
-                }
-                Err(_) => break,
+        if !batch.is_empty() {
+            match change(user, path, &batch) {
+                Ok(()) => batch.clear(),
+                Err(error) => tracing::error!(error = format!("{error:#}"), "user.db could not be written"),
             }
         }
-        if let Err(error) = user.change(&batch, Timestamp::now()) {
-            tracing::error!(error = format!("{error:#}"), "user.db could not be written");
-        }
-        match asked {
-            Some(Order::Change(change, Some(answer))) => {
-                drop(answer.send(user.change(&[change], Timestamp::now())));
+        match next {
+            Some(Order::Change(asked, Some(answer))) => {
+                drop(answer.send(change(user, path, &[asked]))); // who asked may have gone
             }
             Some(Order::Stop) => return,
             Some(Order::Change(_, None)) | None => {}
         }
     }
+}
+
+/// A file that was deleted under us takes words that nobody will find again.
+fn change(user: &mut User, path: &Path, changes: &[UserChange]) -> anyhow::Result<()> {
+    anyhow::ensure!(path.exists(), "{} was deleted: restart modeld, which makes a new one", path.display());
+    user.change(changes, Timestamp::now())
 }

@@ -14,7 +14,7 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use std::{
     os::unix::net::UnixListener,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError},
@@ -23,6 +23,9 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::sync::{broadcast, watch};
+
+/// After an event that could not be stored.
+const RETRY_SECONDS: u64 = 5;
 
 /// Events that a slow listener may be behind before it is disconnected.
 const BEHIND: usize = 4096;
@@ -53,9 +56,9 @@ pub async fn run(
     }
     let added = User::reader(&config.user())?.roots()?;
     inbox.send(Event::Want(wanted(&config, added)))?;
-    let index = config.index();
+    let own = config.clone();
     let turning =
-        thread::Builder::new().name("core".into()).spawn(move || turn(core, &events, &world, &index))?;
+        thread::Builder::new().name("core".into()).spawn(move || turn(core, &events, &world, &own))?;
 
     let links = Links { core: inbox.clone(), memory: memory.clone(), published, settled: is_settled };
     let hub = Arc::new(Hub::new(config, links, opened, has_cookies));
@@ -63,8 +66,8 @@ pub async fn run(
     let served = serve::run(listener, Arc::clone(&hub), shutdown).await;
     hub.runs.stop_all().await;
     inbox.send(Event::Stopping).ok(); // it may have ended by itself
-    memory.stop();
     join(turning)?;
+    memory.stop(); // after all that the core had to say
     join(writer)?;
     drop(lock);
     served
@@ -111,7 +114,8 @@ impl World {
 }
 
 /// The loop that owns all state.
-fn turn(mut core: Core, events: &Receiver<Event>, world: &World, index: &Path) {
+fn turn(mut core: Core, events: &Receiver<Event>, world: &World, config: &Config) {
+    let index = config.index();
     let mut wake: Option<Instant> = None;
     loop {
         let event = match wake.map(|at| events.recv_timeout(at.saturating_duration_since(Instant::now()))) {
@@ -129,18 +133,19 @@ fn turn(mut core: Core, events: &Receiver<Event>, world: &World, index: &Path) {
         if !index.exists() {
             world.settled.send_replace(false);
         }
-        let effects = reopened(&mut core, index).and_then(|mut effects| {
+        let effects = reopened(&mut core, world, config).and_then(|mut effects| {
             effects.extend(core.handle(event, Timestamp::now())?);
             Ok(effects)
         });
         let effects = effects.unwrap_or_else(|error| {
             tracing::error!(error = format!("{error:#}"), "event failed");
-            Vec::new()
+            vec![Effect::Wake(RETRY_SECONDS)]
         });
         for effect in effects {
             match effect {
                 Effect::Wake(seconds) => {
-                    wake.get_or_insert_with(|| Instant::now() + Duration::from_secs(seconds));
+                    let at = Instant::now() + Duration::from_secs(seconds);
+                    wake = Some(wake.map_or(at, |sooner| sooner.min(at)));
                 }
                 Effect::Stop => return,
                 effect @ (Effect::Do(_) | Effect::Unwatch(_) | Effect::Publish(_) | Effect::Remember(_)) => {
@@ -155,17 +160,20 @@ fn turn(mut core: Core, events: &Receiver<Event>, world: &World, index: &Path) {
 }
 
 /// A database file that was deleted under us is made anew.
-fn reopened(core: &mut Core, path: &Path) -> anyhow::Result<Vec<Effect>> {
+fn reopened(core: &mut Core, world: &World, config: &Config) -> anyhow::Result<Vec<Effect>> {
+    let path = config.index();
     if path.exists() {
         return Ok(Vec::new());
     }
+    config.make_directories()?;
+    world.watch.renew(vec![config.cookies()]);
     tracing::warn!(path = %path.display(), "the index was deleted, making it anew");
-    let (index, _) = Index::open(path)?;
+    let (index, _) = Index::open(&path)?;
     core.reopen(index)
 }
 
 /// A model id: opaque, and short enough to type the first letters of.
-fn mint() -> String {
+pub(crate) fn mint() -> String {
     const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
     let mut random = [0_u8; 12];
     // The kernel's generator never fails once the system is up; without it the clock tells ids apart.

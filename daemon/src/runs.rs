@@ -112,11 +112,17 @@ impl Runs {
             table.next += 1;
             number = table.next;
         });
-        let dir = self.dir.join(format!("{}-{number}", std::process::id()));
+        let word: String = crate::run::mint().chars().take(6).collect();
+        let name = format!("r{word}");
+        let dir = self.dir.join(&name);
         crate::config::make_private(&dir)?;
         let path = dir.join("log");
-        let log =
-            OpenOptions::new().create(true).append(true).mode(0o600).open(&path).context("making the log")?;
+        let log = OpenOptions::new()
+            .create_new(true)
+            .append(true)
+            .mode(0o600)
+            .open(&path)
+            .context("making the log")?;
         let (program, arguments) = prepared.launch.argv.split_first().context("an empty command")?;
         let child = Command::new(program)
             .args(arguments)
@@ -127,6 +133,7 @@ impl Runs {
             .stdout(log.try_clone().context("sharing the log")?)
             .stderr(log)
             .process_group(0)
+            .kill_on_drop(true)
             .spawn()
             .map_err(|error| ApiError::RunFailed {
                 engine: prepared.plan.engine.clone(),
@@ -135,7 +142,7 @@ impl Runs {
             })?;
         let model = ModelRef { id: prepared.plan.model.id.clone(), name: prepared.plan.model.name.clone() };
         let shown = RunRef {
-            run: format!("r{number}"),
+            run: name,
             engine: prepared.plan.engine.clone(),
             model,
             state: RunState::Starting,

@@ -50,11 +50,14 @@ impl Volumes {
     pub(crate) fn of(&mut self, device: u64, path: &Path) -> &Volume {
         let Self { mounts, uuids, known } = self;
         known.entry(device).or_insert_with(|| {
-            let mount = mounts
-                .iter()
-                .rev() // a later mount hides an earlier one at the same point
-                .filter(|mount| path.starts_with(&mount.point))
-                .max_by_key(|mount| mount.point.as_os_str().len());
+            let number = format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
+            let by_path = || {
+                // btrfs shows another number for each subvolume.
+                let path = fs::canonicalize(path).ok()?;
+                let around = mounts.iter().filter(|mount| path.starts_with(&mount.point));
+                around.max_by_key(|mount| mount.point.as_os_str().len()) // the last of equals hides the others
+            };
+            let mount = mounts.iter().find(|mount| mount.device == number).or_else(by_path);
             mount.map_or_else(|| nameless(device), |mount| named(mount, uuids))
         })
     }

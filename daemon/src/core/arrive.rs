@@ -126,6 +126,7 @@ impl Core {
         tracing::info!(path = %there.path.display(), %app, "watching root");
         // Another directory may stand here than before; its watches died with the old one.
         effects.push(Effect::Unwatch(there.path.clone()));
+        self.look_at_roots_below(&there.path)?;
         self.put_roots()?;
         self.take_from_others(&there.path, effects)?;
         let models = self.index.set_root_online(&there.path, true)?;

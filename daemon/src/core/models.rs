@@ -20,7 +20,7 @@ impl Core {
         looked: Looked,
         effects: &mut Vec<Effect>,
     ) -> anyhow::Result<()> {
-        if self.roots.app_of(&unit.root).is_none() {
+        if self.roots.app_of(&unit.root).is_none() || self.queue.is_unwanted(unit) {
             self.queue.finish(unit);
             return Ok(());
         }
@@ -63,7 +63,7 @@ impl Core {
         if self.roots.app_of(&unit.root).is_none() {
             return Ok(());
         }
-        self.put(unit, change, effects)
+        if self.queue.is_unwanted(unit) { Ok(()) } else { self.put(unit, change, effects) }
     }
 
     fn put(&mut self, unit: &UnitRow, change: &UnitChange, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
@@ -193,6 +193,7 @@ impl Core {
             return Ok(());
         }
         effects.push(Effect::Unwatch(path.to_owned()));
+        self.look_at_roots_below(path)?;
         for unit in listing {
             for below in self.index.units_below(&UnitRow { root: unit.root.clone(), dir: path.to_owned() })? {
                 self.queue.push(below, Why::News);

@@ -16,6 +16,8 @@ pub(super) struct Queue {
     scan: VecDeque<UnitRow>,
     waiting: HashMap<UnitRow, Entry>,
     in_flight: HashMap<UnitRow, u64>,
+    /// Of those in flight: what they bring is of no use any more.
+    unwanted: BTreeSet<UnitRow>,
     /// Ticks that are not done, with how many jobs have them.
     open: BTreeMap<u64, usize>,
 }
@@ -87,12 +89,14 @@ impl Queue {
     }
 
     pub(super) fn finish(&mut self, unit: &UnitRow) {
+        self.unwanted.remove(unit);
         let Some(tick) = self.in_flight.remove(unit) else { return };
         self.close(tick);
     }
 
     /// Forgets units that are not wanted any more; those in flight will report to nobody.
     pub(super) fn forget(&mut self, is_unwanted: impl Fn(&UnitRow) -> bool) {
+        self.unwanted.extend(self.in_flight.keys().filter(|unit| is_unwanted(unit)).cloned());
         let gone: BTreeSet<UnitRow> = self.waiting.keys().filter(|unit| is_unwanted(unit)).cloned().collect();
         for unit in &gone {
             if let Some(entry) = self.waiting.remove(unit) {
@@ -101,6 +105,11 @@ impl Queue {
         }
         self.news.retain(|unit| !gone.contains(unit));
         self.scan.retain(|unit| !gone.contains(unit));
+    }
+
+    /// Whether a unit was forgotten while it was looked at.
+    pub(super) fn is_unwanted(&self, unit: &UnitRow) -> bool {
+        self.unwanted.contains(unit)
     }
 
     pub(super) fn is_idle(&self) -> bool {

@@ -230,6 +230,16 @@ impl Core {
         Ok(())
     }
 
+    /// Roots inside a directory whose watches have become void need theirs again.
+    pub(super) fn look_at_roots_below(&mut self, path: &Path) -> anyhow::Result<()> {
+        for root in self.online_roots() {
+            if root.starts_with(path) && root != path {
+                self.look_at_root(&root, Why::Check)?;
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn look_everywhere(&mut self) -> anyhow::Result<()> {
         for path in self.online_roots() {
             self.look_at_root(&path, Why::Scan)?;
@@ -288,6 +298,11 @@ impl Core {
 
     pub(super) fn tick(&mut self, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
         let now = self.now;
+        if std::mem::take(&mut self.is_troubled) {
+            for path in self.online_roots() {
+                self.look_at_root(&path, Why::Check)?;
+            }
+        }
         self.look_at_growing(effects);
         self.look_at_links(effects);
         let last = *self.roots.last_poll.get_or_insert(now);

@@ -39,15 +39,20 @@ impl Index {
     /// Opens a transaction around everything until `commit` or `roll_back`: one event is one change of the file,
     /// whenever the process is killed.
     pub fn begin(&mut self) -> anyhow::Result<()> {
-        Ok(self.db.execute_batch("SAVEPOINT event")?)
+        Ok(self.db.execute_batch("BEGIN IMMEDIATE")?)
     }
 
     pub fn commit(&mut self) -> anyhow::Result<()> {
-        Ok(self.db.execute_batch("RELEASE event")?)
+        Ok(self.db.execute_batch("COMMIT")?)
     }
 
-    pub fn roll_back(&mut self) -> anyhow::Result<()> {
-        Ok(self.db.execute_batch("ROLLBACK TO event; RELEASE event")?)
+    /// Undoes what was done since `begin`, if that is still open.
+    pub fn roll_back(&mut self) {
+        if !self.db.is_autocommit()
+            && let Err(error) = self.db.execute_batch("ROLLBACK")
+        {
+            tracing::error!(%error, "the index could not be rolled back");
+        }
     }
 }
 

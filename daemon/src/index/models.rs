@@ -135,7 +135,12 @@ fn names(model: &Model) -> Names {
         id: model.id.clone(),
         name: model.name.clone(),
         aliases: model.aliases.clone(),
-        handles: locations().map(|location| location.id.clone()).collect(),
+        // Copies have names of their own; each means the model.
+        handles: locations()
+            .flat_map(|location| [Some(&location.id), location.name.as_ref()])
+            .flatten()
+            .cloned()
+            .collect(),
         paths: locations()
             .flat_map(|location| &location.files)
             .filter(|file| file.role == domain::Role::Weights)

@@ -86,6 +86,7 @@ pub(super) fn reader(path: &Path) -> rusqlite::Result<Connection> {
     )?;
     db.busy_timeout(std::time::Duration::from_secs(5))?;
     db.pragma_update(None, "trusted_schema", false)?;
+    db.pragma_update(None, "cache_size", -256)?; // KiB; there are several readers, and the kernel has the pages
     let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if version == 0 {
         // It is being made at this moment.

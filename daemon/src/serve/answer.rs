@@ -4,7 +4,7 @@ use super::{hub::Hub, list, varlink::Out};
 use crate::{
     core::{Event, Wanted},
     engine,
-    index::{Reader, UserChange, UserError},
+    index::{Reader, User, UserChange, UserError},
     look, read,
 };
 use anyhow::Context as _;
@@ -174,7 +174,8 @@ async fn overview(hub: &Hub) -> Result<Overview, Failure> {
     };
     let mut notices = hub.notices();
     if roots.is_empty() {
-        notices.push(format!("no model directory was found; looked at {}", looked_at(hub).join(" ")));
+        let places: Vec<String> = looked_at(hub).iter().map(|path| path.display().to_string()).collect();
+        notices.push(format!("no model directory was found; looked at {}", places.join(" ")));
     }
     let (ram_total, ram_available) = memory(&hub.config.environment.sysroot);
     Ok(Overview {
@@ -183,7 +184,11 @@ async fn overview(hub: &Hub) -> Result<Overview, Failure> {
         locations: totals.locations,
         disk_size: totals.disk_size,
         duplicates: models.iter().filter(|model| model.duplicate_group.is_some()).count() as u64,
-        reclaimable: models.iter().map(|model| model.disk_size.saturating_sub(model.size)).sum(),
+        reclaimable: models
+            .iter()
+            .filter(|model| model.duplicate_group.is_some())
+            .map(|model| model.disk_size.saturating_sub(model.size))
+            .sum(),
         problems: models.iter().filter(is_problem).map(problem).collect(),
         notices,
         scanning: hub.is_scanning(),
@@ -195,10 +200,9 @@ async fn overview(hub: &Hub) -> Result<Overview, Failure> {
 }
 
 /// Every place where a store's models would be.
-fn looked_at(hub: &Hub) -> Vec<String> {
+fn looked_at(hub: &Hub) -> Vec<PathBuf> {
     let environment = &hub.config.environment;
-    let roots = domain::stores::STORES.iter().flat_map(|store| store.roots(environment));
-    roots.map(|path| path.display().to_string()).collect()
+    domain::stores::STORES.iter().flat_map(|store| store.roots(environment)).collect()
 }
 
 /// Total and available memory in bytes, as the kernel says (proc_meminfo(5)).
@@ -296,9 +300,19 @@ async fn add_root(hub: &Hub, path: PathBuf) -> Result<api::Added, Failure> {
 }
 
 async fn remove_root(hub: &Hub, path: PathBuf) -> Result<serde_json::Value, Failure> {
-    let removed = hub.memory.change(UserChange::RemoveRoot(path.clone())).await;
-    removed.map_err(refusal)?;
-    hub.tell(Event::Unwant(path)).await.map_err(refusal)?;
+    let (added, user) = (path.clone(), hub.config.user());
+    let stored = tokio::task::spawn_blocking(move || -> anyhow::Result<PathBuf> {
+        // `roots` shows where a path leads; what was typed may have been a link.
+        let roots = User::reader(&user)?.roots()?;
+        let is_meant = |root: &PathBuf| *root == added || look::resolved(root).as_ref() == Some(&added);
+        Ok(roots.into_iter().find(is_meant).unwrap_or(added))
+    });
+    let stored = stored.await.map_err(anyhow::Error::from).and_then(|stored| stored).map_err(refusal)?;
+    hub.memory.change(UserChange::RemoveRoot(stored.clone())).await.map_err(refusal)?;
+    // A place that is looked at anyway stays.
+    if !looked_at(hub).contains(&stored) && !hub.config.roots.contains(&stored) {
+        hub.tell(Event::Unwant(stored)).await.map_err(refusal)?;
+    }
     hub.sync().await.map_err(refusal)?;
     Ok(serde_json::json!({}))
 }

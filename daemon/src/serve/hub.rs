@@ -13,7 +13,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -29,6 +29,8 @@ pub(crate) struct Hub {
     opened: Opened,
     has_cookies: bool,
     cookies: AtomicU64,
+    /// The first scan is over, or was waited for long enough.
+    was_settled: AtomicBool,
 }
 
 /// The ways to the other parts of the daemon.
@@ -60,6 +62,7 @@ impl Hub {
             opened,
             has_cookies,
             cookies: AtomicU64::new(0),
+            was_settled: AtomicBool::new(false),
         }
     }
 
@@ -108,10 +111,11 @@ impl Hub {
 
     /// A new index says nothing yet: waits for the first scan, not for long.
     pub(crate) async fn first_scan(&self) {
-        if self.opened == Opened::AsItWas {
+        if self.opened == Opened::AsItWas || self.was_settled.load(Ordering::Relaxed) {
             return;
         }
         self.is_settled().await;
+        self.was_settled.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn is_scanning(&self) -> bool {

@@ -32,6 +32,8 @@ pub(super) struct Site<'a> {
     pub(super) read: u64,
     /// Files that changed while they were read.
     pub(super) restless: Vec<PathBuf>,
+    /// Files that could not be read this time.
+    pub(super) unreadable: Vec<PathBuf>,
 }
 
 /// One file of a location, looked at.
@@ -61,8 +63,10 @@ impl Worker {
                 handles.insert(key);
                 continue;
             }
+            let unreadable = site.unreadable.len();
             let Some(mut new) = self.locate(site, found)? else { continue };
-            new.fingerprint = fingerprint;
+            // What could not be read is tried again at the next look, whatever its times say.
+            new.fingerprint = fingerprint.filter(|_| site.unreadable.len() == unreadable);
             if handles.insert(key) {
                 site.change.locations.push(new);
             }
@@ -218,20 +222,32 @@ impl Worker {
             other => other,
         };
         let (verdict, sampled) = match opened {
-            Ok(opened) => {
-                let reading = read::read(&opened, name)?;
-                if !reading.is_still {
-                    site.restless.push(file.path.clone());
+            Ok(opened) => match read::read(&opened, name) {
+                Ok(reading) => {
+                    if !reading.is_still {
+                        site.restless.push(file.path.clone());
+                    }
+                    (reading.verdict, reading.sampled)
                 }
-                (reading.verdict, reading.sampled)
-            }
+                Err(error) => return Ok(Some(self.unreadable(site, file, &error.to_string(), meta))),
+            },
             Err(Errno::NOENT | Errno::XDEV | Errno::INVAL | Errno::LOOP) => return Ok(None),
-            Err(error) => (unreadable(&error, &self.owner(meta)), placeholder(&file.path)),
+            Err(error) => return Ok(Some(self.unreadable(site, file, &error.to_string(), meta))),
         };
         let is_whole = read::is_whole(verdict.state);
         let known = KnownFile { volume: volume.name, inode, stamp, sampled, is_whole, verdict };
         site.change.files.push((file.path.clone(), known.clone()));
         Ok(Some(known))
+    }
+
+    /// A file that cannot be read now: said, and not remembered as if that were its content.
+    fn unreadable(&mut self, site: &mut Site<'_>, file: &FoundFile, why: &str, meta: &Metadata) -> KnownFile {
+        site.unreadable.push(file.path.clone());
+        let reason = format!("it cannot be read: {why}; it belongs to {}", self.owner(meta));
+        let verdict = Verdict { state: State::Unsupported, reason: Some(reason), ..unknown() };
+        let known = self.unread(&file.path, meta, verdict);
+        site.change.files.push((file.path.clone(), known.clone()));
+        known
     }
 
     /// `user:group`, looked up once for each pair.
@@ -243,16 +259,16 @@ impl Worker {
 
     /// A file that is still being written: shown, not read.
     fn growing(&mut self, path: &Path, meta: &Metadata) -> KnownFile {
-        let verdict = Verdict {
-            state: State::Downloading,
-            reason: Some("it is still being written".into()),
-            ..unknown()
-        };
+        let reason = Some("it is still being written".into());
+        self.unread(path, meta, Verdict { state: State::Downloading, reason, ..unknown() })
+    }
+
+    fn unread(&mut self, path: &Path, meta: &Metadata, verdict: Verdict) -> KnownFile {
         KnownFile {
             volume: self.volumes.of(meta.dev(), path).name.clone(),
             inode: meta.ino(),
-            // No real stamp looks like this, so the file is read as soon as it is still.
-            stamp: "growing".into(),
+            // No real stamp looks like this, so the file is read as soon as it can be.
+            stamp: "unread".into(),
             sampled: placeholder(path),
             is_whole: false,
             verdict,
@@ -283,11 +299,6 @@ fn unknown() -> Verdict {
         facts: None,
         data_start: None,
     }
-}
-
-fn unreadable(error: &Errno, owner: &str) -> Verdict {
-    let reason = format!("it cannot be read: {error}; it belongs to {owner}");
-    Verdict { state: State::Unsupported, reason: Some(reason), ..unknown() }
 }
 
 /// Identity of a file whose bytes cannot be read yet: its place.

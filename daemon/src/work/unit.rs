@@ -64,10 +64,17 @@ impl Worker {
             Visit::Unit | Visit::Whole => self.steps(store, job, &beneath, &mut ground)?,
             Visit::Pass | Visit::Skip => Vec::new(),
         };
-        let mut site =
-            Site { job, beneath: &beneath, change: UnitChange::default(), read: 0, restless: Vec::new() };
+        let mut site = Site {
+            job,
+            beneath: &beneath,
+            change: UnitChange::default(),
+            read: 0,
+            restless: Vec::new(),
+            unreadable: Vec::new(),
+        };
         self.place(&mut site, found, &before, &mut ground)?;
-        let Site { mut change, read, restless, .. } = site;
+        let Site { mut change, read, restless, unreadable, .. } = site;
+        ground.stamps.extend(unreadable.into_iter().map(|path| (path, None)));
         let depends = self.depends(&mut ground);
         // What is missing now is told of where it will appear.
         let missing = depends.iter().filter(|depend| depend.stamp.as_deref() == Some(MISSING));
