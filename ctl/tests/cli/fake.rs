@@ -97,7 +97,7 @@ pub(crate) fn environment(variables: &[(&str, &str)]) -> Environment {
             .iter()
             .map(|(name, value)| (name.into(), value.into()))
             .collect::<BTreeMap<_, _>>(),
-        directory: PathBuf::from("/work/here"),
+        directory: PathBuf::from("/home/you/here"),
         program: None,
         stdout_is_terminal: false,
         stderr_is_terminal: false,

@@ -67,8 +67,8 @@ fn what_is_typed_becomes_the_call() {
         assert_eq!(call["method"], format!("org.modelctl.Manager.{method}"), "{args:?}");
         assert_eq!(call["parameters"], parameters, "{args:?}");
     };
-    check(&["show", "./a/../b.gguf"], "Show", json!({"model": "/work/here/b.gguf"}));
-    check(&["roots", "add", "."], "AddRoot", json!({"path": "/work/here"}));
+    check(&["show", "./a/../b.gguf"], "Show", json!({"model": "/home/you/here/b.gguf"}));
+    check(&["roots", "add", "."], "AddRoot", json!({"path": "/home/you/here"}));
     check(&["roots", "remove", "/mnt//big/"], "RemoveRoot", json!({"path": "/mnt/big"}));
     check(
         &["tag", "m", "+a", "b", "--remove", "c", "d"],
