@@ -31,18 +31,15 @@ fn unreachable(socket: &Path, error: &std::io::Error, hint: &str) -> Failure {
     Failure::Unreachable { why, lines: Vec::new(), hint: hint.to_owned() }
 }
 
-/// Returns `$XDG_RUNTIME_DIR/modeld/…`, else the place below the state directory; never /tmp.
 fn socket(environment: &Environment) -> Result<PathBuf> {
-    let runtime = environment.directory_in("XDG_RUNTIME_DIR").map(|directory| directory.join("modeld"));
-    let state = || Some(environment.state_home()?.join("modeld/run"));
-    let Some(directory) = runtime.or_else(state) else {
-        return Err(Failure::Unreachable {
+    let (runtime, state) = (environment.directory_in("XDG_RUNTIME_DIR"), environment.state_home());
+    api::socket(runtime.as_deref(), state.as_deref()).ok_or_else(|| {
+        Failure::Unreachable {
             why: "cannot tell where modeld's socket is: XDG_RUNTIME_DIR, XDG_STATE_HOME and HOME are unset"
                 .into(),
             lines: Vec::new(),
             hint: "set HOME to your home directory".into(),
         }
-        .into());
-    };
-    Ok(directory.join(api::INTERFACE))
+        .into()
+    })
 }

@@ -63,11 +63,11 @@ impl Config {
                 format!("there is no home directory: set HOME, or {variable}, to an absolute path")
             })
         };
-        let state = base("XDG_STATE_HOME", ".local/state")?.join("modeld");
+        let states = base("XDG_STATE_HOME", ".local/state")?;
         let data = base("XDG_DATA_HOME", ".local/share")?.join("modeld");
         let settings = read_settings(&base("XDG_CONFIG_HOME", ".config")?.join("modeld/config.toml"))?;
-        let run =
-            absolute("XDG_RUNTIME_DIR").map_or_else(|| state.join("run"), |runtime| runtime.join("modeld"));
+        let socket = api::socket(absolute("XDG_RUNTIME_DIR").as_deref(), Some(&states))
+            .context("there is no place for the socket")?;
         let variables: BTreeMap<String, OsString> = PLACES
             .iter()
             .filter_map(|name| {
@@ -76,8 +76,8 @@ impl Config {
             .collect();
         let sysroot = absolute("MODELD_SYSROOT").unwrap_or_else(|| PathBuf::from("/"));
         Ok(Self {
-            socket: run.join(api::INTERFACE),
-            state,
+            socket,
+            state: states.join("modeld"),
             data,
             environment: Environment { home, sysroot, variables, pointers: BTreeMap::new() },
             roots: settings.roots,

@@ -131,9 +131,9 @@ pub struct Core {
     /// Links out of roots, where they lead, and when they were first seen.
     links: BTreeMap<PathBuf, (PathBuf, Timestamp)>,
     waiting: Vec<Waiting>,
-    /// Answers that wait until the index has what they say.
     /// An event could not be stored.
     is_troubled: bool,
+    /// Answers that wait until the index has what they say.
     said: Vec<(SaidReply, Option<Box<Model>>)>,
     now: Timestamp,
     /// Headers read since the start.

@@ -13,6 +13,8 @@ mod frame;
 mod reply;
 mod request;
 
+use std::path::{Path, PathBuf};
+
 pub use error::ApiError;
 pub use frame::{Call, END, Frame, MAX_CALL, MAX_REPLY, encode};
 pub use reply::{
@@ -23,6 +25,14 @@ pub use request::{LAUNCH_VARIABLES, LaunchRequest, Request};
 
 /// The interface's name, and the socket's file name.
 pub const INTERFACE: &str = "org.modelctl.Manager";
+
+/// Where the socket is: in the runtime directory, else below the state directory, never in a place that others share.
+/// Both are XDG base directories; None where there is neither.
+pub fn socket(runtime: Option<&Path>, state: Option<&Path>) -> Option<PathBuf> {
+    let dir = runtime.map(|runtime| runtime.join("modeld"));
+    let dir = dir.or_else(|| state.map(|state| state.join("modeld/run")));
+    dir.map(|dir| dir.join(INTERFACE))
+}
 
 /// The interface in Varlink's own language.
 pub const INTERFACE_FILE: &str = include_str!("org.modelctl.Manager.varlink");

@@ -64,7 +64,8 @@ pub fn judge(file_name: &OsStr, input: &mut impl Input) -> Result<Verdict, io::E
 }
 
 impl Verdict {
-    fn new(format: Option<Format>, state: State, reason: &str) -> Self {
+    /// A verdict with nothing more to say than this.
+    pub fn new(format: Option<Format>, state: State, reason: &str) -> Self {
         Self {
             format,
             state,

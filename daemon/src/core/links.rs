@@ -32,9 +32,9 @@ impl Core {
         for wanted in re_pointed {
             self.unwant(&wanted, effects)?;
         }
+        let paths = self.roots.paths();
         for (link, target) in links {
             let overlaps = |root: &Path| target.starts_with(root) || root.starts_with(&target);
-            let paths = self.roots.paths();
             if !self.roots.wanted.contains_key(&target) && !paths.iter().any(|root| overlaps(root)) {
                 self.links.insert(link, (target, self.now));
             }

@@ -20,7 +20,7 @@ impl Core {
         looked: Looked,
         effects: &mut Vec<Effect>,
     ) -> anyhow::Result<()> {
-        if self.roots.app_of(&unit.root).is_none() || self.queue.is_unwanted(unit) {
+        if !self.is_wanted(unit) {
             self.queue.finish(unit);
             return Ok(());
         }
@@ -60,10 +60,12 @@ impl Core {
         change: &UnitChange,
         effects: &mut Vec<Effect>,
     ) -> anyhow::Result<()> {
-        if self.roots.app_of(&unit.root).is_none() {
-            return Ok(());
-        }
-        if self.queue.is_unwanted(unit) { Ok(()) } else { self.put(unit, change, effects) }
+        if self.is_wanted(unit) { self.put(unit, change, effects) } else { Ok(()) }
+    }
+
+    /// Whether what a look at a unit brings is still of use.
+    fn is_wanted(&self, unit: &UnitRow) -> bool {
+        self.roots.app_of(&unit.root).is_some() && !self.queue.is_unwanted(unit)
     }
 
     fn put(&mut self, unit: &UnitRow, change: &UnitChange, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
@@ -81,10 +83,7 @@ impl Core {
         for (key, model, path) in applied.adopted {
             effects.push(Effect::Remember(UserChange::Adopt { key, model, path, at: self.now }));
         }
-        for model in &applied.models {
-            self.refresh(model, effects)?;
-        }
-        Ok(())
+        self.refresh_all(&applied.models, effects)
     }
 
     /// Assembles a model again and publishes what has changed; returns it if it exists.

@@ -1,10 +1,10 @@
 //! Models as the wire shows them, made from their locations; roots and their health.
 
 use super::{Index, LocationRow, bytes, json};
-use domain::{App, Model, Placed, RootStatus, UserData, Verdict, assemble, resolve::Names};
+use domain::{Model, Placed, RootStatus, UserData, Verdict, assemble, resolve::Names};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What assembling a model again has changed.
 #[derive(Debug, Clone, PartialEq)]
@@ -96,10 +96,6 @@ impl Index {
     /// Every root, with the app that it was found for.
     pub fn roots(&self) -> anyhow::Result<Vec<RootStatus>> {
         super::read::roots(&self.db)
-    }
-
-    pub fn root_paths(&self) -> anyhow::Result<Vec<(PathBuf, App)>> {
-        Ok(self.roots()?.into_iter().map(|root| (root.path.to_path(), root.app)).collect())
     }
 }
 

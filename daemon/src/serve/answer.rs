@@ -13,6 +13,7 @@ use api::{
 };
 use domain::{
     Model, RootStatus, State, Verdict, WirePath,
+    facts::Facts,
     resolve::{Resolved, resolve},
 };
 use jiff::Timestamp;
@@ -84,7 +85,7 @@ pub(super) async fn answer(
 async fn reply(request: Request, hub: &Hub) -> Result<Box<RawValue>, Failure> {
     match request {
         Request::Overview {} => raw(overview(hub).await?),
-        Request::Show { model } => raw(show(hub, model).await?),
+        Request::Show { model } => raw(show(hub, &model).await?),
         Request::Inspect { path } => raw(inspect(path).await?),
         Request::Roots {} => raw(Roots { roots: roots(hub).await? }),
         Request::AddRoot { path } => raw(add_root(hub, path.to_path()).await?),
@@ -228,10 +229,15 @@ async fn find(hub: &Hub, typed: String) -> Result<String, Failure> {
     }
 }
 
-async fn show(hub: &Hub, typed: String) -> Result<Shown, Failure> {
-    let id = find(hub, typed.clone()).await?;
+/// Returns the model that was meant, and what its weights say.
+async fn meant(hub: &Hub, typed: &str) -> Result<(Model, Option<Facts>), Failure> {
+    let id = find(hub, typed.to_owned()).await?;
     let found = hub.read(move |reader| reader.model(&id)).await.map_err(refusal)?;
-    let (model, facts) = found.ok_or(ApiError::NoSuchModel { name: typed, similar: Vec::new() })?;
+    found.ok_or_else(|| ApiError::NoSuchModel { name: typed.to_owned(), similar: Vec::new() }.into())
+}
+
+async fn show(hub: &Hub, typed: &str) -> Result<Shown, Failure> {
+    let (model, facts) = meant(hub, typed).await?;
     Ok(Shown { model, facts })
 }
 
@@ -253,7 +259,11 @@ async fn inspect(path: WirePath) -> Result<Inspected, Failure> {
         let meta = own.metadata().map_err(|error| refuse(format!("{shown} cannot be read: {error}")))?;
         if !meta.is_file() {
             let what = if meta.is_dir() { "a directory" } else { "a fifo, socket or device" };
-            return Ok(Inspected { path, size: 0, verdict: not_a_file(what) });
+            return Ok(Inspected {
+                path,
+                size: 0,
+                verdict: Verdict::new(None, State::NotAModel, &format!("it is {what}")),
+            });
         }
         let opened =
             look::resolved(&own).ok_or(rustix::io::Errno::NOENT).and_then(|at| look::open_resolved(&at));
@@ -263,18 +273,6 @@ async fn inspect(path: WirePath) -> Result<Inspected, Failure> {
         Ok(Inspected { path, size: meta.len(), verdict: reading.verdict })
     };
     Ok(tokio::task::spawn_blocking(work).await.map_err(anyhow::Error::from).map_err(refusal)??)
-}
-
-fn not_a_file(what: &str) -> Verdict {
-    Verdict {
-        format: None,
-        state: State::NotAModel,
-        reason: Some(format!("it is {what}")),
-        warnings: Vec::new(),
-        safety: None,
-        facts: None,
-        data_start: None,
-    }
 }
 
 async fn add_root(hub: &Hub, path: PathBuf) -> Result<api::Added, Failure> {
@@ -318,9 +316,7 @@ async fn remove_root(hub: &Hub, path: PathBuf) -> Result<serde_json::Value, Fail
 }
 
 async fn prepare(hub: &Hub, order: LaunchRequest) -> Result<engine::Prepared, Failure> {
-    let id = find(hub, order.model.clone()).await?;
-    let found = hub.read(move |reader| reader.model(&id)).await.map_err(refusal)?;
-    let (model, _) = found.ok_or(ApiError::NoSuchModel { name: order.model.clone(), similar: Vec::new() })?;
+    let (model, _) = meant(hub, &order.model).await?;
     let path = hub.config.path.clone();
     let prepared = tokio::task::spawn_blocking(move || engine::prepare(&order, &model, path.as_deref()));
     prepared.await.context("preparing the launch").map_err(refusal)?.map_err(refusal)

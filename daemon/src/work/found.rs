@@ -244,7 +244,7 @@ impl Worker {
     fn unreadable(&mut self, site: &mut Site<'_>, file: &FoundFile, why: &str, meta: &Metadata) -> KnownFile {
         site.unreadable.push(file.path.clone());
         let reason = format!("it cannot be read: {why}; it belongs to {}", self.owner(meta));
-        let verdict = Verdict { state: State::Unsupported, reason: Some(reason), ..unknown() };
+        let verdict = Verdict::new(None, State::Unsupported, &reason);
         let known = self.unread(&file.path, meta, verdict);
         site.change.files.push((file.path.clone(), known.clone()));
         known
@@ -259,8 +259,7 @@ impl Worker {
 
     /// A file that is still being written: shown, not read.
     fn growing(&mut self, path: &Path, meta: &Metadata) -> KnownFile {
-        let reason = Some("it is still being written".into());
-        self.unread(path, meta, Verdict { state: State::Downloading, reason, ..unknown() })
+        self.unread(path, meta, Verdict::new(None, State::Downloading, "it is still being written"))
     }
 
     fn unread(&mut self, path: &Path, meta: &Metadata, verdict: Verdict) -> KnownFile {
@@ -287,18 +286,6 @@ impl Seen {
 
 fn is_whole(seen: &Seen) -> bool {
     seen.known.as_ref().is_some_and(|known| known.is_whole)
-}
-
-fn unknown() -> Verdict {
-    Verdict {
-        format: None,
-        state: State::NotAModel,
-        reason: None,
-        warnings: Vec::new(),
-        safety: None,
-        facts: None,
-        data_start: None,
-    }
 }
 
 /// Identity of a file whose bytes cannot be read yet: its place.

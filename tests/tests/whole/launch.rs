@@ -8,7 +8,7 @@ use tests::{
     house,
 };
 
-fn ready_to_launch() -> House {
+pub fn ready_to_launch() -> House {
     let mut house = house!();
     write(house.models("m.gguf"), gguf("m"));
     house.start();

@@ -1,20 +1,8 @@
 //! How launches end: nothing of them is left, whoever goes first.
 
+use crate::launch::ready_to_launch;
 use rustix::process::Signal;
-use tests::{
-    House,
-    files::{gguf, write},
-    house, wait_until,
-};
-
-fn ready_to_launch() -> House {
-    let mut house = house!();
-    write(house.models("m.gguf"), gguf("m"));
-    house.start();
-    house.sync();
-    house.install_engine();
-    house
-}
+use tests::wait_until;
 
 #[test]
 fn an_engine_that_ignores_being_asked_is_killed_within_5_seconds() {
