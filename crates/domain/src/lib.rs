@@ -6,6 +6,7 @@ mod bytes;
 pub mod engines;
 pub mod facts;
 pub mod filter;
+pub mod hardware;
 mod model;
 pub mod names;
 pub mod resolve;
