@@ -310,6 +310,14 @@ fn facts() -> facts::Facts {
         metadata: [("format".into(), "pt".into())].into(),
         expert_elements: 1,
         file_type: Some(15),
+        tensors: vec![facts::TensorGroup {
+            name: "output.weight".into(),
+            kind: "F16".into(),
+            dims: vec![1, 1],
+            size: 2,
+            layers: vec![(0, 1)],
+        }],
+        hyperparameters: [("block_count".into(), vec![1])].into(),
         mix: vec![mix],
     }
 }

@@ -1,7 +1,7 @@
 //! Facts of a GGUF, from its header alone.
 
 use super::{
-    Experts, Facts, Split, attention,
+    Experts, Facts, Split, attention, inventory,
     keys::{Keys, MAX_LAYERS},
     kind, origin, short, template, tuning, weights,
 };
@@ -40,6 +40,8 @@ pub fn gguf(header: &Header) -> (Facts, Vec<String>) {
         source_url: origin::source_url(&keys),
         capabilities: capabilities(&keys, kind),
         split,
+        tensors: inventory::read(&header.tensors),
+        hyperparameters: keys.own_numbers(),
         file_type: keys.get("general.file_type").and_then(Value::as_u64),
         ..Facts::default()
     };

@@ -1,12 +1,15 @@
 //! GGUF metadata, typed: a wrong type or an absurd number is unknown and says so, it is never cast.
 
 use formats::gguf::{Header, Value};
-use std::ops::RangeInclusive;
+use std::{collections::BTreeMap, ops::RangeInclusive};
 
 /// The most layers that are believed; the largest models have fewer than 200.
 pub(super) const MAX_LAYERS: u64 = 4096;
 /// The largest head count or head width that is believed.
 const MAX_PER_LAYER: u64 = 65_536;
+
+/// Architectures have a few dozen keys of their own.
+const MAX_NUMBERS: usize = 256;
 
 pub(super) struct Keys<'a> {
     header: &'a Header,
@@ -60,6 +63,15 @@ impl<'a> Keys<'a> {
         number
     }
 
+    /// Returns every whole number and flag below the architecture's own prefix.
+    pub(super) fn own_numbers(&self) -> BTreeMap<String, Vec<i64>> {
+        let prefix = self.architecture.map(|architecture| format!("{architecture}."));
+        let own = |key: &'a str| prefix.as_ref().and_then(|prefix| key.strip_prefix(prefix.as_str()));
+        let numbers =
+            self.header.metadata.iter().filter_map(|(key, value)| Some((own(key)?, numbers(value)?)));
+        numbers.take(MAX_NUMBERS).map(|(key, numbers)| (key.to_owned(), numbers)).collect()
+    }
+
     /// Returns one number for each layer from a number or an array, `Some(None)` where the key is missing, and
     /// `None` (and a warning) where it makes no sense.
     pub(super) fn per_layer(&mut self, key: &str, layers: usize) -> Option<Option<Vec<u64>>> {
@@ -98,6 +110,22 @@ impl<'a> Keys<'a> {
             self.warnings.push(format!("general.architecture is {}, which names none", describe(value)));
         }
         name
+    }
+}
+
+fn numbers(value: &Value) -> Option<Vec<i64>> {
+    match value {
+        Value::Array { items, len } if items.len() as u64 == *len => items.iter().map(number).collect(),
+        other => Some(vec![number(other)?]),
+    }
+}
+
+fn number(value: &Value) -> Option<i64> {
+    match value {
+        Value::Unsigned(number) => i64::try_from(*number).ok(),
+        Value::Signed(number) => Some(*number),
+        Value::Bool(flag) => Some((*flag).into()),
+        Value::Float(_) | Value::String(_) | Value::Array { .. } => None,
     }
 }
 

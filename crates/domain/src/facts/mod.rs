@@ -2,6 +2,7 @@
 
 mod attention;
 mod gguf;
+mod inventory;
 mod keys;
 mod kind;
 mod origin;
@@ -14,6 +15,7 @@ mod tuning;
 mod weights;
 
 pub use gguf::gguf;
+pub use inventory::TensorGroup;
 pub use safetensors::safetensors;
 pub use weights::{MatrixUse, Place, merge};
 
@@ -59,6 +61,13 @@ pub struct Facts {
     /// `general.file_type`, the mix that the file claims.
     #[serde(default)]
     pub file_type: Option<u64>,
+    /// Every tensor of a GGUF; empty where they are too many kinds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tensors: Vec<TensorGroup>,
+    /// The architecture's own whole numbers and flags, as a GGUF has them and without its prefix: one number, or one
+    /// for each layer.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub hyperparameters: std::collections::BTreeMap<String, Vec<i64>>,
     /// What the mix's name is made of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mix: Vec<MatrixUse>,

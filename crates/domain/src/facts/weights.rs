@@ -1,6 +1,6 @@
 //! Tensors, counted: parameters, types, and what names the mix. Parts of a split model add up.
 
-use super::{Facts, TensorUse, quant, safetensors};
+use super::{Facts, TensorUse, inventory, quant, safetensors};
 use crate::Kind;
 use formats::gguf::Tensor;
 use serde::{Deserialize, Serialize};
@@ -91,6 +91,10 @@ pub fn merge(parts: &[Facts]) -> Facts {
         part.tensor_types.iter().for_each(|used| add_use(&mut facts.tensor_types, used.clone()));
         part.mix.iter().for_each(|used| add_matrix(&mut facts.mix, used.clone()));
         facts.expert_elements = facts.expert_elements.saturating_add(part.expert_elements);
+        inventory::add(&mut facts.tensors, &part.tensors);
+    }
+    if !inventory::is_complete(&facts.tensors, &facts.tensor_types) {
+        facts.tensors.clear();
     }
     if facts.mix.is_empty() {
         safetensors::sum_up(&mut facts, parts);
