@@ -116,7 +116,10 @@ impl<'a> Keys<'a> {
 fn numbers(value: &Value) -> Option<Vec<i64>> {
     match value {
         Value::Array { items, len } if items.len() as u64 == *len => items.iter().map(number).collect(),
-        other => Some(vec![number(other)?]),
+        Value::Array { .. } => None,
+        Value::Unsigned(_) | Value::Signed(_) | Value::Float(_) | Value::Bool(_) | Value::String(_) => {
+            Some(vec![number(value)?])
+        }
     }
 }
 

@@ -1,0 +1,51 @@
+//! How backends size a tensor's memory.
+
+use super::{padded, shape::Matrix};
+
+/// Rules of a device's buffer type (`get_alignment` and `get_alloc_size` in ggml).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backend {
+    /// Every tensor starts at a multiple of this many bytes.
+    alignment: u64,
+    /// Rows of quantized tensors are read up to a multiple of this many elements; the last one is padded.
+    row_padding: Option<u64>,
+}
+
+/// `TENSOR_ALIGNMENT` of ggml's CPU buffers, pinned ones as well.
+const HOST_ALIGNMENT: u64 = 32;
+
+impl Backend {
+    /// ggml-cuda.cu: alignment 128, `MATRIX_ROW_PADDING` 512. ROCm and MUSA are built from the same source.
+    pub const CUDA: Self = Self { alignment: 128, row_padding: Some(512) };
+    /// ggml-vulkan.cpp: `minStorageBufferOffsetAlignment`, which is 256 at most by the Vulkan specification.
+    pub const VULKAN: Self = Self { alignment: 256, row_padding: None };
+    pub(super) const HOST: Self = Self { alignment: HOST_ALIGNMENT, row_padding: None };
+
+    /// By the name that llama.cpp gives a device without its number: `CUDA`, `ROCm`, `Vulkan`, `SYCL`, …
+    pub fn named(name: &str) -> Self {
+        match name {
+            "CUDA" | "ROCm" | "MUSA" => Self::CUDA,
+            _ => Self::VULKAN,
+        }
+    }
+
+    pub(super) fn size(self, matrix: &Matrix) -> u64 {
+        padded(
+            matrix.size.saturating_add(self.row_end(matrix.row, matrix.row_size, matrix.is_quantized)),
+            self.alignment,
+        )
+    }
+
+    /// Returns the bytes of a KV cache of rows of `row` elements.
+    pub(super) fn cache(self, row: u64, row_size: u64, rows: u64, is_quantized: bool) -> u64 {
+        let size = row_size.saturating_mul(rows).saturating_add(self.row_end(row, row_size, is_quantized));
+        padded(size, self.alignment)
+    }
+
+    /// The padding of the last row, bytes.
+    fn row_end(self, row: u64, row_size: u64, is_quantized: bool) -> u64 {
+        let Some(padding) = self.row_padding.filter(|_| is_quantized) else { return 0 };
+        let missing = row.checked_rem(padding).filter(|over| *over > 0).map_or(0, |over| padding - over);
+        row_size.saturating_mul(missing).checked_div(row).unwrap_or(0)
+    }
+}

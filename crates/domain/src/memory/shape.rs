@@ -1,0 +1,304 @@
+//! A model as the planner sees it: layers, what each weighs, what each keeps.
+
+use super::families::{Family, Known};
+use crate::facts::{Facts, TensorGroup};
+
+/// What a model's memory depends on, read from its facts once.
+#[derive(Debug)]
+pub struct Shape {
+    pub architecture: String,
+    /// `block_count`, with layers that only predict further tokens.
+    pub layers: u64,
+    /// Trained context, tokens.
+    pub trained: u64,
+    pub(super) family: &'static Family,
+    /// One for each layer.
+    pub(super) blocks: Vec<Block>,
+    /// Embeddings: they stay in main memory.
+    pub(super) input: Vec<Matrix>,
+    /// What turns embeddings into logits, and what has no other place.
+    pub(super) output: Vec<Matrix>,
+    /// The output is the embedding's own matrix; on a device it is a second copy.
+    pub(super) tied: Option<Matrix>,
+    /// Rope factors: every device that has a layer has them.
+    pub(super) shared: Vec<Matrix>,
+    pub(super) widths: Widths,
+    pub(super) window: Option<u64>,
+}
+
+/// Elements of what a token passes through.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Widths {
+    pub(super) embedding: u64,
+    /// 0 where the model makes no logits.
+    pub(super) vocabulary: u64,
+    pub(super) heads: u64,
+    /// Queries of all heads.
+    pub(super) queries: u64,
+    /// Keys of all KV heads of the widest layer, then values.
+    pub(super) keys: u64,
+    pub(super) values: u64,
+    pub(super) feed_forward: u64,
+    pub(super) expert_feed_forward: u64,
+    pub(super) experts_used: u64,
+    /// `ssm.inner_size`.
+    pub(super) inner: u64,
+    /// Recurrent state of one layer: the convolution's part and the rest.
+    pub(super) recurrent: (u64, u64),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Block {
+    pub(super) matrices: Vec<Matrix>,
+    /// The matrices that `--n-cpu-moe` moves.
+    pub(super) experts: Vec<Matrix>,
+    /// Elements of one token's keys and values; 0 where nothing is kept.
+    pub(super) keys: u64,
+    pub(super) values: u64,
+    pub(super) is_windowed: bool,
+    /// Elements of the recurrent state of one sequence.
+    pub(super) recurrent: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Matrix {
+    /// Bytes.
+    pub(super) size: u64,
+    /// Elements of a row, and their bytes.
+    pub(super) row: u64,
+    pub(super) row_size: u64,
+    pub(super) is_quantized: bool,
+}
+
+/// A model of which too little is known to count its memory.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the file does not say {what}")]
+pub struct Unplannable {
+    pub what: &'static str,
+}
+
+impl Shape {
+    pub fn of(facts: &Facts) -> Result<Self, Unplannable> {
+        let architecture = facts.architecture.clone().ok_or(Unplannable { what: "its architecture" })?;
+        let layers = facts.block_count.ok_or(Unplannable { what: "how many layers it has" })?;
+        let trained = facts.context_length.ok_or(Unplannable { what: "what context it was trained with" })?;
+        if facts.tensors.is_empty() {
+            return Err(Unplannable { what: "what its tensors are" });
+        }
+        let family = Family::of(&architecture);
+        let window = family.swa_window.or_else(|| facts.attention.as_ref()?.sliding_window);
+        let mut shape = Self {
+            family,
+            blocks: (0..layers).map(|_| Block::default()).collect(),
+            input: Vec::new(),
+            output: Vec::new(),
+            tied: None,
+            shared: Vec::new(),
+            widths: widths(facts),
+            window,
+            architecture,
+            layers,
+            trained,
+        };
+        shape.keep(facts)?;
+        let used = layers.saturating_sub(number(facts, "nextn_predict_layers").unwrap_or(0));
+        facts.tensors.iter().for_each(|group| shape.place(group, used));
+        if !facts.tensors.iter().any(|group| group.name == "output.weight") && family.ties_output {
+            let embedding = facts.tensors.iter().find(|group| group.name == "token_embd.weight");
+            shape.tied = embedding.map(Matrix::of);
+        }
+        if shape.tied.is_none() && shape.output.is_empty() {
+            shape.widths.vocabulary = 0;
+        }
+        Ok(shape)
+    }
+
+    /// Layers whose experts `--n-cpu-moe` can move: the highest one that has any, counted from 1.
+    pub fn expert_layers(&self) -> u64 {
+        let last = self.blocks.iter().rposition(|block| !block.experts.is_empty());
+        last.map_or(0, |at| at as u64 + 1)
+    }
+
+    /// Whether a token of context costs anything.
+    pub fn has_cache(&self) -> bool {
+        self.blocks.iter().any(|block| block.keys > 0)
+    }
+
+    /// Whether buffers of this architecture were measured; else they are estimated more widely.
+    pub fn is_measured(&self) -> bool {
+        self.family.known != Known::Never
+    }
+
+    /// Elements of a row of the K and the V cache, the widest layer's.
+    pub fn cache_rows(&self) -> (u64, u64) {
+        (self.widths.keys, self.widths.values)
+    }
+
+    /// Elements of one head; 0 for a model without attention.
+    pub fn head(&self) -> u64 {
+        self.widths.queries.checked_div(self.widths.heads).unwrap_or(0)
+    }
+
+    /// Whether flash attention goes off by itself where not everything is on the device.
+    pub fn loses_flash_attention(&self) -> bool {
+        self.family.loses_flash_attention
+    }
+
+    /// Reads what each layer keeps of a token and of a sequence.
+    fn keep(&mut self, facts: &Facts) -> Result<(), Unplannable> {
+        let recurrent = self.widths.recurrent;
+        let state = recurrent.0.saturating_add(recurrent.1);
+        if facts.attention.is_none() && state == 0 {
+            return Err(Unplannable { what: "how its attention is laid out" });
+        }
+        let windows = windows(facts, self.family, self.window, self.layers);
+        let shared = number(facts, "attention.shared_kv_layers").unwrap_or(0);
+        let own_cache = self.layers.saturating_sub(shared);
+        for ((layer, block), is_windowed) in (0..).zip(&mut self.blocks).zip(windows) {
+            let heads = facts.attention.as_ref().and_then(|attention| {
+                Some((attention.kv_heads.get(usize::try_from(layer).ok()?)?, attention))
+            });
+            if let Some((kv_heads, attention)) = heads.filter(|_| layer < own_cache) {
+                let (key, value) = head_lengths(facts, attention, is_windowed);
+                block.keys = kv_heads.saturating_mul(key);
+                block.values = kv_heads.saturating_mul(value);
+            }
+            block.is_windowed = is_windowed;
+            if block.keys == 0 || self.family.is_parallel_hybrid {
+                block.recurrent = state;
+            }
+        }
+        self.widths.keys = self.blocks.iter().map(|block| block.keys).max().unwrap_or(0);
+        self.widths.values = self.blocks.iter().map(|block| block.values).max().unwrap_or(0);
+        Ok(())
+    }
+
+    fn place(&mut self, group: &TensorGroup, used: u64) {
+        let matrix = Matrix::of(group);
+        let name = group.name.as_str();
+        for layer in group.layers.iter().flat_map(|(first, count)| (*first..used).take(capped(*count))) {
+            let block = usize::try_from(layer).ok().and_then(|at| self.blocks.get_mut(at));
+            if let Some(block) = block {
+                let list = if is_expert(name) { &mut block.experts } else { &mut block.matrices };
+                list.push(matrix);
+            }
+        }
+        if !group.layers.is_empty() {
+            return;
+        }
+        match name {
+            "token_embd.weight"
+            | "position_embd.weight"
+            | "token_types.weight"
+            | "per_layer_token_embd.weight" => {
+                self.input.push(matrix);
+            }
+            _ if name.starts_with("rope_") => self.shared.push(matrix),
+            _ if name.starts_with("token_embd_norm") && !self.family.embeds_norm_last => {
+                match self.blocks.first_mut() {
+                    Some(block) => block.matrices.push(matrix),
+                    None => self.output.push(matrix),
+                }
+            }
+            _ => self.output.push(matrix),
+        }
+    }
+}
+
+impl Matrix {
+    fn of(group: &TensorGroup) -> Self {
+        let row = group.dims.first().copied().unwrap_or(1);
+        let rows = super::product(group.dims.iter().skip(1).copied()).max(1);
+        let is_quantized =
+            !matches!(group.kind.as_str(), "F32" | "F16" | "BF16" | "F64" | "I8" | "I16" | "I32" | "I64");
+        Self { size: group.size, row, row_size: group.size / rows, is_quantized }
+    }
+}
+
+/// No model has more layers than facts believe.
+fn capped(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}
+
+/// What llama.cpp's `--n-cpu-moe` matches: `ffn_(up|down|gate|gate_up)_(ch|)exps`, biases included.
+fn is_expert(name: &str) -> bool {
+    ["up", "down", "gate", "gate_up"]
+        .iter()
+        .any(|part| ["_exps", "_chexps"].iter().any(|end| name.contains(&format!("ffn_{part}{end}"))))
+}
+
+/// No width, rank or count of a real model comes near; sums of a few such numbers cannot overflow.
+const MAX_NUMBER: u64 = 1 << 32;
+
+/// A key of the architecture with one number, not negative.
+fn number(facts: &Facts, key: &str) -> Option<u64> {
+    believed(*facts.hyperparameters.get(key)?.first()?)
+}
+
+fn believed(number: i64) -> Option<u64> {
+    u64::try_from(number).ok().filter(|number| *number <= MAX_NUMBER)
+}
+
+/// The largest number under a key that may have one for each layer.
+fn largest(facts: &Facts, key: &str) -> Option<u64> {
+    believed(*facts.hyperparameters.get(key)?.iter().max()?)
+}
+
+fn widths(facts: &Facts) -> Widths {
+    let embedding = facts.embedding_length.unwrap_or(0);
+    let heads =
+        facts.attention.as_ref().and_then(|attention| attention.heads.iter().max().copied()).unwrap_or(0);
+    let key = facts.attention.as_ref().map_or(0, |attention| attention.key_length);
+    let feed_forward = largest(facts, "feed_forward_length").unwrap_or(0);
+    Widths {
+        embedding,
+        vocabulary: facts.vocabulary.unwrap_or(0),
+        heads,
+        queries: heads.saturating_mul(key),
+        keys: 0,
+        values: 0,
+        feed_forward,
+        expert_feed_forward: largest(facts, "expert_feed_forward_length").unwrap_or(feed_forward),
+        experts_used: facts.experts.map_or(0, |experts| experts.used),
+        inner: number(facts, "ssm.inner_size").unwrap_or(0),
+        recurrent: recurrent(facts, embedding),
+    }
+}
+
+/// Elements of the recurrent state of a layer that has one (`n_embd_r` and `n_embd_s` in src/llama-hparams.cpp).
+fn recurrent(facts: &Facts, embedding: u64) -> (u64, u64) {
+    if let Some(head) = number(facts, "wkv.head_size") {
+        return (embedding.saturating_mul(2), embedding.saturating_mul(head));
+    }
+    if let Some(cache) = number(facts, "shortconv.l_cache") {
+        return (embedding.saturating_mul(cache.saturating_sub(1)), 0);
+    }
+    let Some(inner) = number(facts, "ssm.inner_size") else { return (0, 0) };
+    let state = number(facts, "ssm.state_size").unwrap_or(0);
+    let groups = number(facts, "ssm.group_count").unwrap_or(0);
+    let convolved = inner.saturating_add(super::product([2, groups, state]));
+    let kept = number(facts, "ssm.conv_kernel").unwrap_or(0).saturating_sub(1);
+    (kept.saturating_mul(convolved), state.saturating_mul(inner))
+}
+
+/// Which layers have a sliding window: an array of flags, a period in the file, or the architecture's own.
+fn windows(facts: &Facts, family: &Family, window: Option<u64>, layers: u64) -> Vec<bool> {
+    const KEY: &str = "attention.sliding_window_pattern";
+    let flags = facts.hyperparameters.get(KEY).filter(|flags| flags.len() as u64 == layers && layers > 1);
+    if let Some(flags) = flags {
+        return flags.iter().map(|flag| *flag != 0).collect();
+    }
+    let period = number(facts, KEY).or(family.swa_period).filter(|period| *period > 0 && window.is_some());
+    (1..=layers).map(|layer| period.is_some_and(|period| !layer.is_multiple_of(period))).collect()
+}
+
+/// Key and value elements of one head; Gemma 4 has others in layers with a window.
+fn head_lengths(facts: &Facts, attention: &crate::facts::Attention, is_windowed: bool) -> (u64, u64) {
+    let own = |key: &str, otherwise: u64| {
+        if is_windowed { number(facts, key).unwrap_or(otherwise) } else { otherwise }
+    };
+    (
+        own("attention.key_length_swa", attention.key_length),
+        own("attention.value_length_swa", attention.value_length),
+    )
+}

@@ -1,0 +1,260 @@
+//! A plan in words: what goes where, what it takes, what limited it, what would be otherwise.
+
+use super::{
+    Goal, Limit, Planned, QUANTIZED,
+    search::{Found, STEP, Task, USABLE},
+};
+use crate::{
+    ByteSize,
+    hardware::Hardware,
+    memory::{CacheType, FlashAttention, Settings},
+};
+
+pub(super) fn tell(planned: &mut Planned, task: &Task<'_>, found: &Found, machine: &Hardware) {
+    let mut explain = Vec::new();
+    explain.extend(fit(planned, task, found));
+    explain.push(place(planned, task));
+    explain.extend(memory(planned));
+    explain.push(context(planned, task));
+    explain.extend(warnings(planned, task));
+    explain.extend(devices(planned, machine));
+    planned.explain = explain;
+    planned.alternatives = alternatives(planned, task, found);
+}
+
+fn fit(planned: &Planned, task: &Task<'_>, found: &Found) -> Option<String> {
+    let (on_device, on_host) = task.room.missing(&found.breakdown, found.slack);
+    let missing = match (on_device, on_host, &planned.device) {
+        (0, 0, _) => return None,
+        (0, host, _) => format!("{} of main memory are missing", ByteSize(host)),
+        (device, 0, Some(gpu)) => format!("{} are missing on {}", ByteSize(device), gpu.id),
+        (device, host, Some(gpu)) => {
+            format!("{} are missing on {} and {} of main memory", ByteSize(device), gpu.id, ByteSize(host))
+        }
+        (_, host, None) => format!("{} of main memory are missing", ByteSize(host)),
+    };
+    Some(format!("it does not fit: {missing}"))
+}
+
+fn place(planned: &Planned, task: &Task<'_>) -> String {
+    let Settings { gpu_layers, n_cpu_moe, .. } = planned.settings;
+    let Some(device) = &planned.device else {
+        let why = if planned.avoids_devices { "as asked" } else { "the engine sees no device" };
+        return format!("all {} layers are computed by the processor: {why}", planned.layers);
+    };
+    let why = if task.fixed.gpu_layers.is_some() || task.knobs.n_cpu_moe.is_some() {
+        "as asked"
+    } else if gpu_layers < planned.layers || n_cpu_moe > 0 {
+        "more does not fit at this context"
+    } else {
+        "everything fits"
+    };
+    let experts = if n_cpu_moe > 0 {
+        format!(", the experts of the first {} in main memory", n_cpu_moe.min(task.shape.expert_layers()))
+    } else {
+        String::new()
+    };
+    format!("{} of {} layers on {} ({}){experts}: {why}", gpu_layers, planned.layers, device.id, device.name)
+}
+
+fn memory(planned: &Planned) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(device) = &planned.device {
+        let overhead = if device.overhead > 0 {
+            format!(", driver and projector {}", ByteSize(device.overhead))
+        } else {
+            String::new()
+        };
+        let slack = if device.slack > 8 << 20 {
+            format!(" (or up to {} more)", ByteSize(device.slack))
+        } else {
+            String::new()
+        };
+        lines.push(format!(
+            "{}: weights {}, context {}, compute {}{slack}{overhead}; {} free, {} kept free",
+            device.id,
+            ByteSize(device.weights),
+            ByteSize(device.context),
+            ByteSize(device.compute),
+            ByteSize(device.free),
+            ByteSize(device.margin),
+        ));
+    }
+    let host = &planned.host;
+    lines.push(format!(
+        "main memory: weights {}, context {}, compute {}; {} available; prompts are cached in up to {}",
+        ByteSize(host.weights),
+        ByteSize(host.context),
+        ByteSize(host.compute),
+        ByteSize(host.available),
+        ByteSize(host.cache_ram),
+    ));
+    lines
+}
+
+fn context(planned: &Planned, task: &Task<'_>) -> String {
+    let Settings { ctx, parallel, kv_unified, cache_type_k, cache_type_v, .. } = &planned.settings;
+    let why = match planned.limited_by {
+        Limit::Training => "as much as it was trained for".to_owned(),
+        Limit::GpuMemory => "one step more does not fit on the device".to_owned(),
+        Limit::HostMemory => "one step more does not fit into main memory".to_owned(),
+        Limit::Request => "as asked".to_owned(),
+    };
+    let slots = match (parallel, kv_unified) {
+        (1, _) => String::new(),
+        (slots, true) => format!(", shared by {slots} slots"),
+        (slots, false) => format!(", {} for each of {slots} slots", planned.settings.ctx_per_slot()),
+    };
+    let cache = match (cache_type_k, cache_type_v) {
+        (CacheType::F16, CacheType::F16) => String::new(),
+        (keys, values) => format!(", keys {} and values {}", keys.name(), values.name()),
+    };
+    let goal =
+        if planned.goal == Goal::MaxCtx || task.knobs.ctx.is_some() { "" } else { planned.goal.name() };
+    let goal = if goal.is_empty() { String::new() } else { format!(" ({goal})") };
+    format!("context {ctx} tokens{slots}{cache}{goal}: {why}")
+}
+
+fn warnings(planned: &Planned, task: &Task<'_>) -> Vec<String> {
+    let mut lines = Vec::new();
+    let trained = task.shape.trained;
+    if planned.settings.ctx_per_slot() > trained.next_multiple_of(STEP) {
+        lines.push(format!(
+            "a slot has more context than the {trained} tokens that it was trained for: answers get worse"
+        ));
+    }
+    if !task.shape.is_measured() {
+        lines.push(format!(
+            "{} was never measured: its compute buffer is estimated, and a quarter more is kept free",
+            task.shape.architecture
+        ));
+    }
+    if planned.settings.flash_attn == FlashAttention::Off && task.shape.has_cache() {
+        lines.push("without flash attention, which takes memory with every token of context".to_owned());
+    }
+    lines
+}
+
+fn devices(planned: &Planned, machine: &Hardware) -> Option<String> {
+    let used = planned.device.as_ref()?;
+    let others: Vec<&str> =
+        machine.gpus.iter().map(|gpu| gpu.id.as_str()).filter(|id| *id != used.id).collect();
+    (!others.is_empty())
+        .then(|| format!("{} is left alone: a plan uses one device so far", others.join(", ")))
+}
+
+/// What else could be had, and its price.
+fn alternatives(planned: &Planned, task: &Task<'_>, found: &Found) -> Vec<String> {
+    let mut lines = Vec::new();
+    if task.knobs.ctx.is_none()
+        && task.knobs.allow_kv_quant != Some(true)
+        && planned.limited_by != Limit::Training
+    {
+        lines.extend(quantized(planned, task));
+    }
+    if planned.fits && planned.goal == Goal::MaxCtx && planned.settings.gpu_layers < planned.layers {
+        lines.extend(other_goal(planned, task, Goal::Balanced));
+    }
+    if planned.fits
+        && planned.goal != Goal::MaxCtx
+        && planned.limited_by != Limit::Training
+        && task.knobs.ctx.is_none()
+    {
+        lines.extend(other_goal(planned, task, Goal::MaxCtx));
+    }
+    if !planned.fits {
+        lines.extend(smaller(planned, task, found));
+    }
+    lines
+}
+
+fn with_knobs(task: &Task<'_>, change: impl FnOnce(&mut super::Knobs)) -> Found {
+    let mut knobs = task.knobs.clone();
+    change(&mut knobs);
+    Task {
+        shape: task.shape,
+        estimate: task.estimate,
+        room: task.room,
+        knobs: &knobs,
+        fixed: task.fixed,
+        embeds: task.embeds,
+    }
+    .best()
+}
+
+fn quantized(planned: &Planned, task: &Task<'_>) -> Option<String> {
+    let other = with_knobs(task, |knobs| knobs.allow_kv_quant = Some(true));
+    let is_better = other.settings.cache_type_k == QUANTIZED && task.fits(&other.settings);
+    is_better.then(|| {
+        format!(
+            "--allow-kv-quant: {} KV, {} tokens instead of {}{}",
+            QUANTIZED.name(),
+            other.settings.ctx,
+            planned.settings.ctx,
+            moved(planned, &other.settings),
+        )
+    })
+}
+
+fn other_goal(planned: &Planned, task: &Task<'_>, goal: Goal) -> Option<String> {
+    let other = with_knobs(task, |knobs| knobs.goal = Some(goal));
+    let is_other = other.settings != planned.settings && task.fits(&other.settings);
+    is_other.then(|| {
+        format!("--goal {}: {} tokens{}", goal.name(), other.settings.ctx, moved(planned, &other.settings))
+    })
+}
+
+fn moved(planned: &Planned, other: &Settings) -> String {
+    let mut text = String::new();
+    if other.gpu_layers != planned.settings.gpu_layers {
+        text.push_str(&format!(
+            ", {} layers on the device instead of {}",
+            other.gpu_layers, planned.settings.gpu_layers
+        ));
+    }
+    if other.n_cpu_moe != planned.settings.n_cpu_moe {
+        text.push_str(&format!(
+            ", experts of {} layers in main memory instead of {}",
+            other.n_cpu_moe, planned.settings.n_cpu_moe
+        ));
+    }
+    text
+}
+
+/// What would fit where this does not.
+fn smaller(planned: &Planned, task: &Task<'_>, found: &Found) -> Option<String> {
+    let free = with_knobs(task, |knobs| {
+        let fixed =
+            super::Knobs { device: knobs.device.clone(), margin: knobs.margin, ..super::Knobs::default() };
+        *knobs = fixed;
+    });
+    let without = Task {
+        shape: task.shape,
+        estimate: task.estimate,
+        room: task.room,
+        knobs: &super::Knobs::default(),
+        fixed: &super::knobs::Fixed {
+            gpu_layers: None,
+            cache_type_k: None,
+            cache_type_v: None,
+            flash_attn: None,
+        },
+        embeds: task.embeds,
+    }
+    .best();
+    let other = if task.fits(&free.settings) { free } else { without };
+    if task.fits(&other.settings) {
+        let what = format!("{} tokens{}", other.settings.ctx, moved(planned, &other.settings));
+        return Some(format!("without the fixed knobs it fits: {what}"));
+    }
+    let (on_device, on_host) = task.room.missing(&found.breakdown, found.slack);
+    let total =
+        planned.host.weights.saturating_add(planned.device.as_ref().map_or(0, |device| device.weights));
+    let room = total.saturating_sub(on_device.max(on_host));
+    Some(format!(
+        "a quantization of at most {} would fit with {} tokens",
+        ByteSize(room),
+        USABLE.min(task.shape.trained)
+    ))
+    .filter(|_| room > total / 8)
+}

@@ -1,0 +1,206 @@
+//! What the user fixes of a plan, and what of it contradicts itself.
+
+use super::Refusal;
+use crate::memory::{CacheType, FlashAttention, Shape};
+use serde::{Deserialize, Serialize};
+
+/// What a plan is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Goal {
+    /// The largest context.
+    MaxCtx,
+    /// The most layers and experts on the device.
+    Fastest,
+    /// A usable context, then the most layers.
+    Balanced,
+}
+
+impl Goal {
+    pub const ALL: &'static [Self] = &[Self::MaxCtx, Self::Fastest, Self::Balanced];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MaxCtx => "max-ctx",
+            Self::Fastest => "fastest",
+            Self::Balanced => "balanced",
+        }
+    }
+}
+
+/// Knobs under llama.cpp's own names; None is left to the planner.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Knobs {
+    pub goal: Option<Goal>,
+    /// Tokens.
+    pub ctx: Option<u64>,
+    /// Slots.
+    pub parallel: Option<u64>,
+    /// `all`, `auto` or a number; the output layer counts as one.
+    pub gpu_layers: Option<String>,
+    pub n_cpu_moe: Option<u64>,
+    pub cache_type_k: Option<String>,
+    pub cache_type_v: Option<String>,
+    /// The planner may quantize the cache.
+    pub allow_kv_quant: Option<bool>,
+    /// `on`, `off` or `auto`.
+    pub flash_attn: Option<String>,
+    pub batch: Option<u64>,
+    pub ubatch: Option<u64>,
+    pub kv_unified: Option<bool>,
+    pub swa_full: Option<bool>,
+    pub kv_offload: Option<bool>,
+    pub op_offload: Option<bool>,
+    /// Tokens of a batch whose logits are computed.
+    pub n_outputs: Option<u64>,
+    /// Devices by the engine's own names; `none` is the processor alone.
+    pub device: Option<Vec<String>>,
+    pub tensor_split: Option<Vec<f64>>,
+    /// Bytes that stay free on each device.
+    pub margin: Option<u64>,
+}
+
+/// The knobs, understood.
+#[derive(Debug, Clone)]
+pub(super) struct Fixed {
+    pub(super) gpu_layers: Option<u64>,
+    pub(super) cache_type_k: Option<CacheType>,
+    pub(super) cache_type_v: Option<CacheType>,
+    pub(super) flash_attn: Option<FlashAttention>,
+}
+
+/// A context that no file of keys and no memory holds, tokens.
+const ABSURD: u64 = 1 << 30;
+
+/// More slots than any server has.
+const MOST_SLOTS: u64 = 4096;
+
+fn refuse(why: String, hint: &str) -> Refusal {
+    Refusal { why, hint: Some(hint.to_owned()) }
+}
+
+impl Knobs {
+    /// Understands the words among the knobs, and refuses what makes no sense for this model.
+    pub(super) fn read(&self, shape: &Shape) -> Result<Fixed, Refusal> {
+        self.check_numbers(shape)?;
+        let fixed = Fixed {
+            gpu_layers: self.gpu_layers(shape)?,
+            cache_type_k: cache_type(self.cache_type_k.as_deref())?,
+            cache_type_v: cache_type(self.cache_type_v.as_deref())?,
+            flash_attn: self.flash_attn()?,
+        };
+        check_cache(&fixed, shape)?;
+        Ok(fixed)
+    }
+
+    fn check_numbers(&self, shape: &Shape) -> Result<(), Refusal> {
+        if self.goal == Some(Goal::MaxCtx) && self.ctx.is_some() {
+            return Err(refuse(
+                "--ctx says how much context there is, and --max-ctx asks for the most".into(),
+                "give one of the two",
+            ));
+        }
+        let limits = [
+            ("--ctx", self.ctx, 1, ABSURD),
+            ("--parallel", self.parallel, 1, MOST_SLOTS),
+            ("--batch", self.batch, 1, ABSURD),
+            ("--ubatch", self.ubatch, 1, ABSURD),
+            ("--n-outputs", self.n_outputs, 1, ABSURD),
+        ];
+        for (flag, value, least, most) in limits {
+            if value.is_some_and(|value| !(least..=most).contains(&value)) {
+                return Err(refuse(
+                    format!("{flag} goes from {least} to {most}"),
+                    "see: modelctl plan --help",
+                ));
+            }
+        }
+        if let (Some(batch), Some(ubatch)) = (self.batch, self.ubatch)
+            && ubatch > batch
+        {
+            return Err(refuse(
+                format!("--ubatch {ubatch} is more than --batch {batch}, of which it is a part"),
+                "make --batch at least as large",
+            ));
+        }
+        if self.n_cpu_moe.is_some_and(|layers| layers > 0) && shape.expert_layers() == 0 {
+            return Err(refuse(
+                "--n-cpu-moe moves experts, and this model has none".into(),
+                "--gpu-layers moves whole layers",
+            ));
+        }
+        if self.tensor_split.is_some() {
+            return Err(refuse(
+                "--tensor-split divides a model among devices, and a plan uses one device so far".into(),
+                "name one with --device; or pass the flag to the engine itself, behind --",
+            ));
+        }
+        Ok(())
+    }
+
+    fn gpu_layers(&self, shape: &Shape) -> Result<Option<u64>, Refusal> {
+        match self.gpu_layers.as_deref() {
+            None | Some("auto") => Ok(None),
+            Some("all") => Ok(Some(shape.layers + 1)),
+            Some(text) => match text.parse::<u64>() {
+                Ok(layers) => Ok(Some(layers.min(shape.layers + 1))),
+                Err(_) => Err(refuse(
+                    format!("--gpu-layers is all, auto or a number, not `{text}`"),
+                    "all counts the output layer too: one more than the model has blocks",
+                )),
+            },
+        }
+    }
+
+    fn flash_attn(&self) -> Result<Option<FlashAttention>, Refusal> {
+        match self.flash_attn.as_deref() {
+            None | Some("auto") => Ok(None),
+            Some("on") => Ok(Some(FlashAttention::On)),
+            Some("off") => Ok(Some(FlashAttention::Off)),
+            Some(text) => {
+                Err(refuse(format!("--flash-attn is on, off or auto, not `{text}`"), "leave it out for auto"))
+            }
+        }
+    }
+}
+
+fn cache_type(text: Option<&str>) -> Result<Option<CacheType>, Refusal> {
+    let Some(text) = text else { return Ok(None) };
+    let known = CacheType::ALL.iter().find(|kind| kind.name() == text);
+    known.map(|kind| Some(*kind)).ok_or_else(|| {
+        let names: Vec<&str> = CacheType::ALL.iter().map(|kind| kind.name()).collect();
+        refuse(format!("`{text}` is no type of KV cache"), &format!("there are: {}", names.join(" ")))
+    })
+}
+
+/// What llama.cpp refuses when it makes the cache (`llama_kv_cache`, `llama_init_from_model`).
+fn check_cache(fixed: &Fixed, shape: &Shape) -> Result<(), Refusal> {
+    let (keys, values) = shape.cache_rows();
+    let is_quantized = fixed.cache_type_v.is_some_and(CacheType::is_quantized);
+    if is_quantized && fixed.flash_attn == Some(FlashAttention::Off) {
+        return Err(refuse(
+            "a quantized V cache needs flash attention, and --flash-attn off forbids it".into(),
+            "leave --flash-attn out, or give --cache-type-v f16",
+        ));
+    }
+    for (flag, kind, row) in
+        [("--cache-type-k", fixed.cache_type_k, keys), ("--cache-type-v", fixed.cache_type_v, values)]
+    {
+        if let Some(kind) = kind.filter(|kind| !kind.fits(row)) {
+            let why = format!(
+                "{flag} {} has blocks of 32, and this model's rows of {row} are not made of them",
+                kind.name()
+            );
+            return Err(refuse(why, "f16 goes with every model"));
+        }
+    }
+    let is_one_cache = keys > 0 && values == 0;
+    if is_one_cache && fixed.cache_type_k != fixed.cache_type_v && fixed.cache_type_v.is_some() {
+        return Err(refuse(
+            "keys and values of this model are one cache: their types must be the same".into(),
+            "give both --cache-type-k and --cache-type-v",
+        ));
+    }
+    Ok(())
+}

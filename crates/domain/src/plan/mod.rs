@@ -1,0 +1,285 @@
+//! From a model, a machine and a goal to settings that fit. Knows no engine's flags and no clock.
+
+mod explain;
+mod knobs;
+mod search;
+#[cfg(test)]
+mod tests;
+
+use crate::{
+    hardware::{Gpu, Hardware, Ram},
+    memory::{Breakdown, CacheType, Charge, Estimate, FlashAttention, Settings, Shape},
+};
+use serde::{Deserialize, Serialize};
+
+pub use knobs::{Goal, Knobs};
+
+/// Why something is not done, and the next thing to try.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub why: String,
+    pub hint: Option<String>,
+}
+
+/// What besides the model itself is loaded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Extras {
+    /// Bytes of a projector, which goes to the device.
+    pub projector: u64,
+    /// The model turns whole batches into embeddings.
+    pub embeds: bool,
+}
+
+/// Settings that were found, and what they take.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    pub goal: Goal,
+    pub settings: Settings,
+    pub fits: bool,
+    pub limited_by: Limit,
+    /// All of them, the output layer included.
+    pub layers: u64,
+    pub device: Option<DeviceUse>,
+    /// The processor alone was asked for where there are devices.
+    pub avoids_devices: bool,
+    pub host: HostUse,
+    /// `--cache-ram`, MiB.
+    pub cache_ram: u64,
+    /// `--ctx-checkpoints` for each slot; None where the model has no use for them.
+    pub ctx_checkpoints: Option<u64>,
+    pub explain: Vec<String>,
+    pub alternatives: Vec<String>,
+}
+
+/// What kept the context from being larger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Limit {
+    /// The model was trained for no more.
+    Training,
+    GpuMemory,
+    HostMemory,
+    /// The user asked for just that.
+    Request,
+}
+
+/// Bytes on one device. `used` = weights + context + compute + overhead; `left` = free − used − margin.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeviceUse {
+    pub id: String,
+    pub name: String,
+    pub backend: String,
+    pub total: u64,
+    pub free: u64,
+    pub weights: u64,
+    pub context: u64,
+    pub compute: u64,
+    /// Driver context and projector.
+    pub overhead: u64,
+    pub margin: u64,
+    pub used: u64,
+    pub left: i64,
+    /// Bytes by which `compute` may turn out larger; they are kept free besides the margin.
+    #[serde(default)]
+    pub slack: u64,
+}
+
+/// Bytes of main memory. `cache_ram` and `checkpoints` grow while the engine is used, up to this.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostUse {
+    pub weights: u64,
+    pub context: u64,
+    pub compute: u64,
+    pub available: u64,
+    #[serde(default)]
+    pub cache_ram: u64,
+    #[serde(default)]
+    pub checkpoints: u64,
+    /// The engine itself: its code, its vocabulary, its threads.
+    #[serde(default)]
+    pub overhead: u64,
+    /// Kept free for everything else.
+    #[serde(default)]
+    pub margin: u64,
+}
+
+/// `--fit-target` of llama.cpp: bytes of a device that stay free.
+pub const MARGIN: u64 = 1024 << 20;
+
+/// Main memory that stays free beside what is available, bytes, at most; and at most this part of all of it.
+const HOST_MARGIN: u64 = 1 << 30;
+const HOST_MARGIN_PART: u64 = 16;
+
+/// A llama-server process beside its buffers: 150 MiB without a device, measured with version 0.7.0; its vocabulary
+/// tables take up to 100 MiB more.
+const PROCESS: u64 = 256 << 20;
+
+/// `--batch-size` and `--ubatch-size` of llama.cpp.
+const BATCH: u64 = 2048;
+const UBATCH: u64 = 512;
+
+/// A figure that moved with every megabyte would make no two plans alike.
+const CACHE_STEP: u64 = 256 << 20;
+
+/// `--cache-ram` of llama.cpp, MiB.
+const CACHE_RAM: u64 = 8192;
+
+/// Finds the settings that serve the goal best. Every knob that the user fixed stays as it is, also where it does not fit.
+pub fn plan(shape: &Shape, machine: &Hardware, knobs: &Knobs, extras: Extras) -> Result<Planned, Refusal> {
+    let fixed = knobs.read(shape)?;
+    let device = choose(machine, knobs)?;
+    let avoids_devices = device.is_none() && !machine.gpus.is_empty();
+    let backend = device.map(|gpu| crate::memory::Backend::named(&gpu.backend));
+    let estimate = Estimate::new(shape, backend);
+    let room = Room::of(device, machine.ram, knobs, extras);
+    let task =
+        search::Task { shape, estimate: &estimate, room: &room, knobs, fixed: &fixed, embeds: extras.embeds };
+    let found = task.best();
+    let mut planned = room.planned(&task, &found, avoids_devices);
+    explain::tell(&mut planned, &task, &found, machine);
+    Ok(planned)
+}
+
+/// The device to use: the one that was named, else the one with the most free memory of its own.
+fn choose<'a>(machine: &'a Hardware, knobs: &Knobs) -> Result<Option<&'a Gpu>, Refusal> {
+    let Some(named) = knobs.device.as_deref().filter(|named| !named.is_empty()) else {
+        let usable = machine.gpus.iter().filter(|gpu| gpu.total > 0);
+        return Ok(usable.max_by_key(|gpu| (!gpu.shares_ram, gpu.free)));
+    };
+    let known: Vec<&str> = machine.gpus.iter().map(|gpu| gpu.id.as_str()).collect();
+    let refuse = |why: String| {
+        let hint = if known.is_empty() {
+            "the engine sees no device here: modelctl hardware".to_owned()
+        } else {
+            format!("there are: {} none", known.join(" "))
+        };
+        Refusal { why, hint: Some(hint) }
+    };
+    match named {
+        [none] if none == "none" => Ok(None),
+        [id] => match machine.gpus.iter().find(|gpu| gpu.id == *id) {
+            Some(gpu) => Ok(Some(gpu)),
+            None => Err(refuse(format!("no device is called {id}"))),
+        },
+        several => {
+            Err(refuse(format!("a plan uses one device so far, and these are {}", several.join(", "))))
+        }
+    }
+}
+
+/// The memory that there is.
+#[derive(Debug)]
+pub(super) struct Room<'a> {
+    device: Option<&'a Gpu>,
+    /// Bytes on the device besides buffers.
+    overhead: u64,
+    margin: u64,
+    /// Bytes for buffers on the device, margin and overhead taken off.
+    on_device: u64,
+    ram: Ram,
+    host_margin: u64,
+    /// Bytes for buffers in main memory.
+    on_host: u64,
+}
+
+impl<'a> Room<'a> {
+    fn of(device: Option<&'a Gpu>, ram: Ram, knobs: &Knobs, extras: Extras) -> Self {
+        let margin = knobs.margin.unwrap_or(MARGIN);
+        let overhead = device.map_or(0, |gpu| gpu.overhead.saturating_add(extras.projector));
+        let free = device.map_or(0, |gpu| gpu.free);
+        let host_margin = HOST_MARGIN.min(ram.total / HOST_MARGIN_PART);
+        let beside = if device.is_some() { 0 } else { extras.projector };
+        let taken = host_margin.saturating_add(PROCESS).saturating_add(beside);
+        Self {
+            device,
+            overhead,
+            margin,
+            on_device: free.saturating_sub(margin).saturating_sub(overhead),
+            ram,
+            host_margin,
+            on_host: ram.available.saturating_sub(taken),
+        }
+    }
+
+    /// What is missing, bytes: on the device, in main memory.
+    fn missing(&self, breakdown: &Breakdown, slack: u64) -> (u64, u64) {
+        let on_device =
+            if self.device.is_some() { breakdown.device.total().saturating_add(slack) } else { 0 };
+        let shared = self.device.is_some_and(|gpu| gpu.shares_ram);
+        let on_host = breakdown.host.total().saturating_add(if shared { on_device } else { 0 });
+        (on_device.saturating_sub(self.on_device), on_host.saturating_sub(self.on_host))
+    }
+
+    fn planned(&self, task: &search::Task<'_>, found: &search::Found, avoids_devices: bool) -> Planned {
+        let search::Found { settings, breakdown, slack, limit, goal } = found;
+        let checkpoint = task.estimate.checkpoint(settings);
+        let shared = self.device.filter(|gpu| gpu.shares_ram).map_or(0, |_| breakdown.device.total());
+        let spare = self.on_host.saturating_sub(breakdown.host.total()).saturating_sub(shared);
+        let slots = settings.parallel.max(1);
+        let checkpoints = (checkpoint > 0)
+            .then(|| (spare / 2).checked_div(checkpoint.saturating_mul(slots)).unwrap_or(0).min(CHECKPOINTS));
+        let kept = checkpoints.unwrap_or(0).saturating_mul(slots).saturating_mul(checkpoint);
+        let cache_ram =
+            (spare.saturating_sub(kept) / 2 / CACHE_STEP).saturating_mul(CACHE_STEP >> 20).min(CACHE_RAM);
+        let (on_device, on_host) = self.missing(breakdown, *slack);
+        Planned {
+            goal: *goal,
+            settings: *settings,
+            fits: on_device == 0 && on_host == 0,
+            limited_by: *limit,
+            layers: task.shape.layers + 1,
+            device: self.device.map(|gpu| self.device_use(gpu, breakdown.device, *slack)),
+            avoids_devices,
+            host: HostUse {
+                weights: breakdown.host.weights,
+                context: breakdown.host.context,
+                compute: breakdown.host.compute,
+                available: self.ram.available,
+                cache_ram: cache_ram << 20,
+                checkpoints: kept,
+                overhead: PROCESS,
+                margin: self.host_margin,
+            },
+            cache_ram,
+            ctx_checkpoints: checkpoints,
+            explain: Vec::new(),
+            alternatives: Vec::new(),
+        }
+    }
+
+    fn device_use(&self, gpu: &Gpu, charge: Charge, slack: u64) -> DeviceUse {
+        let used = charge.total().saturating_add(self.overhead);
+        let left = i128::from(gpu.free) - i128::from(used) - i128::from(self.margin);
+        DeviceUse {
+            id: gpu.id.clone(),
+            name: gpu.name.clone(),
+            backend: gpu.backend.clone(),
+            total: gpu.total,
+            free: gpu.free,
+            weights: charge.weights,
+            context: charge.context,
+            compute: charge.compute,
+            overhead: self.overhead,
+            margin: self.margin,
+            used,
+            left: i64::try_from(left).unwrap_or(i64::MIN),
+            slack,
+        }
+    }
+}
+
+/// `--ctx-checkpoints` of llama.cpp.
+const CHECKPOINTS: u64 = 32;
+
+/// The type of cache that is tried where the user allows a quantized one.
+const QUANTIZED: CacheType = CacheType::Q8_0;
+
+/// Whether kernels of every backend know heads of this size (ggml-cuda/fattn.cu; others take more).
+fn has_flash_kernel(head: u64) -> bool {
+    matches!(head, 40 | 64 | 72 | 80 | 96 | 112 | 128 | 192 | 256 | 512 | 576)
+}
+
+/// Flash attention as it will be: on wherever it can be.
+fn flash_attention(shape: &Shape) -> FlashAttention {
+    if shape.has_cache() && has_flash_kernel(shape.head()) { FlashAttention::On } else { FlashAttention::Off }
+}

@@ -1,0 +1,229 @@
+//! The search by its promises, on models with real dimensions.
+
+use super::*;
+use crate::facts::{Attention, Experts, Facts, TensorGroup};
+use std::collections::BTreeMap;
+
+const GIB: u64 = 1 << 30;
+
+/// Llama 3.1 8B in Q8_0, or as many experts of the same size.
+fn facts(experts: u64) -> Facts {
+    let (layers, embedding, feed_forward) = (32, 4096, 14336);
+    let q8 = |name: &str, dims: &[u64]| TensorGroup {
+        name: name.into(),
+        kind: "Q8_0".into(),
+        dims: dims.into(),
+        size: dims.iter().product::<u64>() / 32 * 34,
+        layers: if name.starts_with("blk") { vec![(0, layers)] } else { Vec::new() },
+    };
+    let mut tensors = vec![
+        q8("token_embd.weight", &[embedding, 128_256]),
+        q8("output.weight", &[embedding, 128_256]),
+        q8("blk.*.attn_q.weight", &[embedding, embedding]),
+        q8("blk.*.attn_k.weight", &[embedding, 1024]),
+        q8("blk.*.attn_v.weight", &[embedding, 1024]),
+        q8("blk.*.attn_output.weight", &[embedding, embedding]),
+    ];
+    for part in ["gate", "up", "down"] {
+        let name = if experts > 0 {
+            format!("blk.*.ffn_{part}_exps.weight")
+        } else {
+            format!("blk.*.ffn_{part}.weight")
+        };
+        let dims: &[u64] =
+            if experts > 0 { &[embedding, feed_forward, experts] } else { &[embedding, feed_forward] };
+        tensors.push(q8(&name, dims));
+    }
+    Facts {
+        architecture: Some("llama".into()),
+        block_count: Some(layers),
+        context_length: Some(131_072),
+        embedding_length: Some(embedding),
+        vocabulary: Some(128_256),
+        experts: (experts > 0).then_some(Experts { count: experts, used: 2 }),
+        attention: Some(Attention {
+            heads: vec![32; 32],
+            kv_heads: vec![8; 32],
+            key_length: 128,
+            value_length: 128,
+            sliding_window: None,
+            kv_elements_per_token: 65_536,
+        }),
+        tensors,
+        hyperparameters: BTreeMap::from([("feed_forward_length".to_owned(), vec![14336])]),
+        ..Facts::default()
+    }
+}
+
+fn gpu(id: &str, gib: u64) -> Gpu {
+    let (id, name, backend) = (id.into(), "card".into(), "CUDA".into());
+    Gpu { id, name, backend, total: gib * GIB, free: gib * GIB, ..Gpu::default() }
+}
+
+fn machine(gpus: Vec<Gpu>, ram: u64) -> Hardware {
+    Hardware { gpus, ram: Ram { total: ram * GIB, available: ram * GIB }, ..Hardware::default() }
+}
+
+#[track_caller]
+fn check(experts: u64, machine: &Hardware, knobs: &Knobs) -> Planned {
+    let shape = Shape::of(&facts(experts)).unwrap();
+    let planned = plan(&shape, machine, knobs, Extras::default()).unwrap();
+    if let Some(device) = &planned.device {
+        assert_eq!(device.used, device.weights + device.context + device.compute + device.overhead);
+        assert_eq!(device.left, device.free as i64 - device.used as i64 - device.margin as i64);
+        assert!(!planned.fits || device.left >= device.slack as i64, "{device:?}");
+    }
+    let host = &planned.host;
+    let kept = host.cache_ram + host.checkpoints + host.overhead + host.margin;
+    let shared =
+        planned.device.as_ref().filter(|_| machine.gpus[0].shares_ram).map_or(0, |device| device.used);
+    assert!(
+        !planned.fits || host.weights + host.context + host.compute + kept + shared <= host.available,
+        "{host:?}"
+    );
+    planned
+}
+
+fn max_ctx() -> Knobs {
+    Knobs { goal: Some(Goal::MaxCtx), ..Knobs::default() }
+}
+
+#[test]
+fn more_memory_never_yields_less_context_and_fewer_layers() {
+    for goal in Goal::ALL {
+        let (mut ctx, mut layers) = (0, 0);
+        for gib in 2..=40 {
+            let knobs = Knobs { goal: Some(*goal), ..Knobs::default() };
+            let found = check(0, &machine(vec![gpu("CUDA0", gib)], 64), &knobs);
+            assert!(found.fits, "{gib} GiB");
+            let settings = found.settings;
+            assert!(
+                settings.gpu_layers >= layers,
+                "{goal:?} {gib} GiB: {} layers after {layers}",
+                settings.gpu_layers
+            );
+            if settings.gpu_layers == layers {
+                assert!(settings.ctx >= ctx, "{goal:?} {gib} GiB: {} tokens after {ctx}", settings.ctx);
+            }
+            (ctx, layers) = (settings.ctx, settings.gpu_layers);
+        }
+        assert_eq!((ctx, layers), (131_072, 33));
+    }
+}
+
+#[test]
+fn the_largest_context_keeps_all_layers_where_that_is_possible() {
+    let whole = check(0, &machine(vec![gpu("CUDA0", 12)], 64), &max_ctx());
+    assert_eq!((whole.settings.gpu_layers, whole.limited_by), (33, Limit::GpuMemory));
+    assert!(whole.settings.ctx.is_multiple_of(256) && whole.settings.ctx > 8192, "{:?}", whole.settings);
+    assert!(whole.alternatives.iter().any(|line| line.contains("q8_0 KV")), "{:?}", whole.alternatives);
+    let partial = check(0, &machine(vec![gpu("CUDA0", 8)], 64), &max_ctx());
+    assert!(partial.settings.gpu_layers < 33 && partial.settings.gpu_layers > 0, "{:?}", partial.settings);
+    assert_eq!((partial.settings.ctx, partial.limited_by), (131_072, Limit::Training));
+    let balanced = check(0, &machine(vec![gpu("CUDA0", 8)], 64), &Knobs::default());
+    assert!(balanced.settings.gpu_layers > partial.settings.gpu_layers && balanced.settings.ctx >= 16_384);
+}
+
+#[test]
+fn experts_leave_the_device_before_layers_do() {
+    let found = check(8, &machine(vec![gpu("CUDA0", 24)], 128), &max_ctx());
+    assert_eq!(found.settings.gpu_layers, 33);
+    assert!((1..=32).contains(&found.settings.n_cpu_moe), "{:?}", found.settings);
+    assert!(found.settings.ctx >= 16_384, "{:?}", found.settings);
+}
+
+#[test]
+fn main_memory_is_counted() {
+    let tight = check(0, &machine(vec![gpu("CUDA0", 4)], 8), &max_ctx());
+    assert_eq!((tight.fits, tight.limited_by), (true, Limit::HostMemory));
+    assert!(tight.settings.ctx < 131_072);
+    let alone = check(0, &machine(Vec::new(), 16), &max_ctx());
+    assert_eq!((alone.device, alone.limited_by), (None, Limit::HostMemory));
+    let hopeless = check(0, &machine(Vec::new(), 4), &max_ctx());
+    assert!(
+        !hopeless.fits && hopeless.explain[0].contains("of main memory are missing"),
+        "{:?}",
+        hopeless.explain
+    );
+    let mut shared = gpu("Vulkan0", 16);
+    shared.shares_ram = true;
+    let shared = check(0, &machine(vec![shared], 16), &max_ctx());
+    assert!(shared.fits && shared.limited_by == Limit::HostMemory, "{:?}", shared.explain);
+}
+
+#[test]
+fn what_the_user_fixed_stays_also_where_it_does_not_fit() {
+    let knobs = Knobs {
+        ctx: Some(65_536),
+        gpu_layers: Some("all".into()),
+        parallel: Some(2),
+        kv_unified: Some(false),
+        ..Knobs::default()
+    };
+    let found = check(0, &machine(vec![gpu("CUDA0", 8)], 64), &knobs);
+    assert_eq!((found.settings.ctx, found.settings.gpu_layers, found.fits), (65_536, 33, false));
+    assert_eq!((found.settings.parallel, found.settings.ctx_per_slot()), (2, 32_768));
+    assert!(found.alternatives[0].contains("without the fixed knobs it fits"), "{:?}", found.alternatives);
+    let knobs = Knobs { gpu_layers: Some("20".into()), ..max_ctx() };
+    let found = check(0, &machine(vec![gpu("CUDA0", 24)], 64), &knobs);
+    assert_eq!((found.settings.gpu_layers, found.settings.ctx), (20, 131_072));
+    let knobs = Knobs { ctx: Some(4096), ..Knobs::default() };
+    let found = check(0, &machine(vec![gpu("CUDA0", 7)], 64), &knobs);
+    assert_eq!((found.settings.ctx, found.limited_by, found.fits), (4096, Limit::Request, true));
+}
+
+#[test]
+fn the_device_is_the_roomiest_or_the_one_that_was_named() {
+    let two = machine(vec![gpu("CUDA0", 8), gpu("CUDA1", 24)], 64);
+    let device = |knobs: &Knobs| check(0, &two, knobs).device.map(|device| device.id);
+    assert_eq!(device(&max_ctx()).as_deref(), Some("CUDA1"));
+    assert_eq!(device(&Knobs { device: Some(vec!["CUDA0".into()]), ..max_ctx() }).as_deref(), Some("CUDA0"));
+    assert_eq!(device(&Knobs { device: Some(vec!["none".into()]), ..max_ctx() }), None);
+}
+
+#[test]
+fn contradictions_are_refused() {
+    let shape = Shape::of(&facts(0)).unwrap();
+    let machine = machine(vec![gpu("CUDA0", 24)], 64);
+    let text = |text: &str| Some(text.to_owned());
+    for (knobs, word) in [
+        (Knobs { ctx: Some(4096), ..max_ctx() }, "--max-ctx"),
+        (Knobs { ctx: Some(0), ..Knobs::default() }, "--ctx"),
+        (Knobs { ctx: Some(u64::MAX), ..Knobs::default() }, "--ctx"),
+        (Knobs { parallel: Some(0), ..Knobs::default() }, "--parallel"),
+        (Knobs { ubatch: Some(4096), batch: Some(512), ..Knobs::default() }, "--ubatch"),
+        (Knobs { n_cpu_moe: Some(4), ..Knobs::default() }, "experts"),
+        (Knobs { gpu_layers: text("99x"), ..Knobs::default() }, "99x"),
+        (Knobs { cache_type_k: text("q9"), ..Knobs::default() }, "q9"),
+        (Knobs { flash_attn: text("maybe"), ..Knobs::default() }, "maybe"),
+        (
+            Knobs { flash_attn: text("off"), cache_type_v: text("q8_0"), ..Knobs::default() },
+            "flash attention",
+        ),
+        (Knobs { device: Some(vec!["CUDA7".into()]), ..Knobs::default() }, "CUDA7"),
+        (Knobs { tensor_split: Some(vec![1.0, 1.0]), ..Knobs::default() }, "one device"),
+    ] {
+        let refusal = plan(&shape, &machine, &knobs, Extras::default()).unwrap_err();
+        assert!(refusal.why.contains(word) && refusal.hint.is_some(), "{refusal:?}");
+    }
+}
+
+#[test]
+fn numbers_of_a_hostile_file_overflow_nothing() {
+    let mut facts = facts(8);
+    for numbers in facts.hyperparameters.values_mut() {
+        *numbers = vec![i64::MAX];
+    }
+    facts.hyperparameters.insert("ssm.inner_size".into(), vec![1 << 32]);
+    facts.hyperparameters.insert("ssm.state_size".into(), vec![1 << 32]);
+    facts.hyperparameters.insert("ssm.conv_kernel".into(), vec![-1]);
+    facts.context_length = Some(1 << 30);
+    for group in &mut facts.tensors {
+        group.size = u64::MAX;
+        group.dims = vec![0, u64::MAX];
+        group.layers = vec![(u64::MAX, u64::MAX), (0, u64::MAX)];
+    }
+    let shape = Shape::of(&facts).unwrap();
+    let found = plan(&shape, &machine(vec![gpu("CUDA0", 24)], 64), &max_ctx(), Extras::default()).unwrap();
+    assert!(!found.fits);
+}

@@ -1,0 +1,181 @@
+//! The memory model and the search against llama.cpp's own figures: a sample that is stored here, and everything of
+//! ../shared/truth where it is there.
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
+    reason = "a test, and what it measures is printed"
+)]
+
+mod truth {
+    pub(crate) mod cases;
+    pub(crate) mod models;
+}
+
+use domain::{
+    hardware::{Cpu, Gpu, Hardware, Ram},
+    memory::{Backend, Estimate, FlashAttention, Shape},
+    plan::{Extras, Goal, Knobs, plan},
+};
+use serde_json::Value;
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+use truth::{
+    cases::{case, number},
+    models,
+};
+
+/// A model's facts, then what was measured, a line each; made from ../shared/truth (llama.cpp as in llama-cpp-python
+/// 0.3.36, planning as for CUDA compute capability 8.9).
+const STORED: &str = include_str!("data/memory.jsonl");
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/truth")
+}
+
+fn rows(text: &str) -> impl Iterator<Item = Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap())
+}
+
+fn stored() -> (BTreeMap<String, Shape>, Vec<Value>) {
+    let (models, measured): (Vec<_>, Vec<_>) = rows(STORED).partition(|row| row.get("facts").is_some());
+    let shape = |row: &Value| Shape::of(&serde_json::from_value(row["facts"].clone()).unwrap()).unwrap();
+    let models = models.iter().map(|row| (row["model"].as_str().unwrap().to_owned(), shape(row))).collect();
+    (models, measured)
+}
+
+#[derive(Default)]
+struct Errors {
+    /// Hundredths of a percent of all bytes in the place.
+    parts: Vec<u64>,
+    too_low: u64,
+    too_high: u64,
+}
+
+/// Weights and context are exact, and compute is within the slack where a plan relies on it.
+#[track_caller]
+fn check_breakdowns(shapes: &BTreeMap<String, Shape>, rows: impl Iterator<Item = Value>) {
+    let mut errors: BTreeMap<&str, Errors> = BTreeMap::new();
+    let mut counted = 0;
+    for row in rows.filter(|row| row.get("params").is_some()) {
+        let shape = &shapes[&models::key(row["model"].as_str().unwrap())];
+        let Some(case) = case(&row, shape.trained) else { continue };
+        let estimate = Estimate::new(shape, case.has_device.then_some(Backend::CUDA));
+        let found = estimate.breakdown(&case.settings);
+        let told = format!("{} {:?}", case.model, case.settings);
+        assert_eq!([found.device.weights, found.device.context], case.device[..2], "{told}");
+        assert_eq!([found.host.weights, found.host.context], case.host[..2], "{told}");
+        let (ours, theirs) = if case.has_device {
+            (found.device.compute, case.device)
+        } else {
+            (found.host.compute, case.host)
+        };
+        let is_relied_on = row["profile"] == "server" && case.has_device && case.settings.ubatch <= 512;
+        if is_relied_on && case.settings.flash_attn == FlashAttention::On {
+            let most = ours.saturating_add(estimate.slack(&case.settings, &found));
+            assert!(most >= theirs[2], "{told}: at most {most}, and it is {}", theirs[2]);
+        }
+        let error = errors.entry(case.group).or_default();
+        let all: u64 = theirs.iter().sum();
+        error.parts.push(ours.abs_diff(theirs[2]) * 10_000 / all.max(1));
+        error.too_high = error.too_high.max(ours.saturating_sub(theirs[2]));
+        error.too_low = error.too_low.max(theirs[2].saturating_sub(ours));
+        counted += 1;
+    }
+    assert!(counted > 50, "{counted} cases");
+    println!("{counted} cases, weights and context exact in all; compute, in % of all bytes in the place:");
+    for (group, mut error) in errors {
+        error.parts.sort_unstable();
+        let at = |percent: usize| error.parts[(error.parts.len() - 1) * percent / 100] as f64 / 100.0;
+        let mib = |bytes: u64| bytes as f64 / 1_048_576.0;
+        println!(
+            "  {group:26} {:5} cases  p50 {:5.2}  p95 {:6.2}  too low by at most {:7.1} MiB, too high by {:7.1}",
+            error.parts.len(),
+            at(50),
+            at(95),
+            mib(error.too_low),
+            mib(error.too_high),
+        );
+    }
+}
+
+#[test]
+fn weights_and_context_are_llama_cpps_to_the_byte() {
+    let (shapes, rows) = stored();
+    check_breakdowns(&shapes, rows.into_iter());
+}
+
+#[test]
+fn the_whole_truth_of_memory() {
+    let Ok(text) = fs::read_to_string(folder().join("breakdown.jsonl")) else {
+        println!("skipped: the whole truth of memory: ../shared/truth is not there");
+        return;
+    };
+    check_breakdowns(&models::shapes(&folder()), rows(&text));
+}
+
+/// Where everything fits on the card, no context is above the best, and none below nine tenths of it.
+#[track_caller]
+fn check_contexts(shapes: &BTreeMap<String, Shape>, rows: impl Iterator<Item = Value>) {
+    let (mut counted, mut least, mut equal) = (0, 100.0_f64, 0);
+    let mut wrong = Vec::new();
+    for row in rows.filter(|row| row.get("full").is_some()) {
+        let name = models::key(row["model"].as_str().unwrap());
+        for cache in ["f16", "q8_0"] {
+            let best = number(&row["full"][cache]);
+            if best == 0 {
+                continue;
+            }
+            let knobs = Knobs {
+                goal: Some(Goal::MaxCtx),
+                kv_unified: Some(true),
+                cache_type_k: Some(cache.into()),
+                cache_type_v: Some(cache.into()),
+                ..Knobs::default()
+            };
+            let machine = machine(number(&row["gpu_gib"]) << 30);
+            let found = plan(&shapes[&name], &machine, &knobs, Extras::default()).unwrap();
+            let part = found.settings.ctx as f64 * 100.0 / best as f64;
+            let is_whole = found.settings.gpu_layers == found.layers && found.settings.n_cpu_moe == 0;
+            counted += 1;
+            equal += u32::from(found.settings.ctx == best);
+            least = least.min(part);
+            if found.settings.ctx > best || part < 90.0 || !is_whole {
+                let card = &row["gpu_gib"];
+                wrong.push(format!(
+                    "{name} {card} GiB {cache}: {} of {best}, {part:.1} %",
+                    found.settings.ctx
+                ));
+            }
+        }
+    }
+    println!("{counted} contexts beside the best possible: {equal} equal, none under {least:.1} %");
+    assert!(counted >= 10 && wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn machine(free: u64) -> Hardware {
+    let (id, name, backend) = ("CUDA0".into(), "card".into(), "CUDA".into());
+    let card = Gpu { id, name, backend, total: free, free, ..Gpu::default() };
+    Hardware { gpus: vec![card], ram: Ram { total: 256 << 30, available: 256 << 30 }, cpu: Cpu::default() }
+}
+
+#[test]
+fn the_largest_context_is_close_to_the_best_and_never_above() {
+    let (shapes, rows) = stored();
+    check_contexts(&shapes, rows.into_iter());
+}
+
+#[test]
+fn the_whole_truth_of_contexts() {
+    let Ok(text) = fs::read_to_string(folder().join("best.jsonl")) else {
+        println!("skipped: the best possible contexts: ../shared/truth is not there");
+        return;
+    };
+    check_contexts(&models::shapes(&folder()), rows(&text));
+}

@@ -1,0 +1,76 @@
+//! One measured set of parameters, in the planner's words.
+
+use domain::memory::{CacheType, FlashAttention, Settings};
+use serde_json::Value;
+
+/// What llama.cpp allocates for one set of parameters.
+pub(crate) struct Case {
+    pub(crate) model: String,
+    pub(crate) group: &'static str,
+    pub(crate) settings: Settings,
+    pub(crate) has_device: bool,
+    /// Weights, context, compute.
+    pub(crate) device: [u64; 3],
+    pub(crate) host: [u64; 3],
+}
+
+pub(crate) fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap()
+}
+
+fn cache_type(value: &Value) -> CacheType {
+    *CacheType::ALL.iter().find(|kind| kind.name() == value.as_str().unwrap()).unwrap()
+}
+
+fn triple(value: &Value) -> [u64; 3] {
+    ["model", "context", "compute"].map(|part| number(&value[part]))
+}
+
+/// None for a case that is out of the model's reach: two devices, or refused by llama.cpp itself.
+pub(crate) fn case(row: &Value, trained: u64) -> Option<Case> {
+    let params = &row["params"];
+    if row["ok"] == false || number(&params["n_devices"]) > 1 {
+        return None;
+    }
+    let flag = |name: &str| params[name].as_bool().unwrap();
+    let batch = number(&params["batch"]);
+    let n_outputs = Some(number(&params["n_outputs_max"])).filter(|n| *n > 0 && !flag("embeddings"));
+    let is_off = params["flash_attn"] == "off" || row["flash_attn_resolved"] == "off";
+    let settings = Settings {
+        ctx: Some(number(&params["ctx"])).filter(|ctx| *ctx > 0).unwrap_or(trained),
+        gpu_layers: number(&params["ngl"]),
+        n_cpu_moe: number(&params["n_cpu_moe"]),
+        cache_type_k: cache_type(&params["ctk"]),
+        cache_type_v: cache_type(&params["ctv"]),
+        flash_attn: if is_off { FlashAttention::Off } else { FlashAttention::On },
+        batch,
+        ubatch: number(&params["ubatch"]),
+        parallel: number(&params["n_seq_max"]),
+        kv_unified: flag("kv_unified"),
+        swa_full: flag("swa_full"),
+        kv_offload: flag("kv_offload"),
+        op_offload: flag("op_offload"),
+        n_outputs: n_outputs.unwrap_or(batch),
+    };
+    let device = row["devices"].as_array().unwrap().first();
+    Some(Case {
+        model: super::models::key(row["model"].as_str().unwrap()),
+        group: if device.is_some() { group(&settings, number(&row["n_layer_all"])) } else { "no device" },
+        settings,
+        has_device: device.is_some(),
+        device: device.map(triple).unwrap_or_default(),
+        host: triple(&row["host"]),
+    })
+}
+
+fn group(settings: &Settings, layers: u64) -> &'static str {
+    let is_quantized = settings.cache_type_k.is_quantized() || settings.cache_type_v.is_quantized();
+    match () {
+        () if !settings.kv_offload || !settings.op_offload => "kv or ops not offloaded",
+        () if settings.flash_attn == FlashAttention::Off => "no flash attention",
+        () if settings.gpu_layers > layers && settings.n_cpu_moe == 0 && is_quantized => "full, quantized KV",
+        () if settings.gpu_layers > layers && settings.n_cpu_moe == 0 => "full",
+        () if settings.gpu_layers > layers => "experts in main memory",
+        () => "partial",
+    }
+}
