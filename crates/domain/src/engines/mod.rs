@@ -2,6 +2,7 @@
 //! An engine turns a model into a command; it starts nothing.
 
 mod llama_cpp;
+mod llama_cpp_devices;
 mod quote;
 
 use crate::{Location, Model};
@@ -12,6 +13,7 @@ use std::{
     path::PathBuf,
 };
 
+pub use llama_cpp_devices::{is_server, listed_devices, listed_flags, listed_version};
 pub use quote::shell_line;
 
 /// Every engine that can be launched.
