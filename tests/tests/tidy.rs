@@ -63,8 +63,8 @@ const ALLOWED: &[(&str, &str)] = &[
     ("crates/api", "domain jiff serde serde_json thiserror"),
     (
         "daemon",
-        "api domain formats anyhow blake3 jiff listenfd notify rusqlite rustix sd-notify serde serde_json thiserror tokio \
-         toml tracing tracing-subscriber",
+        "api domain formats anyhow blake3 jiff listenfd notify nvml-wrapper rusqlite rustix sd-notify serde serde_json \
+         thiserror tokio toml tracing tracing-subscriber",
     ),
     (
         "ctl",
