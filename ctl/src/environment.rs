@@ -48,6 +48,13 @@ impl Environment {
         self.variable(name).map(PathBuf::from).filter(|path| path.is_absolute())
     }
 
+    /// What of this world the daemon is told where engines are looked for or started.
+    pub(crate) fn callers(&self) -> BTreeMap<String, String> {
+        let value = |name: &&str| Some(self.variable(name)?.to_str()?.to_owned());
+        let sent = api::LAUNCH_VARIABLES.iter();
+        sent.filter_map(|name| Some(((*name).to_owned(), value(name)?))).collect()
+    }
+
     pub(crate) fn state_home(&self) -> Option<PathBuf> {
         let from_home = || Some(self.directory_in("HOME")?.join(".local/state"));
         self.directory_in("XDG_STATE_HOME").or_else(from_home)

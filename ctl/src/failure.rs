@@ -144,9 +144,10 @@ fn did_you_mean(similar: &[String], otherwise: &str) -> String {
     format!("did you mean {}?", quoted.join(" or "))
 }
 
-fn how_to_install(engine: &str) -> String {
-    match engine {
-        "llama.cpp" => "install llama.cpp (its llama-server) or put it on PATH".into(),
-        other => format!("install {other} or put it on PATH"),
-    }
+pub(crate) fn how_to_install(engine: &str) -> String {
+    let what = match engine {
+        "llama.cpp" => "llama.cpp (its llama-server)",
+        other => other,
+    };
+    format!("install {what} or put it on PATH, or name one that is elsewhere: modelctl engines add PATH")
 }

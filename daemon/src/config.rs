@@ -31,7 +31,7 @@ const POINTER_ROUNDS: usize = 3;
 /// The daemon's own places and the user's settings.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// `index.db`, `modeld.lock`, `cookies/`, `runs/`.
+    /// `index.db`, `modeld.lock`, `cookies/`, `engines/`, `runs/`.
     pub state: PathBuf,
     /// `user.db`.
     pub data: PathBuf,
@@ -99,6 +99,11 @@ impl Config {
 
     pub fn runs(&self) -> PathBuf {
         self.state.join("runs")
+    }
+
+    /// What is known of engines.
+    pub fn engines(&self) -> PathBuf {
+        self.state.join("engines")
     }
 
     /// Makes the daemon's own directories, for this user only.

@@ -1,9 +1,12 @@
 //! `modeld`: watches every model directory, keeps the index, starts engines. Everything that touches the world is
 //! in this package, and everything that decides is in `domain`.
 
+mod cache;
 pub mod config;
 pub mod core;
 mod engine;
+mod engines;
+mod hardware;
 mod heap;
 pub mod index;
 mod lock;

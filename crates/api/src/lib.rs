@@ -18,8 +18,9 @@ use std::path::{Path, PathBuf};
 pub use error::ApiError;
 pub use frame::{Call, END, Frame, MAX_CALL, MAX_REPLY, encode};
 pub use reply::{
-    Added, Event, EventKind, Inspected, Launch, LaunchUpdate, Listed, ModelRef, Overview, Problem, Roots,
-    RunRef, RunState, Scanned, Shown, Synced,
+    Added, AddedEngine, EngineDevices, EngineStatus, Engines, Event, EventKind, HardwareReport, Inspected,
+    Launch, LaunchUpdate, Listed, ModelRef, Overview, Problem, Roots, RunRef, RunState, Scanned, Shown,
+    Synced,
 };
 pub use request::{LAUNCH_VARIABLES, LaunchRequest, Request};
 

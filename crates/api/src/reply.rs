@@ -1,8 +1,13 @@
 //! What the daemon answers, one struct for each method.
 
-use domain::{Model, RootStatus, Verdict, WirePath, engines, facts::Facts};
+use domain::{
+    Model, RootStatus, Verdict, WirePath, engines,
+    facts::Facts,
+    hardware::{Cpu, Gpu, Ram},
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// `Overview`: the home screen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -81,6 +86,60 @@ pub struct Scanned {
     pub models: u64,
     /// Files whose header was read again.
     pub read: u64,
+}
+
+/// `Hardware`: `gpus`, `ram` and `cpu` are what `--hardware FILE` takes.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct HardwareReport {
+    /// As the first engine sees them, then cards that it does not see.
+    pub gpus: Vec<Gpu>,
+    pub ram: Ram,
+    pub cpu: Cpu,
+    /// Names of the processes that hold memory of a card.
+    pub holders: BTreeMap<u32, String>,
+    pub engines: Vec<EngineDevices>,
+    pub notes: Vec<String>,
+}
+
+/// Which devices an engine really sees.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct EngineDevices {
+    pub engine: String,
+    pub program: String,
+    pub version: Option<String>,
+    pub devices: Vec<Gpu>,
+    /// What one would not expect.
+    pub note: Option<String>,
+}
+
+/// `Engines`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Engines {
+    pub engines: Vec<EngineStatus>,
+}
+
+/// `AddEngine`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct AddedEngine {
+    pub engine: EngineStatus,
+}
+
+/// A program of an engine, or that there is none.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct EngineStatus {
+    pub engine: String,
+    pub found: bool,
+    pub program: Option<String>,
+    /// As it prints it.
+    pub version: Option<String>,
+    pub devices: Vec<Gpu>,
+    /// How many flags its `--help` lists.
+    pub flags: u64,
+    /// The user has added it.
+    pub added: bool,
+    /// Every place that was searched.
+    pub looked: Vec<String>,
+    pub note: Option<String>,
 }
 
 /// `Plan`, and the first answer of `Launch`.

@@ -70,6 +70,32 @@ pub enum Request {
         #[serde(default)]
         remove: Vec<String>,
     },
+    /// What there is to run models on; with `more` again whenever it has changed enough. `environment` as in
+    /// `LaunchRequest`.
+    #[serde(rename = "org.modelctl.Manager.Hardware")]
+    Hardware {
+        #[serde(default)]
+        environment: BTreeMap<String, String>,
+    },
+    /// Every known engine, found or not.
+    #[serde(rename = "org.modelctl.Manager.Engines")]
+    Engines {
+        #[serde(default)]
+        environment: BTreeMap<String, String>,
+    },
+    /// Remembers an engine's program, or the one in a folder; it is run with `--help` first.
+    #[serde(rename = "org.modelctl.Manager.AddEngine")]
+    AddEngine {
+        #[serde(flatten)]
+        path: WirePath,
+        #[serde(default)]
+        environment: BTreeMap<String, String>,
+    },
+    #[serde(rename = "org.modelctl.Manager.RemoveEngine")]
+    RemoveEngine {
+        #[serde(flatten)]
+        path: WirePath,
+    },
     /// The command that `Launch` would run; nothing is started.
     #[serde(rename = "org.modelctl.Manager.Plan")]
     Plan {

@@ -2,7 +2,9 @@
 
 mod alias;
 mod completions;
+mod engines;
 mod events;
+mod hardware;
 mod home;
 mod inspect;
 mod launch;
@@ -60,6 +62,8 @@ enum Command {
     Pin(pin::PinArgs),
     Alias(alias::AliasArgs),
     Events(events::EventsArgs),
+    Hardware(hardware::HardwareArgs),
+    Engines(engines::EnginesArgs),
     Plan(plan::PlanArgs),
     Launch(launch::LaunchArgs),
     Completions(completions::CompletionsArgs),
@@ -81,6 +85,8 @@ impl Cli {
             Some(Command::Pin(args)) => args.run(context),
             Some(Command::Alias(args)) => args.run(context),
             Some(Command::Events(args)) => args.run(context),
+            Some(Command::Hardware(args)) => args.run(context),
+            Some(Command::Engines(args)) => args.run(context),
             Some(Command::Plan(args)) => args.run(context),
             Some(Command::Launch(args)) => args.run(context),
             Some(Command::Completions(args)) => args.run(context),

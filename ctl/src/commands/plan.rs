@@ -2,9 +2,8 @@
 
 use crate::{context::Context, text::clean};
 use anyhow::Result;
-use api::{LAUNCH_VARIABLES, Launch, LaunchRequest, Request};
+use api::{Launch, LaunchRequest, Request};
 use clap::Args;
-use std::collections::BTreeMap;
 
 /// Show the command that launch would run, and why; nothing is started
 #[derive(Debug, Args)]
@@ -35,9 +34,7 @@ pub(crate) struct Order {
 
 impl Order {
     pub(crate) fn request(self, context: &Context<'_>) -> LaunchRequest {
-        let value = |name: &&str| Some(context.environment.variable(name)?.to_str()?.to_owned());
-        let environment: BTreeMap<_, _> =
-            LAUNCH_VARIABLES.iter().filter_map(|name| Some(((*name).to_owned(), value(name)?))).collect();
+        let environment = context.environment.callers();
         let Self { engine, model, max_ctx, extra } = self;
         LaunchRequest { engine, model: context.environment.model(&model), max_ctx, extra, environment }
     }

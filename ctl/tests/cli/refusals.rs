@@ -35,7 +35,7 @@ fn each_refusal_says_why_and_what_to_do() {
         &json!({"engine": "llama.cpp", "program": "llama-server", "looked": ["/usr/bin"]}),
         1,
         "error: llama.cpp is not installed where your shell would find it; looked in\n  /usr/bin\n\
-         hint: install llama.cpp (its llama-server) or put it on PATH\n",
+         hint: install llama.cpp (its llama-server) or put it on PATH, or name one that is elsewhere: modelctl engines add PATH\n",
     );
     check(
         "org.varlink.service.MethodNotFound",

@@ -50,6 +50,8 @@ pub enum Change {
     },
     AddRoot(PathBuf),
     RemoveRoot(PathBuf),
+    AddEngine(PathBuf),
+    RemoveEngine(PathBuf),
 }
 
 /// A change that is refused.
@@ -132,7 +134,16 @@ impl User {
 
     /// Roots that the user added.
     pub fn roots(&self) -> anyhow::Result<Vec<PathBuf>> {
-        let mut select = self.db.prepare_cached("SELECT path FROM root ORDER BY path")?;
+        self.paths("SELECT path FROM root ORDER BY path")
+    }
+
+    /// Programs of engines that the user added, the last one first.
+    pub fn engines(&self) -> anyhow::Result<Vec<PathBuf>> {
+        self.paths("SELECT path FROM engine ORDER BY added DESC, path")
+    }
+
+    fn paths(&self, sql: &'static str) -> anyhow::Result<Vec<PathBuf>> {
+        let mut select = self.db.prepare_cached(sql)?;
         let rows = select.query_map([], |row| row.get(0).map(path))?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
@@ -185,6 +196,15 @@ fn apply(db: &Transaction<'_>, change: &Change, now: &str) -> anyhow::Result<()>
         }
         Change::RemoveRoot(path) => {
             if db.prepare_cached("DELETE FROM root WHERE path = ?1")?.execute([bytes(path)])? == 0 {
+                return Err(UserError::NotAdded { path: path.clone() }.into());
+            }
+        }
+        Change::AddEngine(path) => {
+            db.prepare_cached("INSERT OR REPLACE INTO engine (path, added) VALUES (?1, ?2)")?
+                .execute(params![bytes(path), now])?;
+        }
+        Change::RemoveEngine(path) => {
+            if db.prepare_cached("DELETE FROM engine WHERE path = ?1")?.execute([bytes(path)])? == 0 {
                 return Err(UserError::NotAdded { path: path.clone() }.into());
             }
         }

@@ -1,9 +1,9 @@
 //! One function a request: asks the core, the index or the runs, and writes what they say.
 
-use super::{hub::Hub, list, varlink::Out};
+use super::{hub::Hub, list, machine, varlink::Out};
 use crate::{
     core::{Event, Wanted},
-    engine,
+    engine, hardware,
     index::{Reader, User, UserChange, UserError},
     look, read,
 };
@@ -64,6 +64,7 @@ pub(super) async fn answer(
         Request::Launch { .. } | Request::Events {} if !is_more => Err(ApiError::ExpectedMore {}.into()),
         Request::Launch { launch: order } => launch(hub, order, out, read).await,
         Request::Events {} => events(hub, out, read).await,
+        Request::Hardware { environment } if is_more => machine::watch(hub, environment, out, read).await,
         Request::Overview {}
         | Request::Show { .. }
         | Request::Inspect { .. }
@@ -76,6 +77,10 @@ pub(super) async fn answer(
         | Request::Note { .. }
         | Request::Pin { .. }
         | Request::Alias { .. }
+        | Request::Hardware { .. }
+        | Request::Engines { .. }
+        | Request::AddEngine { .. }
+        | Request::RemoveEngine { .. }
         | Request::Plan { .. } => Ok(out.last(&reply(request, hub).await?).await?),
     }
 }
@@ -113,6 +118,12 @@ async fn reply(request: Request, hub: &Hub) -> Result<Box<RawValue>, Failure> {
             let (add, remove) = (words(add), words(remove));
             raw(say(hub, model, |model| UserChange::Alias { model, add, remove }).await?)
         }
+        Request::Hardware { environment } => raw(machine::hardware(hub, environment).await?),
+        Request::Engines { environment } => raw(machine::engines(hub, environment).await?),
+        Request::AddEngine { path, environment } => {
+            raw(machine::add(hub, path.to_path(), environment).await?)
+        }
+        Request::RemoveEngine { path } => raw(machine::remove(hub, path.to_path()).await?),
         Request::Plan { launch } => raw(api::Launch { plan: prepare(hub, launch).await?.plan }),
         Request::List { .. } | Request::Launch { .. } | Request::Events {} => {
             Err(ApiError::ExpectedMore {}.into())
@@ -178,7 +189,8 @@ async fn overview(hub: &Hub) -> Result<Overview, Failure> {
         let places: Vec<String> = looked_at(hub).iter().map(|path| path.display().to_string()).collect();
         notices.push(format!("no model directory was found; looked at {}", places.join(" ")));
     }
-    let (ram_total, ram_available) = memory(&hub.config.environment.sysroot);
+    let ram = hardware::ram(&hub.config.environment.sysroot);
+    let known = |bytes: u64| Some(bytes).filter(|_| ram.total > 0);
     Ok(Overview {
         version: env!("CARGO_PKG_VERSION").into(),
         models: totals.models,
@@ -195,8 +207,8 @@ async fn overview(hub: &Hub) -> Result<Overview, Failure> {
         scanning: hub.is_scanning(),
         runs: hub.runs.all(),
         roots,
-        ram_total,
-        ram_available,
+        ram_total: known(ram.total),
+        ram_available: known(ram.available),
     })
 }
 
@@ -204,18 +216,6 @@ async fn overview(hub: &Hub) -> Result<Overview, Failure> {
 fn looked_at(hub: &Hub) -> Vec<PathBuf> {
     let environment = &hub.config.environment;
     domain::stores::STORES.iter().flat_map(|store| store.roots(environment)).collect()
-}
-
-/// Total and available memory in bytes, as the kernel says (proc_meminfo(5)).
-fn memory(sysroot: &Path) -> (Option<u64>, Option<u64>) {
-    let own = sysroot.join("proc/meminfo");
-    let path = if own.exists() { own } else { PathBuf::from("/proc/meminfo") };
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    let field = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-        line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
-    };
-    (field("MemTotal:"), field("MemAvailable:"))
 }
 
 /// Finds the model that was meant.
@@ -317,8 +317,8 @@ async fn remove_root(hub: &Hub, path: PathBuf) -> Result<serde_json::Value, Fail
 
 async fn prepare(hub: &Hub, order: LaunchRequest) -> Result<engine::Prepared, Failure> {
     let (model, _) = meant(hub, &order.model).await?;
-    let path = hub.config.path.clone();
-    let prepared = tokio::task::spawn_blocking(move || engine::prepare(&order, &model, path.as_deref()));
+    let engines = Arc::clone(&hub.engines);
+    let prepared = tokio::task::spawn_blocking(move || engine::prepare(&order, &model, &engines));
     prepared.await.context("preparing the launch").map_err(refusal)?.map_err(refusal)
 }
 

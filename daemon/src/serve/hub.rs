@@ -3,6 +3,7 @@
 use crate::{
     config::Config,
     core::{Event, Handle, Settled},
+    engines::Engines,
     index::{Opened, Reader},
     remember::Memory,
     runs::Runs,
@@ -23,6 +24,7 @@ pub(crate) struct Hub {
     pub(crate) config: Config,
     pub(crate) memory: Memory,
     pub(crate) runs: Runs,
+    pub(crate) engines: Arc<Engines>,
     published: broadcast::Sender<Arc<api::Event>>,
     core: Handle,
     settled: watch::Receiver<bool>,
@@ -52,10 +54,12 @@ impl Hub {
     pub(crate) fn new(config: Config, links: Links, opened: Opened, has_cookies: bool) -> Self {
         let Links { core, memory, published, settled } = links;
         let runs = Runs::new(config.runs(), published.clone());
+        let engines = Arc::new(Engines::start(&config));
         Self {
             config,
             memory,
             runs,
+            engines,
             published,
             core,
             settled,

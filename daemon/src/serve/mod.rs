@@ -3,6 +3,7 @@
 mod answer;
 mod hub;
 mod list;
+mod machine;
 mod varlink;
 
 pub(crate) use answer::Failure;

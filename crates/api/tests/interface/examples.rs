@@ -1,12 +1,14 @@
 //! One example of everything on the wire, every field filled. The matches stop compiling when a variant is added.
 
 use api::{
-    Added, ApiError, Event, EventKind, Inspected, Launch, LaunchRequest, LaunchUpdate, Listed, ModelRef,
-    Overview, Problem, Request, Roots, RunRef, RunState, Scanned, Shown, Synced,
+    Added, AddedEngine, ApiError, EngineDevices, EngineStatus, Engines, Event, EventKind, HardwareReport,
+    Inspected, Launch, LaunchRequest, LaunchUpdate, Listed, ModelRef, Overview, Problem, Request, Roots,
+    RunRef, RunState, Scanned, Shown, Synced,
 };
 use domain::{
     App, Confidence, File, Format, Kind, Link, Location, Model, Role, RootStatus, Safety, Source, SourceKind,
     State, Verdict, Verification, WirePath, engines, facts,
+    hardware::{Cpu, Gpu, Ram},
 };
 use jiff::Timestamp;
 use serde_json::{Value, json, to_value};
@@ -23,7 +25,11 @@ pub(crate) fn exchanges() -> Vec<(Request, Vec<Value>)> {
         Request::Inspect { path: path.clone() },
         Request::Roots {},
         Request::AddRoot { path: path.clone() },
-        Request::RemoveRoot { path },
+        Request::RemoveRoot { path: path.clone() },
+        Request::Hardware { environment: environment() },
+        Request::Engines { environment: environment() },
+        Request::AddEngine { path: path.clone(), environment: environment() },
+        Request::RemoveEngine { path },
         Request::Sync {},
         Request::Scan {},
         Request::Tag { model: model(), add: words(), remove: words() },
@@ -45,7 +51,10 @@ fn replies(request: &Request) -> Vec<Value> {
         Request::Inspect { .. } => to_value(Inspected { path: wire_path(), size: 1, verdict: verdict() }),
         Request::Roots {} => to_value(Roots { roots: vec![root()] }),
         Request::AddRoot { .. } => to_value(Added { root: root() }),
-        Request::RemoveRoot { .. } => Ok(json!({})),
+        Request::RemoveRoot { .. } | Request::RemoveEngine { .. } => Ok(json!({})),
+        Request::Hardware { .. } => to_value(hardware()),
+        Request::Engines { .. } => to_value(Engines { engines: vec![engine()] }),
+        Request::AddEngine { .. } => to_value(AddedEngine { engine: engine() }),
         Request::Sync {} => to_value(Synced { models: 1 }),
         Request::Scan {} => to_value(Scanned { models: 1, read: 1 }),
         Request::Tag { .. } | Request::Note { .. } | Request::Pin { .. } | Request::Alias { .. } => {
@@ -132,13 +141,64 @@ fn wire_path() -> WirePath {
 }
 
 fn launch() -> LaunchRequest {
-    let environment = BTreeMap::from([("PATH".to_owned(), "/usr/bin".to_owned())]);
     LaunchRequest {
         engine: "e".into(),
         model: "m".into(),
         max_ctx: true,
         extra: vec!["x".into()],
-        environment,
+        environment: environment(),
+    }
+}
+
+fn environment() -> BTreeMap<String, String> {
+    BTreeMap::from([("PATH".to_owned(), "/usr/bin".to_owned())])
+}
+
+fn gpu() -> Gpu {
+    Gpu {
+        id: "CUDA0".into(),
+        name: "n".into(),
+        backend: "CUDA".into(),
+        total: 2,
+        free: 1,
+        overhead: 1,
+        shares_ram: true,
+        uuid: Some("GPU-1".into()),
+        pci: Some("0000:01:00.0".into()),
+        driver: Some("580".into()),
+        processes: [(1, 1)].into(),
+    }
+}
+
+fn hardware() -> HardwareReport {
+    let seen = EngineDevices {
+        engine: "llama.cpp".into(),
+        program: "/p".into(),
+        version: Some("1".into()),
+        devices: vec![gpu()],
+        note: Some("n".into()),
+    };
+    HardwareReport {
+        gpus: vec![gpu()],
+        ram: Ram { total: 2, available: 1 },
+        cpu: Cpu { cores: Some(1), threads: Some(2), name: Some("c".into()) },
+        holders: [(1, "p".to_owned())].into(),
+        engines: vec![seen],
+        notes: vec!["n".into()],
+    }
+}
+
+fn engine() -> EngineStatus {
+    EngineStatus {
+        engine: "llama.cpp".into(),
+        found: true,
+        program: Some("/p".into()),
+        version: Some("1".into()),
+        devices: vec![gpu()],
+        flags: 1,
+        added: true,
+        looked: vec!["/usr/bin".into()],
+        note: Some("n".into()),
     }
 }
 

@@ -55,6 +55,9 @@ fn what_the_file_lets_be_left_out_can_be_left_out() {
         ("Plan", r#"{"engine":"e","model":"m"}"#),
         ("Launch", r#"{"engine":"e","model":"m"}"#),
         ("Inspect", r#"{"path":"/m"}"#),
+        ("Hardware", "{}"),
+        ("Engines", "{}"),
+        ("AddEngine", r#"{"path":"/m"}"#),
     ] {
         let call = format!(r#"{{"method":"{INTERFACE}.{method}","parameters":{parameters}}}"#);
         serde_json::from_str::<api::Request>(&call).unwrap_or_else(|error| panic!("{call}: {error}"));

@@ -1,0 +1,151 @@
+//! `modelctl hardware`
+
+use crate::{
+    context::Context,
+    style::Style,
+    table::{Column, Table},
+    text::clean,
+};
+use anyhow::Result;
+use api::{HardwareReport, Request, client::ClientError};
+use clap::Args;
+use domain::{
+    ByteSize,
+    hardware::{Cpu, Gpu},
+};
+use std::io;
+
+/// Show memory, GPUs and who holds them, and which of them each engine really sees
+#[derive(Debug, Args)]
+#[command(after_help = "\
+EXAMPLES:
+  modelctl hardware
+  modelctl hardware --watch
+  modelctl hardware --json | jq '.gpus[] | {id, name, free}'
+  modelctl hardware --json > machine.json     what plan --hardware takes")]
+pub(crate) struct HardwareArgs {
+    /// Show it again whenever it changes, until Ctrl-C; with --json one object a line
+    #[arg(long)]
+    watch: bool,
+}
+
+impl HardwareArgs {
+    pub(crate) fn run(self, context: &mut Context<'_>) -> Result<()> {
+        let request = Request::Hardware { environment: context.environment.callers() };
+        if !self.watch {
+            let Some(report) = context.ask(&request)? else { return Ok(()) };
+            return Ok(write(&report, context)?);
+        }
+        let mut is_first = true;
+        context.connect()?.stream(&request, |reply| {
+            if context.json {
+                context.print_json(reply)?;
+                return Ok(true);
+            }
+            let report = serde_json::from_str(reply.get()).map_err(ClientError::Garbled)?;
+            if context.environment.stdout_is_terminal {
+                write!(context.out, "\x1b[H\x1b[J")?; // in place of what was shown
+            } else if !is_first {
+                writeln!(context.out)?;
+            }
+            is_first = false;
+            write(&report, context)?;
+            context.out.flush()?;
+            Ok(true)
+        })
+    }
+}
+
+fn write(report: &HardwareReport, context: &mut Context<'_>) -> io::Result<()> {
+    let ram = report.ram;
+    if ram.total > 0 {
+        let used = ByteSize(ram.total.saturating_sub(ram.available));
+        let (available, total) = (ByteSize(ram.available), ByteSize(ram.total));
+        writeln!(context.out, "memory     {available} of {total} available, {used} used")?;
+    }
+    if let Some(line) = processor(&report.cpu) {
+        writeln!(context.out, "processor  {line}")?;
+    }
+    report.notes.iter().try_for_each(|note| writeln!(context.out, "note       {}", clean(note)))?;
+    writeln!(context.out)?;
+    write_gpus(report, context)?;
+    write_engines(report, context)
+}
+
+fn processor(cpu: &Cpu) -> Option<String> {
+    let count = |number: Option<u64>, what: &str| {
+        number.map(|number| format!("{number} {what}{}", if number == 1 { "" } else { "s" }))
+    };
+    let name = cpu.name.as_ref().map(|name| clean(name).into_owned());
+    let parts: Vec<String> =
+        [name, count(cpu.cores, "core"), count(cpu.threads, "thread")].into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+fn write_gpus(report: &HardwareReport, context: &mut Context<'_>) -> io::Result<()> {
+    if report.gpus.is_empty() {
+        return writeln!(context.out, "no GPU was found: models run on the processor");
+    }
+    let mut table = Table::new(
+        [
+            Column::Left("GPU"),
+            Column::Left("NAME"),
+            Column::Right("FREE"),
+            Column::Right("TOTAL"),
+            Column::Left("ADDRESS"),
+            Column::Left("MEMORY"),
+        ],
+        1,
+    );
+    for gpu in &report.gpus {
+        table.push([
+            clean(&gpu.id).into_owned(),
+            clean(&gpu.name).into_owned(),
+            ByteSize(gpu.free).to_string(),
+            ByteSize(gpu.total).to_string(),
+            gpu.pci.as_deref().map(|pci| clean(pci).into_owned()).unwrap_or_default(),
+            if gpu.shares_ram { "the machine's".into() } else { String::new() },
+        ]);
+    }
+    let holders = |out: &mut dyn io::Write, number: usize| {
+        let held = report.gpus.get(number).into_iter().flat_map(|gpu| &gpu.processes);
+        for (pid, bytes) in held {
+            let name = report.holders.get(pid).map_or("?", String::as_str);
+            writeln!(out, "  {pid} {} holds {}", clean(name), ByteSize(*bytes))?;
+        }
+        Ok(())
+    };
+    table.write_below(context.out, context.style, context.environment.width, holders)
+}
+
+fn write_engines(report: &HardwareReport, context: &mut Context<'_>) -> io::Result<()> {
+    let Style { strong, off, warn, .. } = context.style;
+    writeln!(context.out, "\n{strong}ENGINES{off}")?;
+    if report.engines.is_empty() {
+        return writeln!(context.out, "none was found: modelctl engines says where was looked");
+    }
+    for engine in &report.engines {
+        let sees = if engine.note.is_some() && engine.devices.is_empty() {
+            format!("{warn}no GPU{off}")
+        } else {
+            devices(&engine.devices)
+        };
+        writeln!(
+            context.out,
+            "{} sees {sees}  {}{}",
+            clean(&engine.engine),
+            clean(&engine.program),
+            engine.version.as_deref().map_or_else(String::new, |version| format!("  {}", clean(version)))
+        )?;
+        if let Some(note) = &engine.note {
+            writeln!(context.out, "  {}", clean(note))?;
+        }
+    }
+    Ok(())
+}
+
+/// The names by which an engine calls its devices.
+pub(super) fn devices(devices: &[Gpu]) -> String {
+    let ids: Vec<_> = devices.iter().map(|gpu| clean(&gpu.id)).collect();
+    if ids.is_empty() { "no GPU".into() } else { ids.join(" ") }
+}

@@ -1,0 +1,262 @@
+//! Which engines there are and what they can do: looked for where the caller's shell would, asked once, remembered.
+//! Starts none.
+
+mod ask;
+mod known;
+
+use crate::{
+    cache::Cache,
+    config::Config,
+    hardware::{self, Snapshot},
+    index::User,
+};
+use api::ApiError;
+use domain::{
+    engines::Engine,
+    hardware::{Gpu, Listing, Seen, see},
+};
+use jiff::Timestamp;
+use known::{Key, Made, Question, Stamp};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::{OsStr, OsString},
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+/// Variables of the daemon that an engine needs to run at all.
+const INHERITED: &[&str] =
+    &["HOME", "LANG", "LC_ALL", "PATH", "TMPDIR", "USER", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"];
+
+/// Variables that decide which devices a program sees.
+const PLACING: &[&str] = &[
+    "CUDA_DEVICE_ORDER",
+    "CUDA_VISIBLE_DEVICES",
+    "GGML_VK_VISIBLE_DEVICES",
+    "HIP_VISIBLE_DEVICES",
+    "LD_LIBRARY_PATH",
+    "LLAMA_NO_GPU",
+    "ROCR_VISIBLE_DEVICES",
+    "VK_DRIVER_FILES",
+    "VK_ICD_FILENAMES",
+];
+
+/// A listing of this age is of this moment.
+const FRESH: Duration = Duration::from_secs(2);
+
+/// How old what a card holds may be: a plan and its launch look once.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// An engine's program that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) program: PathBuf,
+    /// What makes it this engine: `serve`.
+    pub(crate) arguments: &'static [&'static str],
+    /// The user has added it.
+    pub(crate) is_added: bool,
+}
+
+/// What a program says of itself.
+#[derive(Debug, Clone)]
+pub(crate) struct Probed {
+    pub(crate) program: PathBuf,
+    pub(crate) arguments: &'static [&'static str],
+    pub(crate) flags: BTreeSet<String>,
+    /// As it printed it.
+    pub(crate) version: Option<String>,
+    /// The devices that it sees, or why it does not say.
+    pub(crate) devices: Result<Vec<Gpu>, String>,
+    pub(crate) listed_at: Timestamp,
+}
+
+/// The engines of this machine, and the machine.
+#[derive(Debug)]
+pub(crate) struct Engines {
+    sysroot: PathBuf,
+    /// The daemon's own PATH, searched last.
+    path: Option<OsString>,
+    user: PathBuf,
+    dir: PathBuf,
+    known: Cache<Key, Made>,
+    machine: Cache<(), Arc<Snapshot>>,
+}
+
+impl Engines {
+    pub(crate) fn start(config: &Config) -> Self {
+        Self {
+            sysroot: config.environment.sysroot.clone(),
+            path: config.path.clone(),
+            user: config.user(),
+            dir: config.engines(),
+            known: Cache::start(),
+            machine: Cache::start(),
+        }
+    }
+
+    /// Finds an engine and asks it what it can do; its devices are told as they were at most `max_age` ago.
+    /// Blocking, like all that follows. `callers` is the environment that came with the request.
+    pub(crate) fn probe(
+        &self,
+        engine: &dyn Engine,
+        callers: &BTreeMap<String, String>,
+        max_age: Duration,
+    ) -> anyhow::Result<Probed> {
+        let (found, looked) = self.find(engine, callers)?;
+        let found = found.into_iter().next().ok_or_else(|| missing(engine, looked))?;
+        self.ask(&found, callers, max_age)
+    }
+
+    pub(crate) fn ask(
+        &self,
+        found: &Found,
+        callers: &BTreeMap<String, String>,
+        max_age: Duration,
+    ) -> anyhow::Result<Probed> {
+        let is_placing = |name: &str| PLACING.contains(&name);
+        let variables = callers.iter().filter(|(name, _)| is_placing(name));
+        let key = Key {
+            program: found.program.clone(),
+            arguments: found.arguments,
+            variables: variables.map(|(name, value)| (name.clone(), value.clone())).collect(),
+        };
+        let stamp = Stamp::of(&found.program, hardware::nvidia_driver(&self.sysroot))?;
+        let (environment, dir) = (environment(callers), self.dir.clone());
+        let question = Question { key: key.clone(), stamp: stamp.clone(), environment, max_age, dir };
+        let made = self.known.get(
+            key,
+            move |made| known::is_good(made, &stamp, max_age),
+            move |last| question.make(last),
+        )?;
+        let known = made.map_err(|failed| failed.error.clone())?;
+        Ok(Probed {
+            program: found.program.clone(),
+            arguments: found.arguments,
+            flags: known.flags.clone(),
+            version: known.version.clone(),
+            devices: known.devices.clone(),
+            listed_at: known.listed_at,
+        })
+    }
+
+    /// Looks at the machine, or returns a look of moments ago.
+    pub(crate) fn machine(&self) -> anyhow::Result<Arc<Snapshot>> {
+        let sysroot = self.sysroot.clone();
+        self.machine.get(
+            (),
+            |look| known::is_young(look.at, LOOK),
+            move |before| Arc::new(hardware::snapshot(&sysroot, before.as_deref())),
+        )
+    }
+
+    /// The machine as this engine sees it now.
+    pub(crate) fn see(&self, probed: &Probed, callers: &BTreeMap<String, String>) -> anyhow::Result<Seen> {
+        let look = self.machine()?;
+        let listing = Listing {
+            devices: probed.devices.as_deref().unwrap_or_default(),
+            is_fresh: known::is_young(probed.listed_at, FRESH),
+            cuda_visible: callers.get("CUDA_VISIBLE_DEVICES").map(String::as_str),
+        };
+        let mut seen = see(&listing, &look.hardware);
+        if let Err(why) = &probed.devices {
+            seen.notes = vec![why.clone()];
+        }
+        Ok(seen)
+    }
+
+    /// Every program that is this engine, in the order in which they are taken, and every place that was looked at:
+    /// the caller's PATH, what the user has added, the daemon's own PATH. The two PATHs give one program at most.
+    pub(crate) fn find(
+        &self,
+        engine: &dyn Engine,
+        callers: &BTreeMap<String, String>,
+    ) -> anyhow::Result<(Vec<Found>, Vec<String>)> {
+        let added = User::reader(&self.user)?.engines()?;
+        let of_callers = directories(callers.get("PATH").map(OsStr::new));
+        let own = directories(self.path.as_deref());
+        let mut found: Vec<Found> = search(engine, &of_callers).into_iter().collect();
+        let is_there = |program: &&PathBuf| is_executable(program);
+        found.extend(added.iter().filter(is_there).map(|program| as_added(engine, program)));
+        if found.is_empty() {
+            found.extend(search(engine, &own));
+        }
+        let mut looked: Vec<String> = Vec::new();
+        for place in of_callers.iter().chain(&added).chain(&own).map(|place| place.display().to_string()) {
+            if !looked.contains(&place) {
+                looked.push(place);
+            }
+        }
+        if let [first, rest @ ..] = found.as_mut_slice()
+            && let Some(same) = rest.iter().position(|other| other.program == first.program)
+        {
+            first.is_added = true;
+            found.remove(same + 1);
+        }
+        Ok((found, looked))
+    }
+}
+
+fn missing(engine: &dyn Engine, looked: Vec<String>) -> ApiError {
+    let programs: Vec<&str> = engine.programs().iter().map(|program| program.name).collect();
+    ApiError::EngineMissing { engine: engine.name().to_owned(), program: programs.join(" or "), looked }
+}
+
+fn directories(path: Option<&OsStr>) -> Vec<PathBuf> {
+    let dirs = path.into_iter().flat_map(std::env::split_paths);
+    dirs.filter(|dir| dir.is_absolute()).collect()
+}
+
+fn search(engine: &dyn Engine, dirs: &[PathBuf]) -> Option<Found> {
+    let programs = engine.programs().iter();
+    let places = programs.flat_map(|program| dirs.iter().map(move |dir| (program, dir.join(program.name))));
+    let mut there = places.filter(|(_, path)| is_executable(path));
+    there.next().map(|(program, path)| Found { program: path, arguments: program.arguments, is_added: false })
+}
+
+/// A program that was added may have any name; by its name one is told that needs a word to be this engine.
+pub(crate) fn as_added(engine: &dyn Engine, path: &Path) -> Found {
+    let named = engine.programs().iter().find(|program| path.file_name() == Some(OsStr::new(program.name)));
+    let arguments = named.map_or(&[][..], |program| program.arguments);
+    Found { program: path.to_owned(), arguments, is_added: true }
+}
+
+/// The program of an engine in a folder, as a build leaves it.
+pub(crate) fn in_directory(engine: &dyn Engine, dir: &Path) -> Option<Found> {
+    search(engine, &[dir.to_owned()]).map(|found| Found { is_added: true, ..found })
+}
+
+pub(crate) fn is_executable(path: &Path) -> bool {
+    path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+/// What the caller sent and the engine is placed by; `LLAMA_ARG_*` and tokens can never be among it.
+pub(crate) fn shown(callers: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let is_shown = |name: &String| name.as_str() != "PATH" && api::LAUNCH_VARIABLES.contains(&name.as_str());
+    callers.iter().filter(|(name, _)| is_shown(name)).map(|(k, v)| (k.clone(), v.clone())).collect()
+}
+
+/// An engine's whole environment: nothing else is inherited.
+pub(crate) fn environment(callers: &BTreeMap<String, String>) -> BTreeMap<String, OsString> {
+    let inherited = INHERITED.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var_os(name)?)));
+    let mut environment: BTreeMap<String, OsString> = inherited.collect();
+    environment.insert(CUDA_ORDER.0.into(), CUDA_ORDER.1.into());
+    environment.extend(shown(callers).into_iter().map(|(name, value)| (name, value.into())));
+    if let Some(path) = callers.get("PATH") {
+        environment.insert("PATH".into(), path.into());
+    }
+    environment
+}
+
+/// CUDA counts the fastest card first unless told; NVML, and so everybody else, goes by address.
+pub(crate) const CUDA_ORDER: (&str, &str) = ("CUDA_DEVICE_ORDER", "PCI_BUS_ID");
+
+/// What stands before a command that is to be pasted: the caller's, and the order of devices where it matters.
+pub(crate) fn placing(callers: &BTreeMap<String, String>, probed: &Probed) -> BTreeMap<String, String> {
+    let mut variables = shown(callers);
+    if probed.devices.iter().flatten().any(|device| device.backend == "CUDA") {
+        variables.entry(CUDA_ORDER.0.into()).or_insert_with(|| CUDA_ORDER.1.into());
+    }
+    variables
+}

@@ -1,0 +1,233 @@
+//! What there is to run models on, and by which engines: looks when asked, and every second while somebody watches.
+
+use super::{
+    answer::{Done, Failure, refusal},
+    hub::Hub,
+    varlink::Out,
+};
+use crate::{
+    engines::{Engines, Found, Probed, as_added, in_directory, is_executable},
+    hardware,
+    index::UserChange,
+};
+use anyhow::Context as _;
+use api::{ApiError, EngineDevices, EngineStatus, HardwareReport};
+use domain::{
+    engines::{ENGINES, Engine, is_server},
+    hardware::{Gpu, Hardware},
+};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    net::unix::OwnedReadHalf,
+    time::{MissedTickBehavior, interval},
+};
+
+/// How old an engine's list of devices may be where it is only shown.
+const SHOWN: Duration = Duration::from_secs(60);
+
+/// How often is looked while somebody watches.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// What comes with a request of the caller's world.
+type Callers = BTreeMap<String, String>;
+
+pub(super) async fn hardware(hub: &Hub, callers: Callers) -> Result<HardwareReport, Failure> {
+    off_the_loop(hub, move |engines| report(engines, &callers)).await
+}
+
+/// A new report whenever it differs enough, until the peer hangs up.
+pub(super) async fn watch(
+    hub: &Hub,
+    callers: Callers,
+    out: &mut Out<'_>,
+    read: &mut BufReader<OwnedReadHalf>,
+) -> Done {
+    let mut beat = interval(BEAT);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut told: Option<HardwareReport> = None;
+    loop {
+        tokio::select! {
+            _ = beat.tick() => {}
+            // Whatever it is, the peer does not listen any more.
+            _ = read.fill_buf() => return Ok(()),
+        }
+        let now = hardware(hub, callers.clone()).await?;
+        if told.as_ref().is_none_or(|told| is_news(&now, told)) {
+            out.more(&now).await?;
+            told = Some(now);
+        }
+    }
+}
+
+fn is_news(now: &HardwareReport, told: &HardwareReport) -> bool {
+    let machine = |report: &HardwareReport| Hardware {
+        gpus: report.gpus.clone(),
+        ram: report.ram,
+        cpu: report.cpu.clone(),
+    };
+    let programs = |report: &HardwareReport| -> Vec<(String, Option<String>)> {
+        report.engines.iter().map(|engine| (engine.program.clone(), engine.note.clone())).collect()
+    };
+    machine(now).differs_enough(&machine(told)) || programs(now) != programs(told) || now.notes != told.notes
+}
+
+/// Runs what waits for programs and drivers where it holds nobody up.
+async fn off_the_loop<T: Send + 'static>(
+    hub: &Hub,
+    work: impl FnOnce(&Engines) -> anyhow::Result<T> + Send + 'static,
+) -> Result<T, Failure> {
+    let engines = Arc::clone(&hub.engines);
+    let done = tokio::task::spawn_blocking(move || work(&engines)).await;
+    done.context("looking at the machine").and_then(|done| done).map_err(refusal)
+}
+
+fn report(engines: &Engines, callers: &Callers) -> anyhow::Result<HardwareReport> {
+    let look = engines.machine()?;
+    // A list of devices wakes a sleeping card; the last one will do, whatever its age.
+    let max_age = if look.is_asleep { Duration::MAX } else { SHOWN };
+    let mut gpus: Option<Vec<Gpu>> = None;
+    let mut reported = Vec::new();
+    for engine in ENGINES {
+        for found in engines.find(*engine, callers)?.0 {
+            let status = status(engines, *engine, (&found, max_age), callers)?;
+            let (devices, unseen) = (status.devices.clone(), status.unseen);
+            gpus.get_or_insert_with(|| devices.into_iter().chain(unseen).collect());
+            reported.push(EngineDevices {
+                engine: engine.name().into(),
+                program: found.program.display().to_string(),
+                version: status.version,
+                devices: status.devices,
+                note: status.note,
+            });
+        }
+    }
+    let hardware = Hardware {
+        gpus: gpus.unwrap_or_else(|| look.hardware.gpus.clone()),
+        ram: look.hardware.ram,
+        cpu: look.hardware.cpu.clone(),
+    };
+    Ok(HardwareReport {
+        holders: hardware::holders(&hardware),
+        gpus: hardware.gpus,
+        ram: hardware.ram,
+        cpu: hardware.cpu,
+        engines: reported,
+        notes: look.notes.clone(),
+    })
+}
+
+/// What is told of one program, also of one that cannot be asked.
+struct Status {
+    version: Option<String>,
+    devices: Vec<Gpu>,
+    unseen: Vec<Gpu>,
+    flags: usize,
+    note: Option<String>,
+}
+
+fn status(
+    engines: &Engines,
+    engine: &dyn Engine,
+    (found, max_age): (&Found, Duration),
+    callers: &Callers,
+) -> anyhow::Result<Status> {
+    let probed = match engines.ask(found, callers, max_age) {
+        Ok(probed) => probed,
+        Err(error) => {
+            let unseen = engines.machine()?.hardware.gpus.clone();
+            let note = Some(format!("{error:#}"));
+            return Ok(Status { version: None, devices: Vec::new(), unseen, flags: 0, note });
+        }
+    };
+    let seen = engines.see(&probed, callers)?;
+    let mut notes = seen.notes;
+    if !is_server(&probed.flags) {
+        notes.insert(0, not_a_server(engine, &probed));
+    }
+    Ok(Status {
+        version: probed.version,
+        devices: seen.hardware.gpus,
+        unseen: seen.unseen,
+        flags: probed.flags.len(),
+        note: (!notes.is_empty()).then(|| notes.join("; ")),
+    })
+}
+
+fn not_a_server(engine: &dyn Engine, probed: &Probed) -> String {
+    let program = probed.program.display();
+    format!("{program} is not a server of {}: its --help has no --model, --host and --port", engine.name())
+}
+
+pub(super) async fn engines(hub: &Hub, callers: Callers) -> Result<api::Engines, Failure> {
+    off_the_loop(hub, move |engines| {
+        let max_age = if engines.machine()?.is_asleep { Duration::MAX } else { SHOWN };
+        let mut all = Vec::new();
+        for engine in ENGINES {
+            let (found, looked) = engines.find(*engine, &callers)?;
+            if found.is_empty() {
+                all.push(EngineStatus { engine: engine.name().into(), looked, ..EngineStatus::default() });
+                continue;
+            }
+            for found in found {
+                let told = status(engines, *engine, (&found, max_age), &callers)?;
+                all.push(shown(*engine, &found, told, &looked));
+            }
+        }
+        Ok(api::Engines { engines: all })
+    })
+    .await
+}
+
+fn shown(engine: &dyn Engine, found: &Found, told: Status, looked: &[String]) -> EngineStatus {
+    EngineStatus {
+        engine: engine.name().into(),
+        found: true,
+        program: Some(found.program.display().to_string()),
+        version: told.version,
+        devices: told.devices,
+        flags: told.flags as u64,
+        added: found.is_added,
+        looked: looked.to_vec(),
+        note: told.note,
+    }
+}
+
+/// Remembers a program, after it was asked what it is.
+pub(super) async fn add(hub: &Hub, path: PathBuf, callers: Callers) -> Result<api::AddedEngine, Failure> {
+    if !path.is_absolute() {
+        return Err(ApiError::InvalidParameter { parameter: "path".into() }.into());
+    }
+    let (program, engine) = off_the_loop(hub, move |engines| examine(engines, &path, &callers)).await?;
+    hub.memory.change(UserChange::AddEngine(program)).await.map_err(refusal)?;
+    Ok(api::AddedEngine { engine })
+}
+
+fn examine(
+    engines: &Engines,
+    path: &std::path::Path,
+    callers: &Callers,
+) -> anyhow::Result<(PathBuf, EngineStatus)> {
+    let engine: &dyn Engine = *ENGINES.first().context("no engine is known")?;
+    let found = in_directory(engine, path).unwrap_or_else(|| as_added(engine, path));
+    let refuse = |why: String| {
+        let names: Vec<&str> = engine.programs().iter().map(|program| program.name).collect();
+        let hint = Some(format!("give the path of {}, or the folder that it is in", names.join(" or ")));
+        anyhow::Error::from(ApiError::Refused { why, hint })
+    };
+    if !is_executable(&found.program) {
+        return Err(refuse(format!("{} is not a program that can be run", path.display())));
+    }
+    let probed = engines.ask(&found, callers, SHOWN)?;
+    if !is_server(&probed.flags) {
+        return Err(refuse(not_a_server(engine, &probed)));
+    }
+    let told = status(engines, engine, (&found, SHOWN), callers)?;
+    let shown = shown(engine, &found, told, &[]);
+    Ok((found.program, shown))
+}
+
+pub(super) async fn remove(hub: &Hub, path: PathBuf) -> Result<serde_json::Value, Failure> {
+    hub.memory.change(UserChange::RemoveEngine(path)).await.map_err(refusal)?;
+    Ok(serde_json::json!({}))
+}
