@@ -30,6 +30,24 @@ fn post(host: &str, page: &str, body: &str) -> String {
 }
 
 #[test]
+fn the_real_program_says_its_version_its_flags_and_its_devices() {
+    let Some(bin) = std::env::var_os("MODELCTL_LLAMA_BIN") else { skip!("MODELCTL_LLAMA_BIN is not set") };
+    let house = house!().started();
+    house.does(&["engines", "add", Path::new(&bin).to_str().unwrap()]);
+    let engine = &house.json(&["engines"])["engines"][0];
+    assert!(engine["version"].is_string() && engine["flags"].as_u64() > Some(300), "{engine}");
+    let listed =
+        std::process::Command::new(Path::new(&bin).join("llama-server")).arg("--list-devices").output();
+    let listed = String::from_utf8(listed.unwrap().stdout).unwrap();
+    let report = house.json(&["hardware"]);
+    let seen = report["engines"][0]["devices"].as_array().unwrap();
+    assert_eq!(seen.len(), listed.matches(" MiB free)").count(), "{listed}{report}");
+    for device in seen {
+        assert!(listed.contains(&format!("  {}: ", device["id"].as_str().unwrap())), "{listed}{device}");
+    }
+}
+
+#[test]
 fn a_model_dropped_into_a_folder_is_launched_answers_and_is_stopped() {
     let (Some(bin), Some(model)) =
         (std::env::var_os("MODELCTL_LLAMA_BIN"), std::env::var_os("MODELCTL_TINY_GGUF"))

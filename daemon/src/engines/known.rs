@@ -65,6 +65,7 @@ pub(super) type Made = Result<Arc<Known>, Arc<Failed>>;
 #[derive(Debug)]
 pub(super) struct Failed {
     pub(super) error: ApiError,
+    stamp: Stamp,
     at: Timestamp,
 }
 
@@ -74,7 +75,7 @@ const FAILED: Duration = Duration::from_secs(5);
 pub(super) fn is_good(made: &Made, stamp: &Stamp, max_age: Duration) -> bool {
     match made {
         Ok(known) => known.stamp == *stamp && is_young(known.listed_at, max_age),
-        Err(failed) => is_young(failed.at, FAILED.min(max_age)),
+        Err(failed) => failed.stamp == *stamp && is_young(failed.at, FAILED.min(max_age)),
     }
 }
 
@@ -103,7 +104,7 @@ impl Question {
         }
         let (flags, version) = match last {
             Some(last) => (last.flags.clone(), last.version.clone()),
-            None => self.flags().map_err(|error| Arc::new(Failed { error, at: Timestamp::now() }))?,
+            None => self.flags().map_err(|error| self.failed(error))?,
         };
         let (devices, listed_at) = (self.devices(&flags), Timestamp::now());
         let known = Known { stamp: self.stamp.clone(), flags, version, devices, listed_at };
@@ -111,6 +112,10 @@ impl Question {
             tracing::debug!(%error, "what is known of an engine could not be kept");
         }
         Ok(Arc::new(known))
+    }
+
+    fn failed(&self, error: ApiError) -> Arc<Failed> {
+        Arc::new(Failed { error, stamp: self.stamp.clone(), at: Timestamp::now() })
     }
 
     fn ask(&self, word: &str) -> Result<super::ask::Said, String> {

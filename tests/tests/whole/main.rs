@@ -3,6 +3,8 @@
 mod arrive;
 mod crash;
 mod databases;
+mod engines;
+mod hardware;
 mod identity;
 mod launch;
 mod launch_ends;

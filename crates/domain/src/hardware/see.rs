@@ -5,6 +5,9 @@ use super::{Gpu, Hardware};
 /// Devices that have no memory of their own and compute on the processor.
 const SOFTWARE: [&str; 3] = ["llvmpipe", "lavapipe", "SwiftShader"];
 
+/// NVIDIA's devices that share the machine's memory; all others of NVIDIA have their own, whatever its size.
+const NVIDIA_SHARING: [&str; 6] = ["Tegra", "Xavier", "Orin", "Thor", "GB10", "N1X"];
+
 /// An engine's own list of devices.
 #[derive(Debug, Clone, Copy)]
 pub struct Listing<'a> {
@@ -75,10 +78,7 @@ fn is_near(one: u64, other: u64, parts: u64) -> bool {
 }
 
 fn merge(device: &Gpu, card: Option<&Gpu>, is_fresh: bool, probed: &Hardware) -> Gpu {
-    let is_software = SOFTWARE.iter().any(|name| device.name.contains(name));
-    let shares_ram = is_software
-        || card.is_some_and(|card| card.shares_ram)
-        || (card.is_none() && is_near(device.total, probed.ram.total, 50));
+    let shares_ram = card.map_or_else(|| is_of_the_machine(device, probed), |card| card.shares_ram);
     let mut seen = Gpu { shares_ram, ..device.clone() };
     if let Some(card) = card {
         seen.uuid.clone_from(&card.uuid);
@@ -94,6 +94,15 @@ fn merge(device: &Gpu, card: Option<&Gpu>, is_fresh: bool, probed: &Hardware) ->
         seen.free = seen.free.min(probed.ram.available);
     }
     seen
+}
+
+/// Whether a device that only the engine tells of computes in main memory: by its name, else by its size.
+fn is_of_the_machine(device: &Gpu, probed: &Hardware) -> bool {
+    let is_named = |names: &[&str]| names.iter().any(|name| device.name.contains(name));
+    if device.backend == "CUDA" || device.name.contains("NVIDIA") {
+        return is_named(&NVIDIA_SHARING);
+    }
+    is_named(&SOFTWARE) || is_near(device.total, probed.ram.total, 50)
 }
 
 /// A processor's own graphics are seldom missed.
@@ -199,6 +208,8 @@ mod tests {
             ("llvmpipe (LLVM 22.1.8, 256 bits)", 24 * GIB, true),
             ("Intel(R) Iris(R) Xe Graphics", 63 * GIB + GIB / 2, true),
             ("NVIDIA GeForce RTX 4090", 24 * GIB, false),
+            ("NVIDIA RTX PRO 6000", 64 * GIB, false), // the machine has as much by chance
+            ("NVIDIA Thor", 60 * GIB, true),
         ] {
             let seen = check(&[device("Vulkan0", name, total)], true, None, &probed);
             assert_eq!(seen.hardware.gpus[0].shares_ram, shares, "{name}");
