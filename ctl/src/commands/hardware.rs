@@ -84,7 +84,7 @@ fn processor(cpu: &Cpu) -> Option<String> {
 
 fn write_gpus(report: &HardwareReport, context: &mut Context<'_>) -> io::Result<()> {
     if report.gpus.is_empty() {
-        return writeln!(context.out, "no GPU was found: models run on the processor");
+        return writeln!(context.out, "no GPU that can be used was found: models run on the processor");
     }
     let mut table = Table::new(
         [

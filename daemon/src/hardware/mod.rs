@@ -37,7 +37,7 @@ pub(crate) fn snapshot(sysroot: &Path, before: Option<&Snapshot>) -> Snapshot {
     let mut gpus = nvidia.gpus;
     gpus.extend(pci::amd(sysroot));
     let hardware = Hardware { gpus, ram, cpu: cpu::read(sysroot) };
-    let notes = limit.into_iter().chain(nvidia.notes).collect();
+    let notes = limit.into_iter().chain(nvidia.notes).chain(pci::untold(sysroot)).collect();
     Snapshot { at: Timestamp::now(), hardware, notes, is_asleep: nvidia.is_asleep }
 }
 

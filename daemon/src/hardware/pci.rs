@@ -8,6 +8,7 @@ use std::{
 
 const NVIDIA: u32 = 0x10de;
 const AMD: u32 = 0x1002;
+const INTEL: u32 = 0x8086;
 
 /// An NVIDIA device that could compute.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,41 +18,69 @@ pub(super) struct Nvidia {
     pub(super) is_asleep: bool,
 }
 
-/// Display devices and 3D controllers of NVIDIA.
+/// Display devices and 3D controllers of NVIDIA, with or without a driver.
 pub(super) fn nvidia(sysroot: &Path) -> Vec<Nvidia> {
     let base = super::base(sysroot, "sys");
-    let mut found: Vec<Nvidia> = entries(&base.join("sys/bus/pci/devices"))
-        .into_iter()
+    let is_display = |dir: &PathBuf| hex(dir, "class").is_some_and(|class| class >> 16 == 0x03);
+    let devices = entries(&base.join("sys/bus/pci/devices")).into_iter().filter(is_display);
+    let address =
+        |dir: &Path| told(dir, "PCI_SLOT_NAME=").or_else(|| Some(dir.file_name()?.to_str()?.to_owned()));
+    let mut found: Vec<Nvidia> = devices
+        .chain(cards(&base).map(|(_, device)| device))
         .filter(|dir| hex(dir, "vendor") == Some(NVIDIA))
-        .filter(|dir| hex(dir, "class").is_some_and(|class| class >> 16 == 0x03))
         .filter_map(|dir| {
-            let address = dir.file_name()?.to_str()?.to_owned();
             let is_asleep = text(&dir, "power/runtime_status").as_deref() == Some("suspended");
-            Some(Nvidia { address, is_asleep })
+            Some(Nvidia { address: address(&dir)?, is_asleep })
         })
         .collect();
     found.sort_by(|one, other| one.address.cmp(&other.address));
+    found.dedup_by(|one, other| one.address == other.address);
     found
 }
 
 /// AMD's cards, as far as the kernel tells how much memory they have.
 pub(super) fn amd(sysroot: &Path) -> Vec<Gpu> {
     let base = super::base(sysroot, "sys");
-    let mut found: Vec<Gpu> =
-        entries(&base.join("sys/class/drm")).iter().filter_map(|dir| amd_card(dir)).collect();
+    let mut found: Vec<Gpu> = cards(&base).filter_map(|(id, device)| amd_card(id, &device)).collect();
     found.sort_by(|one, other| one.pci.cmp(&other.pci));
     found
 }
 
-fn amd_card(dir: &Path) -> Option<Gpu> {
-    let id = dir.file_name()?.to_str()?;
-    // `card1-DP-1` is a connector, `renderD128` the same card again.
-    let is_card = id.strip_prefix("card")?.bytes().all(|byte| byte.is_ascii_digit());
-    let device = dir.join("device");
-    if !is_card || hex(&device, "vendor") != Some(AMD) {
+/// Cards whose memory no file tells: Intel's, and AMD's without its own driver.
+pub(super) fn untold(sysroot: &Path) -> Vec<String> {
+    let base = super::base(sysroot, "sys");
+    let mut found: Vec<String> = cards(&base)
+        .filter_map(|(_, device)| {
+            let maker = match hex(&device, "vendor")? {
+                INTEL => "Intel",
+                AMD if text(&device, "mem_info_vram_total").is_none() => "AMD",
+                _ => return None,
+            };
+            let name = told(&device, "PCI_ID=").unwrap_or_default();
+            let address = told(&device, "PCI_SLOT_NAME=")?;
+            Some(format!(
+                "{maker} graphics {name} ({address}): an engine alone can tell how much memory there is"
+            ))
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+/// `card1` and its device; `card1-DP-1` is a connector, `renderD128` the same card again.
+fn cards(base: &Path) -> impl Iterator<Item = (String, PathBuf)> {
+    entries(&base.join("sys/class/drm")).into_iter().filter_map(|dir| {
+        let id = dir.file_name()?.to_str()?.to_owned();
+        let is_card = id.strip_prefix("card")?.bytes().all(|byte| byte.is_ascii_digit());
+        is_card.then(|| (id, dir.join("device")))
+    })
+}
+
+fn amd_card(id: String, device: &Path) -> Option<Gpu> {
+    if hex(device, "vendor") != Some(AMD) {
         return None;
     }
-    let number = |name: &str| text(&device, name)?.parse::<u64>().ok();
+    let number = |name: &str| text(device, name)?.parse::<u64>().ok();
     let (mut total, mut used) = (number("mem_info_vram_total")?, number("mem_info_vram_used").unwrap_or(0));
     // The kernel names the maker of a card's own memory chips; a processor's graphics has none.
     let shares_ram = !device.join("mem_info_vram_vendor").exists();
@@ -59,20 +88,25 @@ fn amd_card(dir: &Path) -> Option<Gpu> {
         total = total.saturating_add(number("mem_info_gtt_total").unwrap_or(0));
         used = used.saturating_add(number("mem_info_gtt_used").unwrap_or(0));
     }
-    let uevent = text(&device, "uevent").unwrap_or_default();
-    let told = |key: &str| uevent.lines().find_map(|line| line.strip_prefix(key)).map(str::to_owned);
-    let name = told("PCI_ID=").map_or_else(|| "AMD graphics".into(), |id| format!("AMD graphics {id}"));
+    let name =
+        told(device, "PCI_ID=").map_or_else(|| "AMD graphics".into(), |id| format!("AMD graphics {id}"));
     Some(Gpu {
-        id: id.into(),
+        id,
         name,
         backend: "ROCm".into(),
         total,
         free: total.saturating_sub(used),
         shares_ram,
-        pci: told("PCI_SLOT_NAME="),
-        driver: told("DRIVER="),
+        pci: told(device, "PCI_SLOT_NAME="),
+        driver: told(device, "DRIVER="),
         ..Gpu::default()
     })
+}
+
+/// A line of the device's `uevent`.
+fn told(device: &Path, key: &str) -> Option<String> {
+    let uevent = text(device, "uevent")?;
+    uevent.lines().find_map(|line| line.strip_prefix(key)).map(str::to_owned)
 }
 
 fn entries(dir: &Path) -> Vec<PathBuf> {
@@ -112,6 +146,8 @@ mod tests {
             ("bus/pci/devices/0000:01:00.1/power/runtime_status", "active"),
             ("bus/pci/devices/0000:02:00.0/vendor", "0x10de"),
             ("bus/pci/devices/0000:02:00.0/class", "0x030000"),
+            ("class/drm/card0/device/vendor", "0x10de"),
+            ("class/drm/card0/device/uevent", "PCI_SLOT_NAME=0000:02:00.0"),
             ("bus/pci/devices/0000:00:02.0/vendor", "0x8086"),
             ("bus/pci/devices/0000:00:02.0/class", "0x030000"),
         ]);
@@ -137,8 +173,17 @@ mod tests {
             ("class/drm/card1/device/mem_info_gtt_total", "31433977856"),
             ("class/drm/card1/device/uevent", "PCI_SLOT_NAME=0000:64:00.0"),
             ("class/drm/card2/device/vendor", "0x1002"),
+            ("class/drm/card2/device/uevent", "PCI_ID=1002:6798\nPCI_SLOT_NAME=0000:01:00.0"),
             ("class/drm/card3/device/vendor", "0x8086"),
+            ("class/drm/card3/device/uevent", "PCI_ID=8086:E20B\nPCI_SLOT_NAME=0000:03:00.0"),
         ]);
+        assert_eq!(
+            untold(dir.path()),
+            [
+                "AMD graphics 1002:6798 (0000:01:00.0): an engine alone can tell how much memory there is",
+                "Intel graphics 8086:E20B (0000:03:00.0): an engine alone can tell how much memory there is",
+            ]
+        );
         let shown: Vec<_> = amd(dir.path())
             .into_iter()
             .map(|gpu| (gpu.id, gpu.pci.unwrap(), gpu.total, gpu.free, gpu.shares_ram, gpu.name))

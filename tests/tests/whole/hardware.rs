@@ -36,7 +36,7 @@ fn a_machine_without_a_gpu_reads_well() {
     for line in [
         "memory     8.0 GiB of 16.0 GiB available, 8.0 GiB used",
         "processor  Fake CPU, 1 core, 1 thread",
-        "no GPU was found: models run on the processor",
+        "no GPU that can be used was found: models run on the processor",
     ] {
         assert!(shown.lines().any(|shown| shown == line), "{line}: {shown}");
     }
