@@ -32,6 +32,15 @@ pub(super) fn ask(
     arguments: &[&str],
     environment: &BTreeMap<String, OsString>,
 ) -> Result<Said, String> {
+    ask_within(PATIENCE, program, arguments, environment)
+}
+
+fn ask_within(
+    patience: Duration,
+    program: &Path,
+    arguments: &[&str],
+    environment: &BTreeMap<String, OsString>,
+) -> Result<Said, String> {
     let mut child = Command::new(program)
         .args(arguments)
         .env_clear()
@@ -44,8 +53,10 @@ pub(super) fn ask(
         .spawn()
         .map_err(|error| error.to_string())?;
     let (out, err) = (child.stdout.take().map(collect), child.stderr.take().map(collect));
-    let until = Instant::now() + PATIENCE;
-    let status = end(&mut child, until)?;
+    let until = Instant::now() + patience;
+    let Some(status) = end(&mut child, until)? else {
+        return Err(format!("no answer in {} s", patience.as_secs()));
+    };
     // A wrapper may leave a child behind that holds the pipe.
     let left = || until.saturating_duration_since(Instant::now());
     let text = |pipe: Option<Receiver<String>>| pipe.and_then(|pipe| pipe.recv_timeout(left()).ok());
@@ -54,7 +65,7 @@ pub(super) fn ask(
         return Err("its output does not end".into());
     };
     if !status.success() {
-        let last = err.lines().chain(out.lines()).rfind(|line| !line.trim().is_empty());
+        let last = out.lines().chain(err.lines()).rfind(|line| !line.trim().is_empty());
         return Err(last.map_or_else(|| status.to_string(), |last| format!("{status}: {}", last.trim())));
     }
     Ok(Said { out, err })
@@ -70,15 +81,16 @@ fn collect(pipe: impl Read + Send + 'static) -> Receiver<String> {
     collected
 }
 
-fn end(child: &mut Child, until: Instant) -> Result<ExitStatus, String> {
+/// Waits for its end; None where it had to be ended.
+fn end(child: &mut Child, until: Instant) -> Result<Option<ExitStatus>, String> {
     loop {
         match child.try_wait().map_err(|error| error.to_string())? {
-            Some(status) => return Ok(status),
+            Some(status) => return Ok(Some(status)),
             None if Instant::now() < until => thread::sleep(Duration::from_millis(2)),
             None => {
                 kill(child);
                 drop(child.wait()); // it is gone either way
-                return Err(format!("no answer in {} s", PATIENCE.as_secs()));
+                return Ok(None);
             }
         }
     }
@@ -88,5 +100,45 @@ fn end(child: &mut Child, until: Instant) -> Result<ExitStatus, String> {
 fn kill(child: &Child) {
     if let Some(group) = Pid::from_raw(child.id().cast_signed()) {
         kill_process_group(group, Signal::KILL).ok(); // it may have ended just now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str) -> Result<Said, String> {
+        let environment = BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".into())]);
+        ask_within(Duration::from_secs(1), Path::new("/bin/sh"), &["-c", script], &environment)
+    }
+
+    #[test]
+    fn what_is_printed_is_told_from_what_is_complained_of() {
+        let said = sh("echo out; echo err >&2").unwrap();
+        assert_eq!((said.out.as_str(), said.err.as_str()), ("out\n", "err\n"));
+        assert_eq!(sh("echo $HOME").unwrap().out, "\n", "nothing is inherited");
+    }
+
+    #[test]
+    fn a_failure_is_told_with_its_last_line() {
+        assert_eq!(sh("echo usage; echo no libcuda >&2; exit 3").unwrap_err(), "exit status: 3: no libcuda");
+        assert_eq!(sh("exit 3").unwrap_err(), "exit status: 3");
+        assert!(ask(Path::new("/nowhere"), &[], &BTreeMap::new()).is_err());
+    }
+
+    #[test]
+    fn what_hangs_is_ended_with_what_it_has_started() {
+        let begun = Instant::now();
+        for script in ["sleep 60 & echo $!; wait", "sleep 60 &"] {
+            assert!(sh(script).is_err(), "{script}");
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn an_answer_without_end_is_cut() {
+        let begun = Instant::now();
+        drop(sh("yes")); // whether it counts as failed is up to the shell
+        assert!(begun.elapsed() < Duration::from_secs(10));
     }
 }

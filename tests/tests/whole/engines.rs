@@ -1,10 +1,11 @@
 //! Finding engines: where is looked, what is asked of them, how often.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, process::Stdio};
+use rustix::process::Signal;
+use std::{fs, os::unix::fs::PermissionsExt as _, process::Stdio, time::Instant};
 use tests::{
     House,
     files::{gguf, write},
-    house,
+    house, wait_until,
 };
 
 /// How often the fake engine was asked this.
@@ -154,4 +155,18 @@ fn a_program_that_fails_once_is_not_given_up() {
     assert!(engine["note"].as_str().unwrap().contains("libcuda.so.1"), "{engine}");
     write(&path, whole);
     house.json(&["plan", "llama.cpp", "m"]);
+}
+
+#[test]
+fn a_program_that_hangs_holds_up_neither_other_requests_nor_the_daemons_end() {
+    let mut house = with_engine();
+    let script = format!("#!/bin/sh\ntouch {}\nexec sleep 15\n", house.home("hangs").display());
+    write(house.at("tools/llama-server"), script);
+    let mut asking = house.ctl_command(&["engines"]).spawn().unwrap();
+    wait_until("it is asked", 10, || house.home("hangs").exists());
+    let begun = Instant::now();
+    house.sync();
+    house.end(Signal::TERM);
+    assert!(begun.elapsed().as_secs() < 8, "{:?}", begun.elapsed());
+    assert!(!asking.wait().unwrap().success());
 }
