@@ -5,6 +5,8 @@ mod fake;
 #[cfg(test)]
 mod launch;
 #[cfg(test)]
+mod machine;
+#[cfg(test)]
 mod refusals;
 #[cfg(test)]
 mod shown;

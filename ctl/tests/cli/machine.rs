@@ -1,0 +1,100 @@
+//! What people see of their machine and their engines, compared as text.
+
+use crate::fake::{Fake, frame};
+use serde_json::{Value, json};
+
+fn gpu(id: &str, name: &str) -> Value {
+    json!({
+        "id": id, "name": name, "backend": "CUDA", "total": 25_757_220_864_u64, "free": 20_000_000_000_u64,
+        "pci": "0000:01:00.0", "processes": {"4711": 3_221_225_472_u64, "9": 1_048_576},
+    })
+}
+
+fn report() -> Value {
+    let note = "NVIDIA GeForce RTX 4090 (0000:01:00.0) is there, and this engine does not see it";
+    let engine = |program: &str, devices: Value, note: Value| json!({"engine": "llama.cpp", "program": program, "version": "0.7.0", "devices": devices, "note": note});
+    json!({
+        "gpus": [gpu("CUDA0", "NVIDIA GeForce RTX 4090"), {
+            "id": "Vulkan1", "name": "fake\u{1b}[31m", "backend": "Vulkan", "total": 1, "free": 1, "shares_ram": true,
+        }],
+        "ram": {"total": 8_589_934_592_u64, "available": 4_294_967_296_u64},
+        "cpu": {"cores": 8, "threads": 16, "name": "AMD Ryzen 7 9700X"},
+        "holders": {"4711": "llama-server"},
+        "engines": [
+            engine("/usr/bin/llama-server", json!([gpu("CUDA0", "x")]), json!(null)),
+            engine("/opt/llama-server", json!([]), json!(note)),
+        ],
+        "notes": ["8.0 GiB of the machine's 64.0 GiB may be used: the limit of /sys/fs/cgroup/user.slice"],
+        "invented": true,
+    })
+}
+
+#[test]
+fn hardware_is_memory_then_cards_with_their_holders_then_what_engines_see() {
+    let said = Fake::replying(&report().to_string()).run(&["hardware"]);
+    let expected = r"
+memory     4.0 GiB of 8.0 GiB available, 4.0 GiB used
+processor  AMD Ryzen 7 9700X, 8 cores, 16 threads
+note       8.0 GiB of the machine's 64.0 GiB may be used: the limit of /sys/fs/cgroup/user.slice
+
+GPU      NAME                         FREE     TOTAL  ADDRESS       MEMORY
+CUDA0    NVIDIA GeForce RTX 4090  18.6 GiB  24.0 GiB  0000:01:00.0
+  9 ? holds 1.0 MiB
+  4711 llama-server holds 3.0 GiB
+Vulkan1  fake\x1b[31m                  1 B       1 B                the machine's
+
+ENGINES
+llama.cpp sees CUDA0  /usr/bin/llama-server  0.7.0
+llama.cpp sees no GPU  /opt/llama-server  0.7.0
+  NVIDIA GeForce RTX 4090 (0000:01:00.0) is there, and this engine does not see it
+";
+    assert_eq!(said.out, expected.trim_start_matches('\n'), "{}", said.out);
+    assert_eq!((said.code, said.err.as_str()), (0, ""));
+}
+
+#[test]
+fn who_watches_gets_one_report_after_the_other() {
+    let text = report().to_string();
+    let steps = || vec![frame(&text, true), frame(&text, false)];
+    let fake = Fake::new(steps());
+    let said = fake.run(&["hardware", "--watch", "--json"]);
+    assert_eq!(said.out, format!("{text}\n{text}\n"));
+    let call = fake.call();
+    assert_eq!((&call["method"], &call["more"]), (&"org.modelctl.Manager.Hardware".into(), &true.into()));
+    let said = Fake::new(steps()).run(&["hardware", "--watch"]);
+    assert_eq!(said.out.matches("\n\nmemory ").count(), 1, "{}", said.out);
+    assert!(!said.out.contains('\x1b'), "no terminal, nothing to overwrite");
+}
+
+#[test]
+fn engines_are_a_table_and_what_is_missing_says_what_to_do() {
+    let engines = json!({"engines": [
+        {"engine": "llama.cpp", "found": true, "program": "/opt/llama-server", "version": "0.7.0",
+         "devices": [gpu("CUDA0", "x"), gpu("CUDA1", "x")], "flags": 412, "added": true, "looked": [], "note": "odd"},
+        {"engine": "other", "found": false, "program": null, "version": null, "devices": [], "flags": 0,
+         "added": false, "looked": ["/usr/bin", "/bin"], "note": null},
+    ]});
+    let said = Fake::replying(&engines.to_string()).run(&["engines"]);
+    let expected = r"
+ENGINE     STATE      SEES         PROGRAM            VERSION
+llama.cpp  added      CUDA0 CUDA1  /opt/llama-server  0.7.0
+  odd
+other      not found
+  looked in /usr/bin /bin
+  install other or put it on PATH, or name one that is elsewhere: modelctl engines add PATH
+";
+    assert_eq!(said.out, expected.trim_start_matches('\n'), "{}", said.out);
+}
+
+#[test]
+fn the_callers_world_goes_with_the_question() {
+    let fake = Fake::replying("{}");
+    let mut environment = fake.environment();
+    for (name, value) in [("PATH", "/opt/bin"), ("CUDA_VISIBLE_DEVICES", "1"), ("HF_TOKEN", "secret")] {
+        environment.variables.insert(name.into(), value.into());
+    }
+    assert_eq!(crate::fake::run(&["engines", "add", "bin", "--json"], &environment).code, 0);
+    let expected = json!({"path": "/home/you/here/bin", "environment": {"PATH": "/opt/bin", "CUDA_VISIBLE_DEVICES": "1"}});
+    assert_eq!(fake.call()["parameters"], expected);
+    assert_eq!(crate::fake::run(&["engines", "remove"], &environment).code, 2);
+}
