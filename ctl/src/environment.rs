@@ -50,7 +50,12 @@ impl Environment {
 
     /// What of this world the daemon is told where engines are looked for or started.
     pub(crate) fn callers(&self) -> BTreeMap<String, String> {
-        let value = |name: &&str| Some(self.variable(name)?.to_str()?.to_owned());
+        // An empty list of devices means none, which is not the same as no list.
+        let is_said = |name: &str, value: &OsStr| !value.is_empty() || name.ends_with("_VISIBLE_DEVICES");
+        let value = |name: &&str| {
+            let value = self.variables.get(OsStr::new(*name)).filter(|value| is_said(name, value))?;
+            Some(value.to_str()?.to_owned())
+        };
         let sent = api::LAUNCH_VARIABLES.iter();
         sent.filter_map(|name| Some(((*name).to_owned(), value(name)?))).collect()
     }

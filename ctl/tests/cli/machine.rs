@@ -90,11 +90,17 @@ other      not found
 fn the_callers_world_goes_with_the_question() {
     let fake = Fake::replying("{}");
     let mut environment = fake.environment();
-    for (name, value) in [("PATH", "/opt/bin"), ("CUDA_VISIBLE_DEVICES", "1"), ("HF_TOKEN", "secret")] {
+    for (name, value) in [
+        ("PATH", "/opt/bin"),
+        ("CUDA_VISIBLE_DEVICES", "1"),
+        ("HF_TOKEN", "secret"),
+        ("HF_HOME", ""),
+        ("HIP_VISIBLE_DEVICES", ""),
+    ] {
         environment.variables.insert(name.into(), value.into());
     }
     assert_eq!(crate::fake::run(&["engines", "add", "bin", "--json"], &environment).code, 0);
-    let expected = json!({"path": "/home/you/here/bin", "environment": {"PATH": "/opt/bin", "CUDA_VISIBLE_DEVICES": "1"}});
+    let expected = json!({"path": "/home/you/here/bin", "environment": {"PATH": "/opt/bin", "CUDA_VISIBLE_DEVICES": "1", "HIP_VISIBLE_DEVICES": ""}});
     assert_eq!(fake.call()["parameters"], expected);
     assert_eq!(crate::fake::run(&["engines", "remove"], &environment).code, 2);
 }

@@ -12,7 +12,7 @@ use crate::{
 };
 use api::ApiError;
 use domain::{
-    engines::Engine,
+    engines::{Engine, is_server},
     hardware::{Gpu, Listing, Seen, see},
 };
 use jiff::Timestamp;
@@ -106,7 +106,12 @@ impl Engines {
     ) -> anyhow::Result<Probed> {
         let (found, looked) = self.find(engine, callers)?;
         let found = found.into_iter().next().ok_or_else(|| missing(engine, looked))?;
-        self.ask(&found, callers, max_age)
+        let probed = self.ask(&found, callers, max_age)?;
+        if !is_server(&probed.flags) {
+            let hint = Some(format!("put the one of {} first on your PATH", engine.name()));
+            return Err(ApiError::Refused { why: not_a_server(engine, &probed), hint }.into());
+        }
+        Ok(probed)
     }
 
     pub(crate) fn ask(
@@ -196,6 +201,12 @@ impl Engines {
         }
         Ok((found, looked))
     }
+}
+
+/// Why a program that is called like an engine is none.
+pub(crate) fn not_a_server(engine: &dyn Engine, probed: &Probed) -> String {
+    let program = probed.program.display();
+    format!("{program} is not a server of {}: its --help has no --model, --host and --port", engine.name())
 }
 
 fn missing(engine: &dyn Engine, looked: Vec<String>) -> ApiError {

@@ -29,9 +29,9 @@ pub(crate) struct Snapshot {
 pub(crate) fn snapshot(sysroot: &Path, before: Option<&Snapshot>) -> Snapshot {
     let (ram, limit) = memory::read(sysroot);
     let nvidia = nvidia::look(sysroot);
-    // Each condition once, not each time that it is seen.
+    // Each condition once, not each time that it is seen. To sleep is none.
     let told: &[String] = before.map_or(&[], |before| &before.notes);
-    for note in nvidia.notes.iter().filter(|note| !told.contains(note)) {
+    for note in nvidia.notes.iter().filter(|note| !nvidia.is_asleep && !told.contains(note)) {
         tracing::warn!(note, "a card could not be read");
     }
     let mut gpus = nvidia.gpus;

@@ -6,7 +6,7 @@ use super::{
     varlink::Out,
 };
 use crate::{
-    engines::{Engines, Found, Probed, as_added, in_directory, is_executable},
+    engines::{Engines, Found, as_added, in_directory, is_executable, not_a_server},
     hardware,
     index::UserChange,
 };
@@ -152,11 +152,6 @@ fn status(
         flags: probed.flags.len(),
         note: (!notes.is_empty()).then(|| notes.join("; ")),
     })
-}
-
-fn not_a_server(engine: &dyn Engine, probed: &Probed) -> String {
-    let program = probed.program.display();
-    format!("{program} is not a server of {}: its --help has no --model, --host and --port", engine.name())
 }
 
 pub(super) async fn engines(hub: &Hub, callers: Callers) -> Result<api::Engines, Failure> {

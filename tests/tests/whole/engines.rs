@@ -139,6 +139,23 @@ fn a_program_is_asked_once_for_as_long_as_it_is_the_same() {
     write(&path, changed);
     house.json(&["plan", "llama.cpp", "m"]);
     assert_eq!(all(&house), [3, 3, 3], "a new build is asked anew");
+    write(
+        house.at("sys/proc/driver/nvidia/version"),
+        "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.82.07\n",
+    );
+    house.json(&["plan", "llama.cpp", "m"]);
+    assert_eq!(all(&house), [4, 4, 4], "a new driver shows other devices");
+}
+
+#[test]
+fn another_program_of_the_same_name_is_not_started() {
+    let house = with_engine();
+    write(house.models("m.gguf"), gguf("m"));
+    house.sync();
+    write(house.at("tools/llama-server"), "#!/bin/sh\necho 'llama-server: feeds llamas; --hay KG'\n");
+    let said = house.ctl(&["plan", "llama.cpp", "m"]);
+    assert!(said.code == 1 && said.err.contains("is not a server of llama.cpp"), "{said:?}");
+    assert!(house.does(&["engines"]).contains("is not a server of llama.cpp"));
 }
 
 #[test]
