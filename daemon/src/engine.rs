@@ -4,9 +4,19 @@ use crate::engines::{Engines, environment, placing};
 use api::{ApiError, LaunchRequest};
 use domain::{
     Location, Model, Role, State,
-    engines::{self, Engine, Launch, Order, Plan},
+    engines::{self, Engine, HOST, Launch, Order, Plan},
+    facts::Facts,
+    hardware::Hardware,
+    memory::Shape,
+    plan::{Extras, Goal, Knobs, Planned, Refusal, plan},
 };
-use std::{collections::BTreeMap, ffi::OsString, net::TcpListener, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    net::TcpListener,
+    path::PathBuf,
+    time::Duration,
+};
 
 /// A launch that only needs to be started.
 #[derive(Clone)]
@@ -16,45 +26,178 @@ pub(crate) struct Prepared {
     pub(crate) plan: Plan,
     /// The engine's whole environment: nothing is inherited.
     pub(crate) environment: BTreeMap<String, OsString>,
+    /// Bytes by device (and `host`) that it will take; other launches plan without them until it is ready.
+    pub(crate) reserve: BTreeMap<String, u64>,
+    /// It was planned for a machine that the caller described.
+    is_imagined: bool,
 }
 
-/// A command depends on flags alone, and those only change with the program.
-const ANY_AGE: Duration = Duration::MAX;
+impl Prepared {
+    /// Refuses to start what does not fit, or what was planned for another machine.
+    pub(crate) fn check(&self) -> Result<(), ApiError> {
+        let refuse = |why: &str, hint: Option<String>| Err(ApiError::Refused { why: why.to_owned(), hint });
+        if self.is_imagined {
+            let hint = "leave --hardware out, or see the plan alone: modelctl plan".to_owned();
+            return refuse("a plan for another machine cannot be launched on this one", Some(hint));
+        }
+        match self.plan.explain.first().filter(|_| self.plan.fits == Some(false)) {
+            None => Ok(()),
+            Some(why) => {
+                let see = "modelctl plan shows what it would take; a smaller --ctx, model or quantization takes less";
+                let hint = self.plan.alternatives.first().cloned().unwrap_or_else(|| see.to_owned());
+                refuse(why, Some(hint))
+            }
+        }
+    }
+}
+
+/// How old the list of devices may be: a plan is only looked at, a launch takes what is there.
+pub(crate) const PLANNED: Duration = Duration::from_secs(60);
+pub(crate) const LAUNCHED: Duration = Duration::from_secs(2);
+
+/// What a launch is prepared with.
+pub(crate) struct World<'a> {
+    pub(crate) engines: &'a Engines,
+    /// Bytes by device (and `host`) that launches on their way will take.
+    pub(crate) reserved: &'a BTreeMap<String, u64>,
+    pub(crate) max_age: Duration,
+}
 
 /// Plans a launch; blocking.
-pub(crate) fn prepare(request: &LaunchRequest, model: &Model, found: &Engines) -> anyhow::Result<Prepared> {
+pub(crate) fn prepare(
+    request: &LaunchRequest,
+    (model, facts): (&Model, Option<&Facts>),
+    world: &World<'_>,
+) -> anyhow::Result<Prepared> {
     let engine = engines::find(&request.engine).ok_or_else(|| ApiError::NoSuchEngine {
         name: request.engine.clone(),
         known: engines::ENGINES.iter().map(|engine| engine.name().to_owned()).collect(),
     })?;
-    engine
-        .accepts(model)
-        .map_err(|refusal| ApiError::Unsupported { why: refusal.why, hint: refusal.hint })?;
-    if let Some(own) =
-        request.extra.iter().find(|word| ["--host", "--port"].iter().any(|flag| word.starts_with(flag)))
-    {
-        let why = format!("{own} cannot be passed on: modelctl chooses host and port itself, on loopback");
-        return Err(ApiError::Refused { why, hint: None }.into());
-    }
+    engine.accepts(model).map_err(unsupported)?;
+    engine.check_extra(&request.extra).map_err(refused)?;
     let location = usable(model, &request.model).ok_or_else(|| ApiError::Unsupported {
         why: format!("{} has no files here to run", model.name),
         hint: None,
     })?;
-    let probed = found.probe(engine, &request.environment, ANY_AGE)?;
+    let mut tools = tools(engine, request, world)?;
+    let knobs = knobs(request);
+    let planned = planned(&knobs, facts, &tools.machine, engine.extras(model, location))?;
     let order = Order {
         model,
         location,
-        environment: placing(&request.environment, &probed),
-        flags: probed.flags,
-        program: probed.program,
-        program_arguments: probed.arguments,
+        environment: std::mem::take(&mut tools.placing),
+        flags: std::mem::take(&mut tools.flags),
+        program: std::mem::take(&mut tools.program),
+        program_arguments: tools.arguments,
         port: free_port()?,
-        max_ctx: request.max_ctx,
+        planned: planned.as_ref().ok(),
+        knobs: &knobs,
         extra: request.extra.clone(),
     };
     let launch = engine.render(&order);
-    let plan = engines::plan(engine, &order, &launch);
-    Ok(Prepared { engine, launch, plan, environment: environment(&request.environment) })
+    let mut plan = engines::plan(engine, &order, &launch);
+    plan.explain.extend(planned.as_ref().err().cloned());
+    plan.explain.append(&mut tools.notes);
+    let reserve = planned.as_ref().map(reserve).unwrap_or_default();
+    let environment = environment(&request.environment);
+    Ok(Prepared { engine, launch, plan, environment, reserve, is_imagined: request.hardware.is_some() })
+}
+
+fn refused(refusal: Refusal) -> ApiError {
+    ApiError::Refused { why: refusal.why, hint: refusal.hint }
+}
+
+fn unsupported(refusal: Refusal) -> ApiError {
+    ApiError::Unsupported { why: refusal.why, hint: refusal.hint }
+}
+
+/// The program and the machine as it sees it.
+struct Tools {
+    program: PathBuf,
+    arguments: &'static [&'static str],
+    flags: BTreeSet<String>,
+    placing: BTreeMap<String, String>,
+    machine: Hardware,
+    /// What one would not expect of them.
+    notes: Vec<String>,
+}
+
+fn tools(engine: &dyn Engine, request: &LaunchRequest, world: &World<'_>) -> anyhow::Result<Tools> {
+    let callers = &request.environment;
+    let probed = match (world.engines.probe(engine, callers, world.max_age), &request.hardware) {
+        (Ok(probed), _) => probed,
+        (Err(error), Some(machine)) if error.is::<ApiError>() => return Ok(imagined(engine, machine)),
+        (Err(error), _) => return Err(error),
+    };
+    let (machine, notes) = match &request.hardware {
+        Some(machine) => (machine.clone(), Vec::new()),
+        None => {
+            let seen = world.engines.see(&probed, callers)?;
+            (without(seen.hardware, world.reserved), seen.notes)
+        }
+    };
+    Ok(Tools {
+        placing: placing(callers, &probed),
+        program: probed.program,
+        arguments: probed.arguments,
+        flags: probed.flags,
+        machine,
+        notes,
+    })
+}
+
+/// A plan for another machine needs no engine on this one.
+fn imagined(engine: &dyn Engine, machine: &Hardware) -> Tools {
+    let program = engine.programs().first().map_or("", |program| program.name);
+    Tools {
+        program: program.into(),
+        arguments: &[],
+        flags: engine.usual_flags().iter().map(|flag| (*flag).to_owned()).collect(),
+        placing: BTreeMap::new(),
+        machine: machine.clone(),
+        notes: vec![format!("{program} is not installed here: the command is for a current version")],
+    }
+}
+
+/// The machine without what launches on their way will take.
+fn without(mut machine: Hardware, reserved: &BTreeMap<String, u64>) -> Hardware {
+    let taken = |id: &str| reserved.get(id).copied().unwrap_or(0);
+    for gpu in &mut machine.gpus {
+        gpu.free = gpu.free.saturating_sub(taken(&gpu.id));
+    }
+    machine.ram.available = machine.ram.available.saturating_sub(taken(HOST));
+    machine
+}
+
+fn knobs(request: &LaunchRequest) -> Knobs {
+    let goal = request.knobs.goal.or(request.max_ctx.then_some(Goal::MaxCtx));
+    Knobs { goal, ..request.knobs.clone() }
+}
+
+/// Returns what was planned, or in words why nothing could be.
+fn planned(
+    knobs: &Knobs,
+    facts: Option<&Facts>,
+    machine: &Hardware,
+    extras: Extras,
+) -> Result<Result<Planned, String>, ApiError> {
+    let Some(facts) = facts else { return Ok(Err(unplanned("its header was not read"))) };
+    match Shape::of(facts) {
+        Ok(shape) => plan(&shape, machine, knobs, extras).map(Ok).map_err(refused),
+        Err(unplannable) => Ok(Err(unplanned(&unplannable.to_string()))),
+    }
+}
+
+fn unplanned(why: &str) -> String {
+    format!("no plan of our own: {why}; context and layers are left to llama.cpp's own fit")
+}
+
+/// Bytes by device and of main memory.
+fn reserve(planned: &Planned) -> BTreeMap<String, u64> {
+    let host = planned.host;
+    let main = [host.weights, host.context, host.compute, host.overhead].iter().sum();
+    let devices = planned.device.iter().map(|device| (device.id.clone(), device.used));
+    devices.chain([(HOST.to_owned(), main)]).collect()
 }
 
 /// A whole location that is there, with weights: the one whose path was typed, else the first.

@@ -3,6 +3,7 @@
 pub mod engine;
 pub mod files;
 pub mod house;
+pub mod large;
 pub mod nvml;
 pub mod stores;
 pub mod wait;

@@ -1,11 +1,11 @@
 //! Everything a client can ask.
 
-use domain::WirePath;
+use domain::{WirePath, hardware::Hardware, plan::Knobs};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// A call of the interface; serialises as `{"method":…,"parameters":…}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "method", content = "parameters")]
 pub enum Request {
     /// The home screen in one answer.
@@ -114,13 +114,19 @@ pub enum Request {
 }
 
 /// What to start on what, and the caller's world: the daemon does not share the user's shell.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct LaunchRequest {
     pub engine: String,
     pub model: String,
-    /// The largest context that fits, by the engine's own fit.
+    /// The same as the goal `max-ctx`.
     #[serde(default)]
     pub max_ctx: bool,
+    /// What the user fixed.
+    #[serde(flatten)]
+    pub knobs: Knobs,
+    /// Plans for this machine instead of the one that it is; such a launch is not started.
+    #[serde(default)]
+    pub hardware: Option<Hardware>,
     /// Passed on to the engine as they are.
     #[serde(default)]
     pub extra: Vec<String>,

@@ -1,6 +1,6 @@
 //! `modelctl launch`
 
-use super::plan::Order;
+use super::order::Order;
 use crate::{
     context::Context,
     failure::Failure,
@@ -46,7 +46,7 @@ pub(crate) struct LaunchArgs {
 
 impl LaunchArgs {
     pub(crate) fn run(self, context: &mut Context<'_>) -> Result<()> {
-        let launch = self.order.request(context);
+        let launch = self.order.request(context)?;
         if self.print {
             let Some(Launch { plan }) = context.ask(&Request::Plan { launch })? else { return Ok(()) };
             writeln!(context.out, "{}", plan.command)?;

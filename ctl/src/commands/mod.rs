@@ -11,6 +11,7 @@ mod launch;
 mod list;
 mod man;
 mod note;
+mod order;
 mod pin;
 mod plan;
 mod roots;

@@ -1,57 +1,109 @@
-//! `modelctl plan`, and what `launch` shares with it.
+//! `modelctl plan`
 
-use crate::{context::Context, text::clean};
+use super::order::Order;
+use crate::{
+    context::Context,
+    style::Style,
+    table::{Column, Table},
+    text::clean,
+};
 use anyhow::Result;
-use api::{Launch, LaunchRequest, Request};
+use api::{Launch, Request};
 use clap::Args;
+use domain::{
+    ByteSize,
+    engines::Plan,
+    plan::{DeviceUse, HostUse},
+};
+use std::io;
 
-/// Show the command that launch would run, and why; nothing is started
+/// Show the memory plan, the command that launch would run, and why; nothing is started
 #[derive(Debug, Args)]
 #[command(after_help = "\
 EXAMPLES:
   modelctl plan llama.cpp qwen3
   modelctl plan llama.cpp qwen3 --max-ctx --json
+  modelctl plan llama.cpp qwen3 --ctx 32768 --n-cpu-moe 12
+  modelctl plan llama.cpp qwen3 --max-ctx --hardware machine.json     what if?
   modelctl plan llama.cpp qwen3 -- --jinja --temp 0.6")]
 pub(crate) struct PlanArgs {
     #[command(flatten)]
     order: Order,
 }
 
-/// What to start on what.
-#[derive(Debug, Args)]
-pub(crate) struct Order {
-    /// The engine, such as llama.cpp
-    engine: String,
-    /// Name, unique prefix, alias, id, an app's handle, or path
-    model: String,
-    /// Take the largest context that fits
-    #[arg(long)]
-    max_ctx: bool,
-    /// Passed on to the engine as it is
-    #[arg(last = true, value_name = "EXTRA")]
-    extra: Vec<String>,
-}
-
-impl Order {
-    pub(crate) fn request(self, context: &Context<'_>) -> LaunchRequest {
-        let environment = context.environment.callers();
-        let Self { engine, model, max_ctx, extra } = self;
-        LaunchRequest { engine, model: context.environment.model(&model), max_ctx, extra, environment }
-    }
-}
-
 impl PlanArgs {
     pub(crate) fn run(self, context: &mut Context<'_>) -> Result<()> {
-        let launch = self.order.request(context);
+        let launch = self.order.request(context)?;
         let Some(Launch { plan }) = context.ask(&Request::Plan { launch })? else { return Ok(()) };
-        writeln!(context.out, "{}", plan.command)?;
+        write_memory(&plan, context)?;
+        write_reasons(&plan, context)?;
+        writeln!(context.out, "\n{}", plan.command)?;
         for file in &plan.files {
             writeln!(context.out, "would write {}", clean(&file.path))?;
         }
-        let (explain, alternatives) = (plan.explain.iter(), plan.alternatives.iter());
-        for (mark, line) in explain.map(|line| ("-", line)).chain(alternatives.map(|line| ("or", line))) {
-            writeln!(context.out, "{mark} {}", clean(line))?;
-        }
         Ok(())
     }
+}
+
+/// The budget: what goes where, in bytes.
+pub(super) fn write_memory(plan: &Plan, context: &mut Context<'_>) -> io::Result<()> {
+    let Some(host) = &plan.host else { return Ok(()) };
+    let columns = [
+        Column::Left("MEMORY"),
+        Column::Right("WEIGHTS"),
+        Column::Right("CONTEXT"),
+        Column::Right("COMPUTE"),
+        Column::Right("OTHER"),
+        Column::Right("KEPT FREE"),
+        Column::Right("UNUSED"),
+    ];
+    let mut table = Table::new(columns, 0);
+    plan.devices.iter().for_each(|device| table.push(device_row(device)));
+    table.push(host_row(host));
+    table.write(context.out, context.style, context.environment.width)
+}
+
+fn device_row(device: &DeviceUse) -> [String; 7] {
+    let size = |bytes: u64| ByteSize(bytes).to_string();
+    [
+        clean(&device.id).into_owned(),
+        size(device.weights),
+        size(device.context),
+        size(device.compute),
+        size(device.overhead),
+        size(device.margin),
+        signed(device.left),
+    ]
+}
+
+fn host_row(host: &HostUse) -> [String; 7] {
+    let size = |bytes: u64| ByteSize(bytes).to_string();
+    let other = host.overhead.saturating_add(host.cache_ram).saturating_add(host.checkpoints);
+    let used = [host.weights, host.context, host.compute, other, host.margin];
+    let left = used.iter().fold(i128::from(host.available), |left, bytes| left - i128::from(*bytes));
+    [
+        "main memory".into(),
+        size(host.weights),
+        size(host.context),
+        size(host.compute),
+        size(other),
+        size(host.margin),
+        signed(i64::try_from(left).unwrap_or(i64::MIN)),
+    ]
+}
+
+fn signed(bytes: i64) -> String {
+    let sign = if bytes < 0 { "-" } else { "" };
+    format!("{sign}{}", ByteSize(bytes.unsigned_abs()))
+}
+
+/// Why it is so, and what else could be had.
+pub(super) fn write_reasons(plan: &Plan, context: &mut Context<'_>) -> io::Result<()> {
+    let Style { warn, off, .. } = context.style;
+    let is_bad = plan.fits == Some(false);
+    for (number, line) in plan.explain.iter().enumerate() {
+        let (begin, end) = if is_bad && number == 0 { (warn, off) } else { ("", "") };
+        writeln!(context.out, "- {begin}{}{end}", clean(line))?;
+    }
+    plan.alternatives.iter().try_for_each(|line| writeln!(context.out, "or {}", clean(line)))
 }

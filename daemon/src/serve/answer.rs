@@ -20,8 +20,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
@@ -124,7 +126,9 @@ async fn reply(request: Request, hub: &Hub) -> Result<Box<RawValue>, Failure> {
             raw(machine::add(hub, path.to_path(), environment).await?)
         }
         Request::RemoveEngine { path } => raw(machine::remove(hub, path.to_path()).await?),
-        Request::Plan { launch } => raw(api::Launch { plan: prepare(hub, launch).await?.plan }),
+        Request::Plan { launch } => {
+            raw(api::Launch { plan: prepare(hub, launch, engine::PLANNED).await?.plan })
+        }
         Request::List { .. } | Request::Launch { .. } | Request::Events {} => {
             Err(ApiError::ExpectedMore {}.into())
         }
@@ -315,10 +319,14 @@ async fn remove_root(hub: &Hub, path: PathBuf) -> Result<serde_json::Value, Fail
     Ok(serde_json::json!({}))
 }
 
-async fn prepare(hub: &Hub, order: LaunchRequest) -> Result<engine::Prepared, Failure> {
-    let (model, _) = meant(hub, &order.model).await?;
+async fn prepare(hub: &Hub, order: LaunchRequest, max_age: Duration) -> Result<engine::Prepared, Failure> {
+    let (model, facts) = meant(hub, &order.model).await?;
     let engines = Arc::clone(&hub.engines);
-    let prepared = tokio::task::spawn_blocking(move || engine::prepare(&order, &model, &engines));
+    let reserved = BTreeMap::new();
+    let prepared = tokio::task::spawn_blocking(move || {
+        let world = engine::World { engines: &engines, reserved: &reserved, max_age };
+        engine::prepare(&order, (&model, facts.as_ref()), &world)
+    });
     prepared.await.context("preparing the launch").map_err(refusal)?.map_err(refusal)
 }
 
@@ -328,7 +336,8 @@ async fn launch(
     out: &mut Out<'_>,
     read: &mut BufReader<OwnedReadHalf>,
 ) -> Done {
-    let prepared = prepare(hub, order).await?;
+    let prepared = prepare(hub, order, engine::LAUNCHED).await?;
+    prepared.check()?;
     let (model, engine) = (prepared.plan.model.id.clone(), prepared.plan.engine.clone());
     hub.memory.change(UserChange::Used { model: model.clone(), engine }).await.map_err(refusal)?;
     drop(hub.said(model).await.map_err(refusal)?);

@@ -9,6 +9,7 @@ mod identity;
 mod launch;
 mod launch_ends;
 mod odd;
+mod plan;
 mod refuse;
 mod roots;
 mod said;

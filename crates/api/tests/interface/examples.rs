@@ -8,7 +8,9 @@ use api::{
 use domain::{
     App, Confidence, File, Format, Kind, Link, Location, Model, Role, RootStatus, Safety, Source, SourceKind,
     State, Verdict, Verification, WirePath, engines, facts,
-    hardware::{Cpu, Gpu, Ram},
+    hardware::{Cpu, Gpu, Hardware, Ram},
+    memory::{CacheType, FlashAttention},
+    plan::{DeviceUse, Goal, HostUse, Knobs, Limit},
 };
 use jiff::Timestamp;
 use serde_json::{Value, json, to_value};
@@ -145,8 +147,35 @@ fn launch() -> LaunchRequest {
         engine: "e".into(),
         model: "m".into(),
         max_ctx: true,
+        knobs: knobs(),
+        hardware: Some(Hardware { gpus: vec![gpu()], ram: hardware().ram, cpu: hardware().cpu }),
         extra: vec!["x".into()],
         environment: environment(),
+    }
+}
+
+fn knobs() -> Knobs {
+    let text = || Some(String::from("t"));
+    Knobs {
+        goal: Some(Goal::MaxCtx),
+        ctx: Some(1),
+        parallel: Some(1),
+        gpu_layers: text(),
+        n_cpu_moe: Some(1),
+        cache_type_k: text(),
+        cache_type_v: text(),
+        allow_kv_quant: Some(true),
+        flash_attn: text(),
+        batch: Some(1),
+        ubatch: Some(1),
+        kv_unified: Some(true),
+        swa_full: Some(true),
+        kv_offload: Some(true),
+        op_offload: Some(true),
+        n_outputs: Some(1),
+        device: Some(vec!["CUDA0".into()]),
+        tensor_split: Some(vec![1.0]),
+        margin: Some(1),
     }
 }
 
@@ -215,8 +244,10 @@ fn plan() -> engines::Plan {
         family: engines::Family::Llama,
         goal: Some("max-ctx".into()),
         fits: Some(true),
-        limited_by: Some("gpu".into()),
-        ctx: Some(4096),
+        limited_by: Some(Limit::GpuMemory),
+        llama: Some(llama()),
+        devices: vec![device_use()],
+        host: Some(HostUse { weights: 1, ..HostUse::default() }),
         argv: vec!["llama-server".into()],
         env: BTreeMap::from([("A".to_owned(), "b".to_owned())]),
         files: vec![engines::PlannedFile { path: "/p".into(), content: "c".into() }],
@@ -224,6 +255,42 @@ fn plan() -> engines::Plan {
         alternatives: vec!["a".into()],
         command: "llama-server".into(),
         url: "http://127.0.0.1".into(),
+    }
+}
+
+fn llama() -> engines::LlamaKnobs {
+    engines::LlamaKnobs {
+        ctx: 2,
+        ctx_per_slot: 1,
+        parallel: 2,
+        kv_unified: false,
+        gpu_layers: 1,
+        layers: 2,
+        n_cpu_moe: 1,
+        cache_type_k: CacheType::Q8_0,
+        cache_type_v: CacheType::F16,
+        flash_attn: FlashAttention::On,
+        batch: 2,
+        ubatch: 1,
+        tensor_split: vec![1.0],
+    }
+}
+
+fn device_use() -> DeviceUse {
+    DeviceUse {
+        id: "CUDA0".into(),
+        name: "n".into(),
+        backend: "CUDA".into(),
+        total: 9,
+        free: 8,
+        weights: 1,
+        context: 1,
+        compute: 1,
+        overhead: 1,
+        margin: 1,
+        used: 4,
+        left: 3,
+        slack: 1,
     }
 }
 

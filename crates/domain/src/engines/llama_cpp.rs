@@ -1,10 +1,14 @@
 //! llama.cpp's `llama-server` (and `llama serve`).
-//! Context and layers are left to its own fit: neither `--ctx-size` nor `--gpu-layers` is given, as mixing them
-//! takes fit's freedom away.
+//! Two ways, never mixed: what was planned is pinned, and fit is off; where nothing could be planned, context and layers
+//! are left to llama.cpp's own fit.
 
 use super::{Engine, Launch, Order, Program, Ready, Refusal};
-use crate::{ByteSize, Format, Kind, Model, Role, State};
-use std::{ffi::OsString, path::PathBuf};
+use crate::{
+    Format, Kind, Model, Role, State,
+    memory::{CacheType, FlashAttention, Settings},
+    plan::{Extras, Knobs, MARGIN, Planned},
+};
+use std::{collections::BTreeSet, ffi::OsString, path::PathBuf};
 
 pub(super) struct LlamaCpp;
 
@@ -43,36 +47,71 @@ impl Engine for LlamaCpp {
         }
     }
 
-    fn render(&self, order: &Order<'_>) -> Launch {
-        let mut argv: Vec<OsString> = vec![order.program.clone().into()];
-        argv.extend(order.program_arguments.iter().map(OsString::from));
-        let mut explain = vec![
-            "context and GPU layers are left to llama.cpp's own fit, which keeps 1024 MiB of each GPU free"
-                .to_owned(),
-        ];
-        let mut emit = |flag: &str, value: OsString| {
-            if order.flags.contains(flag) {
-                argv.extend([flag.into(), value]);
-            } else {
-                explain.push(format!("{flag} is left out: this llama-server does not have it"));
+    fn usual_flags(&self) -> &'static [&'static str] {
+        USUAL
+    }
+
+    fn check_extra(&self, extra: &[String]) -> Result<(), Refusal> {
+        let name = |word: &str| word.split('=').next().unwrap_or_default().to_owned();
+        for word in extra.iter().filter(|word| word.starts_with('-')) {
+            let flag = name(word);
+            if let Some((_, knob)) = OWNED.iter().find(|(spellings, _)| spellings.contains(&flag.as_str())) {
+                let hint = match knob {
+                    Some(knob) => format!("give {knob} before the --, and the plan goes by it"),
+                    None => "modelctl chooses it itself, on loopback where it is an address".to_owned(),
+                };
+                return Err(Refusal {
+                    why: format!("{flag} cannot be passed on: the plan decides it"),
+                    hint: Some(hint),
+                });
             }
-        };
+        }
+        Ok(())
+    }
+
+    fn extras(&self, model: &Model, location: &crate::Location) -> Extras {
+        let is_projector = |file: &&crate::File| file.role == Role::Companion;
+        Extras {
+            projector: location.files.iter().find(is_projector).map_or(0, |file| file.size),
+            embeds: matches!(model.kind, Some(Kind::Embedding | Kind::Reranker)),
+        }
+    }
+
+    fn render(&self, order: &Order<'_>) -> Launch {
+        let mut words = Words::new(order);
         if let Some(weights) = path_of(order, Role::Weights) {
-            emit("--model", weights.into());
+            words.put("--model", weights);
         }
         if let Some(projector) = path_of(order, Role::Companion) {
-            emit("--mmproj", projector.into());
+            words.put("--mmproj", projector);
         }
-        emit("--host", HOST.into());
-        emit("--port", order.port.to_string().into());
-        emit("--parallel", "1".into());
+        match order.planned {
+            Some(planned) => pin(&mut words, planned),
+            None => delegate(&mut words, order.knobs),
+        }
+        match order.model.kind {
+            Some(Kind::Embedding) => words.switch("--embeddings"),
+            Some(Kind::Reranker) => words.switch("--rerank"),
+            _ => {}
+        }
+        words.put("--host", HOST);
+        words.put("--port", order.port.to_string());
         // Else any web page that the user opens may talk to it. Older programs do not have it and need no word.
-        if order.flags.contains("--cors-origins") {
-            emit("--cors-origins", "localhost".into());
+        words.put_if_known("--cors-origins", "localhost");
+        // The lines that say what was allocated where.
+        words.put_if_known("--log-verbosity", "4");
+        let mut env = order.environment.clone();
+        if order
+            .planned
+            .and_then(|planned| planned.device.as_ref())
+            .is_some_and(|device| device.backend == "CUDA")
+        {
+            // Devices are numbered as they were when they were listed.
+            env.entry("CUDA_DEVICE_ORDER".into()).or_insert_with(|| "PCI_BUS_ID".into());
         }
+        let Words { mut argv, explain, .. } = words;
         argv.extend(order.extra.iter().map(OsString::from));
-        explain.push(format!("the weights take {}", ByteSize(order.model.size)));
-        Launch { argv, env: order.environment.clone(), url: format!("http://{HOST}:{}", order.port), explain }
+        Launch { argv, env, url: format!("http://{HOST}:{}", order.port), explain }
     }
 
     fn ready(&self) -> Ready {
@@ -80,7 +119,180 @@ impl Engine for LlamaCpp {
     }
 }
 
+/// Flags that a plan decides, in all spellings, and the knob that goes with each.
+const OWNED: &[(&[&str], Option<&str>)] = &[
+    (&["-m", "--model"], None),
+    (&["--host"], None),
+    (&["--port"], None),
+    (&["-fit", "--fit"], None),
+    (&["-c", "--ctx-size"], Some("--ctx")),
+    (&["-ngl", "--gpu-layers", "--n-gpu-layers"], Some("--gpu-layers")),
+    (&["-ncmoe", "--n-cpu-moe", "-cmoe", "--cpu-moe"], Some("--n-cpu-moe")),
+    (&["-ctk", "--cache-type-k"], Some("--cache-type-k")),
+    (&["-ctv", "--cache-type-v"], Some("--cache-type-v")),
+    (&["-fa", "--flash-attn"], Some("--flash-attn")),
+    (&["-b", "--batch-size"], Some("--batch")),
+    (&["-ub", "--ubatch-size"], Some("--ubatch")),
+    (&["-np", "--parallel"], Some("--parallel")),
+    (&["-kvu", "--kv-unified"], Some("--kv-unified")),
+    (&["-no-kvu", "--no-kv-unified"], Some("--no-kv-unified")),
+    (&["--swa-full"], Some("--swa-full")),
+    (&["-nkvo", "--no-kv-offload"], Some("--no-kv-offload")),
+    (&["--no-op-offload"], Some("--no-op-offload")),
+    (&["-dev", "--device"], Some("--device")),
+];
+
+/// Of llama-server 0.7.0.
+const USUAL: &[&str] = &[
+    "--model",
+    "--mmproj",
+    "--ctx-size",
+    "--device",
+    "--gpu-layers",
+    "--n-cpu-moe",
+    "--cache-type-k",
+    "--cache-type-v",
+    "--flash-attn",
+    "--batch-size",
+    "--ubatch-size",
+    "--parallel",
+    "--kv-unified",
+    "--no-kv-unified",
+    "--swa-full",
+    "--no-kv-offload",
+    "--no-op-offload",
+    "--fit",
+    "--fit-target",
+    "--cache-ram",
+    "--ctx-checkpoints",
+    "--embeddings",
+    "--rerank",
+    "--host",
+    "--port",
+    "--cors-origins",
+    "--log-verbosity",
+];
+
 const HOST: &str = "127.0.0.1";
+
+/// Nothing of what was planned is left to a default.
+fn pin(words: &mut Words<'_>, planned: &Planned) {
+    let Settings {
+        ctx,
+        gpu_layers,
+        n_cpu_moe,
+        cache_type_k,
+        cache_type_v,
+        flash_attn,
+        batch,
+        ubatch,
+        parallel,
+        kv_unified,
+        swa_full,
+        kv_offload,
+        op_offload,
+        ..
+    } = planned.settings;
+    words.put("--ctx-size", ctx.to_string());
+    match &planned.device {
+        Some(device) => {
+            words.put("--device", &device.id);
+            words.put("--gpu-layers", gpu_layers.to_string());
+        }
+        None if planned.avoids_devices => words.put("--device", "none"),
+        None => {}
+    }
+    if n_cpu_moe > 0 {
+        words.put("--n-cpu-moe", n_cpu_moe.to_string());
+    }
+    if (cache_type_k, cache_type_v) != (CacheType::F16, CacheType::F16) {
+        words.put("--cache-type-k", cache_type_k.name());
+        words.put("--cache-type-v", cache_type_v.name());
+    }
+    // Where the switch took no value there was no `--cache-ram` yet.
+    if words.flags.contains("--cache-ram") {
+        words.put("--flash-attn", if flash_attn == FlashAttention::On { "on" } else { "off" });
+    }
+    words.put("--batch-size", batch.to_string());
+    words.put("--ubatch-size", ubatch.to_string());
+    words.put("--parallel", parallel.to_string());
+    if parallel > 1 {
+        words.switch(if kv_unified { "--kv-unified" } else { "--no-kv-unified" });
+    }
+    let switches =
+        [("--swa-full", swa_full), ("--no-kv-offload", !kv_offload), ("--no-op-offload", !op_offload)];
+    for (switch, _) in switches.into_iter().filter(|(_, is_on)| *is_on) {
+        words.switch(switch);
+    }
+    words.put_if_known("--fit", "off");
+    words.put_if_known("--cache-ram", planned.cache_ram.to_string());
+    if let Some(checkpoints) = planned.ctx_checkpoints {
+        words.put_if_known("--ctx-checkpoints", checkpoints.to_string());
+    }
+}
+
+/// What the user fixed goes out as it is; of the rest only how much stays free is said.
+fn delegate(words: &mut Words<'_>, knobs: &Knobs) {
+    let number = |value: Option<u64>| value.map(|value| value.to_string());
+    for (flag, value) in [
+        ("--ctx-size", number(knobs.ctx)),
+        ("--gpu-layers", knobs.gpu_layers.clone()),
+        ("--n-cpu-moe", number(knobs.n_cpu_moe)),
+        ("--cache-type-k", knobs.cache_type_k.clone()),
+        ("--cache-type-v", knobs.cache_type_v.clone()),
+        ("--flash-attn", knobs.flash_attn.clone()),
+        ("--batch-size", number(knobs.batch)),
+        ("--ubatch-size", number(knobs.ubatch)),
+        ("--device", knobs.device.as_ref().map(|ids| ids.join(","))),
+        ("--parallel", Some(knobs.parallel.unwrap_or(1).to_string())),
+    ] {
+        if let Some(value) = value {
+            words.put(flag, value);
+        }
+    }
+    words.put_if_known("--fit-target", (knobs.margin.unwrap_or(MARGIN) >> 20).to_string());
+}
+
+/// The command as it grows: no flag that the program does not have.
+struct Words<'a> {
+    argv: Vec<OsString>,
+    flags: &'a BTreeSet<String>,
+    explain: Vec<String>,
+}
+
+impl<'a> Words<'a> {
+    fn new(order: &'a Order<'_>) -> Self {
+        let mut argv: Vec<OsString> = vec![order.program.clone().into()];
+        argv.extend(order.program_arguments.iter().map(OsString::from));
+        Self { argv, flags: &order.flags, explain: Vec::new() }
+    }
+
+    fn put(&mut self, flag: &str, value: impl Into<OsString>) {
+        if self.flags.contains(flag) {
+            self.argv.extend([flag.into(), value.into()]);
+        } else {
+            self.leave_out(flag);
+        }
+    }
+
+    fn put_if_known(&mut self, flag: &str, value: impl Into<OsString>) {
+        if self.flags.contains(flag) {
+            self.argv.extend([flag.into(), value.into()]);
+        }
+    }
+
+    fn switch(&mut self, flag: &str) {
+        if self.flags.contains(flag) {
+            self.argv.push(flag.into());
+        } else {
+            self.leave_out(flag);
+        }
+    }
+
+    fn leave_out(&mut self, flag: &str) {
+        self.explain.push(format!("{flag} is left out: this llama-server does not have it"));
+    }
+}
 
 /// The first file of a role: the first shard names the others itself.
 fn path_of(order: &Order<'_>, role: Role) -> Option<PathBuf> {

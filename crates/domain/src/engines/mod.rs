@@ -3,9 +3,14 @@
 
 mod llama_cpp;
 mod llama_cpp_devices;
+mod llama_cpp_log;
 mod quote;
 
-use crate::{Location, Model};
+use crate::{
+    Location, Model,
+    memory::{CacheType, FlashAttention},
+    plan::{DeviceUse, Extras, HostUse, Knobs, Limit, Planned},
+};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,7 +18,9 @@ use std::{
     path::PathBuf,
 };
 
+pub use crate::plan::Refusal;
 pub use llama_cpp_devices::{is_server, listed_devices, listed_flags, listed_version};
+pub use llama_cpp_log::{Allocated, HOST, allocated};
 pub use quote::shell_line;
 
 /// Every engine that can be launched.
@@ -32,6 +39,15 @@ pub trait Engine: Sync {
 
     /// Says why this model is not for this engine, and what is.
     fn accepts(&self, model: &Model) -> Result<(), Refusal>;
+
+    /// Flags that a current version has, as far as they are ever emitted: for a plan where no program is there to ask.
+    fn usual_flags(&self) -> &'static [&'static str];
+
+    /// Says why these words cannot be passed on: they would contradict what is decided here.
+    fn check_extra(&self, extra: &[String]) -> Result<(), Refusal>;
+
+    /// What is loaded besides the weights.
+    fn extras(&self, model: &Model, location: &Location) -> Extras;
 
     /// Writes the command and its environment.
     fn render(&self, order: &Order<'_>) -> Launch;
@@ -58,7 +74,10 @@ pub struct Order<'a> {
     /// Every flag that the program's own `--help` lists: no other is ever emitted.
     pub flags: BTreeSet<String>,
     pub port: u16,
-    pub max_ctx: bool,
+    /// None where the model cannot be planned: then the engine fits it itself.
+    pub planned: Option<&'a Planned>,
+    /// What the user fixed.
+    pub knobs: &'a Knobs,
     pub extra: Vec<String>,
     /// Variables of the caller that the engine is placed by (`CUDA_VISIBLE_DEVICES`, …).
     pub environment: BTreeMap<String, String>,
@@ -83,12 +102,6 @@ pub struct Ready {
     pub context: (&'static str, &'static str),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    pub why: String,
-    pub hint: Option<String>,
-}
-
 /// The plan on the wire. What is left to the engine's own fit is null here.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
@@ -97,8 +110,14 @@ pub struct Plan {
     pub family: Family,
     pub goal: Option<String>,
     pub fits: Option<bool>,
-    pub limited_by: Option<String>,
-    pub ctx: Option<u64>,
+    pub limited_by: Option<Limit>,
+    /// Absent where nothing could be planned.
+    #[serde(flatten)]
+    pub llama: Option<LlamaKnobs>,
+    #[serde(default)]
+    pub devices: Vec<DeviceUse>,
+    #[serde(default)]
+    pub host: Option<HostUse>,
     /// Program first; lossy where an argument is not UTF-8, which `command` writes exactly.
     pub argv: Vec<String>,
     pub env: BTreeMap<String, String>,
@@ -108,6 +127,47 @@ pub struct Plan {
     /// The same as one line for a POSIX shell (bash where a name holds control characters), safe to paste.
     pub command: String,
     pub url: String,
+}
+
+/// What the family of llama.cpp calls its knobs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LlamaKnobs {
+    /// Tokens of all slots, and of one.
+    pub ctx: u64,
+    pub ctx_per_slot: u64,
+    pub parallel: u64,
+    pub kv_unified: bool,
+    /// The output layer counts as one.
+    pub gpu_layers: u64,
+    pub layers: u64,
+    pub n_cpu_moe: u64,
+    pub cache_type_k: CacheType,
+    pub cache_type_v: CacheType,
+    pub flash_attn: FlashAttention,
+    pub batch: u64,
+    pub ubatch: u64,
+    pub tensor_split: Vec<f64>,
+}
+
+impl From<&Planned> for LlamaKnobs {
+    fn from(planned: &Planned) -> Self {
+        let settings = &planned.settings;
+        Self {
+            ctx: settings.ctx,
+            ctx_per_slot: settings.ctx_per_slot().min(settings.ctx),
+            parallel: settings.parallel,
+            kv_unified: settings.kv_unified,
+            gpu_layers: if planned.device.is_some() { settings.gpu_layers } else { 0 },
+            layers: planned.layers,
+            n_cpu_moe: settings.n_cpu_moe,
+            cache_type_k: settings.cache_type_k,
+            cache_type_v: settings.cache_type_v,
+            flash_attn: settings.flash_attn,
+            batch: settings.batch,
+            ubatch: settings.ubatch,
+            tensor_split: Vec::new(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,19 +192,24 @@ pub struct PlannedFile {
 
 /// Puts a command into its wire form.
 pub fn plan(engine: &dyn Engine, order: &Order<'_>, launch: &Launch) -> Plan {
+    let planned = order.planned;
+    let goal = planned.map(|planned| planned.goal).or(order.knobs.goal);
+    let said = planned.map(|planned| planned.explain.clone()).unwrap_or_default();
     Plan {
         engine: engine.name().into(),
         model: Named { id: order.model.id.clone(), name: order.model.name.clone() },
         family: Family::Llama,
-        goal: order.max_ctx.then(|| "max-ctx".into()),
-        fits: None,
-        limited_by: None,
-        ctx: None,
+        goal: goal.map(|goal| goal.name().to_owned()),
+        fits: planned.map(|planned| planned.fits),
+        limited_by: planned.map(|planned| planned.limited_by),
+        llama: planned.map(LlamaKnobs::from),
+        devices: planned.and_then(|planned| planned.device.clone()).into_iter().collect(),
+        host: planned.map(|planned| planned.host),
         argv: launch.argv.iter().map(|argument| argument.to_string_lossy().into_owned()).collect(),
         env: launch.env.clone(),
         files: Vec::new(),
-        explain: launch.explain.clone(),
-        alternatives: Vec::new(),
+        explain: [said, launch.explain.clone()].concat(),
+        alternatives: planned.map(|planned| planned.alternatives.clone()).unwrap_or_default(),
         command: shell_line(&launch.env, &launch.argv),
         url: launch.url.clone(),
     }

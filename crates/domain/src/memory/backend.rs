@@ -1,6 +1,6 @@
 //! How backends size a tensor's memory.
 
-use super::{padded, shape::Matrix};
+use super::{FlashAttention, Shape, padded, shape::Matrix};
 
 /// Rules of a device's buffer type (`get_alignment` and `get_alloc_size` in ggml).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,6 +9,8 @@ pub struct Backend {
     alignment: u64,
     /// Rows of quantized tensors are read up to a multiple of this many elements; the last one is padded.
     row_padding: Option<u64>,
+    /// Flash attention has kernels for some sizes of heads only.
+    has_few_heads: bool,
 }
 
 /// `TENSOR_ALIGNMENT` of ggml's CPU buffers, pinned ones as well.
@@ -16,10 +18,10 @@ const HOST_ALIGNMENT: u64 = 32;
 
 impl Backend {
     /// ggml-cuda.cu: alignment 128, `MATRIX_ROW_PADDING` 512. ROCm and MUSA are built from the same source.
-    pub const CUDA: Self = Self { alignment: 128, row_padding: Some(512) };
+    pub const CUDA: Self = Self { alignment: 128, row_padding: Some(512), has_few_heads: true };
     /// ggml-vulkan.cpp: `minStorageBufferOffsetAlignment`, which is 256 at most by the Vulkan specification.
-    pub const VULKAN: Self = Self { alignment: 256, row_padding: None };
-    pub(super) const HOST: Self = Self { alignment: HOST_ALIGNMENT, row_padding: None };
+    pub const VULKAN: Self = Self { alignment: 256, row_padding: None, has_few_heads: false };
+    pub(super) const HOST: Self = Self { alignment: HOST_ALIGNMENT, row_padding: None, has_few_heads: false };
 
     /// By the name that llama.cpp gives a device without its number: `CUDA`, `ROCm`, `Vulkan`, `SYCL`, …
     pub fn named(name: &str) -> Self {
@@ -27,6 +29,22 @@ impl Backend {
             "CUDA" | "ROCm" | "MUSA" => Self::CUDA,
             _ => Self::VULKAN,
         }
+    }
+
+    /// Whether heads of so many elements have a kernel for flash attention: ggml-cuda/fattn.cu has a list, Vulkan's and the
+    /// processor's take what is a multiple of 8.
+    fn has_flash_kernel(self, head: u64) -> bool {
+        if self.has_few_heads {
+            matches!(head, 40 | 64 | 72 | 80 | 96 | 112 | 128 | 192 | 256 | 512 | 576)
+        } else {
+            head > 0 && head.is_multiple_of(8)
+        }
+    }
+
+    /// Flash attention as it will be: on wherever it can be.
+    pub(super) fn flash_attention(self, shape: &Shape) -> FlashAttention {
+        let is_on = shape.has_cache() && self.has_flash_kernel(shape.head());
+        if is_on { FlashAttention::On } else { FlashAttention::Off }
     }
 
     pub(super) fn size(self, matrix: &Matrix) -> u64 {

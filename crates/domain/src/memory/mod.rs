@@ -61,6 +61,11 @@ impl<'a> Estimate<'a> {
         breakdown
     }
 
+    /// Whether flash attention can be on where most of the model is.
+    pub fn flash_attention(&self) -> FlashAttention {
+        self.device.unwrap_or(Backend::HOST).flash_attention(self.shape)
+    }
+
     /// Bytes of a copy of one slot's windows and recurrent state, which llama-server keeps to go back to; 0 where the model
     /// has none of either.
     pub fn checkpoint(&self, settings: &Settings) -> u64 {

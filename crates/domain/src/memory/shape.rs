@@ -35,6 +35,8 @@ pub(super) struct Widths {
     pub(super) heads: u64,
     /// Queries of all heads.
     pub(super) queries: u64,
+    /// Key and value of one head.
+    pub(super) head: (u64, u64),
     /// Keys of all KV heads of the widest layer, then values.
     pub(super) keys: u64,
     pub(super) values: u64,
@@ -132,6 +134,11 @@ impl Shape {
     /// Elements of a row of the K and the V cache, the widest layer's.
     pub fn cache_rows(&self) -> (u64, u64) {
         (self.widths.keys, self.widths.values)
+    }
+
+    /// Elements of the key and the value of one head, as they are kept; 0 where nothing is.
+    pub fn heads(&self) -> (u64, u64) {
+        self.widths.head
     }
 
     /// Elements of one head; 0 for a model without attention.
@@ -255,6 +262,10 @@ fn widths(facts: &Facts) -> Widths {
         vocabulary: facts.vocabulary.unwrap_or(0),
         heads,
         queries: heads.saturating_mul(key),
+        head: facts
+            .attention
+            .as_ref()
+            .map_or((0, 0), |attention| (attention.key_length, attention.value_length)),
         keys: 0,
         values: 0,
         feed_forward,

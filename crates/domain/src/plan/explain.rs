@@ -57,40 +57,29 @@ fn place(planned: &Planned, task: &Task<'_>) -> String {
     format!("{} of {} layers on {} ({}){experts}: {why}", gpu_layers, planned.layers, device.id, device.name)
 }
 
+/// What the figures do not say of themselves.
 fn memory(planned: &Planned) -> Vec<String> {
     let mut lines = Vec::new();
-    if let Some(device) = &planned.device {
-        let overhead = if device.overhead > 0 {
-            format!(", driver and projector {}", ByteSize(device.overhead))
-        } else {
-            String::new()
-        };
-        let slack = if device.slack > 8 << 20 {
-            format!(" (or up to {} more)", ByteSize(device.slack))
-        } else {
-            String::new()
-        };
+    if let Some(device) = planned.device.as_ref().filter(|device| device.slack > SMALL) {
+        let slack = ByteSize(device.slack);
         lines.push(format!(
-            "{}: weights {}, context {}, compute {}{slack}{overhead}; {} free, {} kept free",
-            device.id,
-            ByteSize(device.weights),
-            ByteSize(device.context),
-            ByteSize(device.compute),
-            ByteSize(device.free),
-            ByteSize(device.margin),
+            "compute on {} may take up to {slack} more: kept free besides the margin",
+            device.id
         ));
     }
     let host = &planned.host;
-    lines.push(format!(
-        "main memory: weights {}, context {}, compute {}; {} available; prompts are cached in up to {}",
-        ByteSize(host.weights),
-        ByteSize(host.context),
-        ByteSize(host.compute),
-        ByteSize(host.available),
-        ByteSize(host.cache_ram),
-    ));
+    let checkpoints = planned.ctx_checkpoints.filter(|count| *count > 0).map_or_else(String::new, |count| {
+        format!(", {count} checkpoints a slot in up to {}", ByteSize(host.checkpoints))
+    });
+    lines.push(match host.cache_ram {
+        0 => format!("no prompt cache: main memory has no room for one{checkpoints}"),
+        bytes => format!("prompts are cached in up to {} of main memory{checkpoints}", ByteSize(bytes)),
+    });
     lines
 }
+
+/// A slack that is not worth a word, bytes.
+const SMALL: u64 = 8 << 20;
 
 fn context(planned: &Planned, task: &Task<'_>) -> String {
     let Settings { ctx, parallel, kv_unified, cache_type_k, cache_type_v, .. } = &planned.settings;

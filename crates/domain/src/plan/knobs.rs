@@ -176,7 +176,8 @@ fn cache_type(text: Option<&str>) -> Result<Option<CacheType>, Refusal> {
 
 /// What llama.cpp refuses when it makes the cache (`llama_kv_cache`, `llama_init_from_model`).
 fn check_cache(fixed: &Fixed, shape: &Shape) -> Result<(), Refusal> {
-    let (keys, values) = shape.cache_rows();
+    let (_, values) = shape.cache_rows();
+    let (key, value) = shape.heads();
     let is_quantized = fixed.cache_type_v.is_some_and(CacheType::is_quantized);
     if is_quantized && fixed.flash_attn == Some(FlashAttention::Off) {
         return Err(refuse(
@@ -185,17 +186,17 @@ fn check_cache(fixed: &Fixed, shape: &Shape) -> Result<(), Refusal> {
         ));
     }
     for (flag, kind, row) in
-        [("--cache-type-k", fixed.cache_type_k, keys), ("--cache-type-v", fixed.cache_type_v, values)]
+        [("--cache-type-k", fixed.cache_type_k, key), ("--cache-type-v", fixed.cache_type_v, value)]
     {
         if let Some(kind) = kind.filter(|kind| !kind.fits(row)) {
             let why = format!(
-                "{flag} {} has blocks of 32, and this model's rows of {row} are not made of them",
+                "{flag} {} has blocks of 32, and this model's heads of {row} are not made of them",
                 kind.name()
             );
             return Err(refuse(why, "f16 goes with every model"));
         }
     }
-    let is_one_cache = keys > 0 && values == 0;
+    let is_one_cache = key > 0 && values == 0;
     if is_one_cache && fixed.cache_type_k != fixed.cache_type_v && fixed.cache_type_v.is_some() {
         return Err(refuse(
             "keys and values of this model are one cache: their types must be the same".into(),

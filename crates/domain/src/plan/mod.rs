@@ -8,7 +8,7 @@ mod tests;
 
 use crate::{
     hardware::{Gpu, Hardware, Ram},
-    memory::{Breakdown, CacheType, Charge, Estimate, FlashAttention, Settings, Shape},
+    memory::{Breakdown, CacheType, Charge, Estimate, Settings, Shape},
 };
 use serde::{Deserialize, Serialize};
 
@@ -273,13 +273,3 @@ const CHECKPOINTS: u64 = 32;
 
 /// The type of cache that is tried where the user allows a quantized one.
 const QUANTIZED: CacheType = CacheType::Q8_0;
-
-/// Whether kernels of every backend know heads of this size (ggml-cuda/fattn.cu; others take more).
-fn has_flash_kernel(head: u64) -> bool {
-    matches!(head, 40 | 64 | 72 | 80 | 96 | 112 | 128 | 192 | 256 | 512 | 576)
-}
-
-/// Flash attention as it will be: on wherever it can be.
-fn flash_attention(shape: &Shape) -> FlashAttention {
-    if shape.has_cache() && has_flash_kernel(shape.head()) { FlashAttention::On } else { FlashAttention::Off }
-}

@@ -1,6 +1,6 @@
 //! The search: which context and which placement fit, by bisection over memory that only ever grows with either.
 
-use super::{BATCH, Goal, Knobs, Limit, QUANTIZED, Room, UBATCH, flash_attention, knobs::Fixed};
+use super::{BATCH, Goal, Knobs, Limit, QUANTIZED, Room, UBATCH, knobs::Fixed};
 use crate::memory::{Breakdown, CacheType, Estimate, FlashAttention, Settings, Shape};
 
 /// Everything that a search looks at.
@@ -42,8 +42,8 @@ impl Task<'_> {
             && self.fixed.cache_type_k.is_none()
             && self.fixed.cache_type_v.is_none()
             && self.fixed.flash_attn != Some(FlashAttention::Off)
-            && flash_attention(self.shape) == FlashAttention::On;
-        let (keys, values) = self.shape.cache_rows();
+            && self.estimate.flash_attention() == FlashAttention::On;
+        let (keys, values) = self.shape.heads();
         if !may_quantize || plain.limit == Limit::Training || !QUANTIZED.fits(keys) || !QUANTIZED.fits(values)
         {
             return plain;
@@ -66,9 +66,9 @@ impl Task<'_> {
             n_cpu_moe: 0,
             cache_type_k,
             cache_type_v: fixed.cache_type_v.unwrap_or(if is_one_cache { cache_type_k } else { cache }),
-            flash_attn: fixed.flash_attn.unwrap_or_else(|| flash_attention(self.shape)),
+            flash_attn: fixed.flash_attn.unwrap_or_else(|| self.estimate.flash_attention()),
             batch,
-            ubatch: knobs.ubatch.unwrap_or(UBATCH).min(batch),
+            ubatch: knobs.ubatch.unwrap_or(if self.embeds { self.shape.trained } else { UBATCH }).min(batch),
             parallel,
             kv_unified: knobs.kv_unified.unwrap_or(parallel > 1),
             swa_full: knobs.swa_full.unwrap_or(false),

@@ -1,0 +1,180 @@
+//! What `plan` and `launch` are asked for: engine, model, and the knobs that the user fixes.
+
+use crate::context::Context;
+use anyhow::{Context as _, Result};
+use api::LaunchRequest;
+use clap::{Args, ValueEnum};
+use domain::{
+    hardware::Hardware,
+    plan::{Goal, Knobs},
+};
+use std::{fs, path::PathBuf};
+
+/// What to start on what.
+#[derive(Debug, Args)]
+pub(crate) struct Order {
+    /// The engine, such as llama.cpp
+    engine: String,
+    /// Name, unique prefix, alias, id, an app's handle, or path
+    model: String,
+    /// Take the largest context that fits; the same as --goal max-ctx
+    #[arg(long, conflicts_with = "goal")]
+    max_ctx: bool,
+    /// What the plan is good for [default: balanced]
+    #[arg(long, value_name = "GOAL")]
+    goal: Option<Wanted>,
+    #[command(flatten)]
+    memory: Memory,
+    #[command(flatten)]
+    place: Place,
+    /// Plan for the machine in this file, as `hardware --json` prints it
+    #[arg(long, value_name = "FILE")]
+    hardware: Option<PathBuf>,
+    /// Passed on to the engine as it is
+    #[arg(last = true, value_name = "EXTRA")]
+    extra: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Wanted {
+    /// The largest context
+    MaxCtx,
+    /// The most layers on the device
+    Fastest,
+    /// A usable context, then the most layers
+    Balanced,
+}
+
+impl From<Wanted> for Goal {
+    fn from(wanted: Wanted) -> Self {
+        match wanted {
+            Wanted::MaxCtx => Self::MaxCtx,
+            Wanted::Fastest => Self::Fastest,
+            Wanted::Balanced => Self::Balanced,
+        }
+    }
+}
+
+/// What takes memory.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Context and cache")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
+struct Memory {
+    /// Context of all slots, tokens
+    #[arg(long, value_name = "N")]
+    ctx: Option<u64>,
+    /// Slots: how many requests are answered at once [default: 1]
+    #[arg(long, value_name = "N")]
+    parallel: Option<u64>,
+    /// All slots share the context
+    #[arg(long, conflicts_with = "no_kv_unified")]
+    kv_unified: bool,
+    /// Each slot has its part of the context
+    #[arg(long)]
+    no_kv_unified: bool,
+    /// Type of the K cache: f16, q8_0, q4_0, …
+    #[arg(long, value_name = "T")]
+    cache_type_k: Option<String>,
+    /// Type of the V cache
+    #[arg(long, value_name = "T")]
+    cache_type_v: Option<String>,
+    /// Let the plan quantize the cache where that gives more context
+    #[arg(long)]
+    allow_kv_quant: bool,
+    /// on, off or auto
+    #[arg(long, value_name = "WHEN")]
+    flash_attn: Option<String>,
+    /// Logical batch, tokens [default: 2048]
+    #[arg(long, value_name = "N")]
+    batch: Option<u64>,
+    /// Tokens computed at once [default: 512]
+    #[arg(long, value_name = "N")]
+    ubatch: Option<u64>,
+    /// Keep all of the context in layers with a sliding window
+    #[arg(long)]
+    swa_full: bool,
+    /// Tokens of a batch whose logits are computed [default: what llama-server reserves]
+    #[arg(long, value_name = "N")]
+    n_outputs: Option<u64>,
+}
+
+/// What goes where.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Placement")]
+struct Place {
+    /// Layers on the device: all, auto or a number; the output layer counts as one
+    #[arg(long, value_name = "N")]
+    gpu_layers: Option<String>,
+    /// The first so many layers keep their experts in main memory
+    #[arg(long, value_name = "N")]
+    n_cpu_moe: Option<u64>,
+    /// Keep the KV cache in main memory
+    #[arg(long)]
+    no_kv_offload: bool,
+    /// Compute layers in main memory on the processor alone
+    #[arg(long)]
+    no_op_offload: bool,
+    /// The device to use, by the engine's own name for it; none for the processor alone
+    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    device: Vec<String>,
+    /// Parts of the model for each device
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    tensor_split: Vec<f64>,
+    /// MiB of the device that stay free [default: 1024]
+    #[arg(long, value_name = "MiB")]
+    margin: Option<u64>,
+}
+
+impl Order {
+    pub(crate) fn request(self, context: &Context<'_>) -> Result<LaunchRequest> {
+        let hardware =
+            self.hardware.as_ref().map(|file| read(&context.environment.absolute(file))).transpose()?;
+        Ok(LaunchRequest {
+            knobs: self.knobs(),
+            engine: self.engine,
+            model: context.environment.model(&self.model),
+            max_ctx: self.max_ctx,
+            hardware,
+            extra: self.extra,
+            environment: context.environment.callers(),
+        })
+    }
+
+    fn knobs(&self) -> Knobs {
+        let set = |flag: bool, value: bool| flag.then_some(value);
+        let Self { goal, memory, place, .. } = self;
+        Knobs {
+            goal: goal.map(Goal::from),
+            ctx: memory.ctx,
+            parallel: memory.parallel,
+            gpu_layers: place.gpu_layers.clone(),
+            n_cpu_moe: place.n_cpu_moe,
+            cache_type_k: memory.cache_type_k.clone(),
+            cache_type_v: memory.cache_type_v.clone(),
+            allow_kv_quant: set(memory.allow_kv_quant, true),
+            flash_attn: memory.flash_attn.clone(),
+            batch: memory.batch,
+            ubatch: memory.ubatch,
+            kv_unified: set(memory.kv_unified, true).or(set(memory.no_kv_unified, false)),
+            swa_full: set(memory.swa_full, true),
+            kv_offload: set(place.no_kv_offload, false),
+            op_offload: set(place.no_op_offload, false),
+            n_outputs: memory.n_outputs,
+            device: (!place.device.is_empty()).then(|| place.device.clone()),
+            tensor_split: (!place.tensor_split.is_empty()).then(|| place.tensor_split.clone()),
+            margin: place.margin.map(|mib| mib.saturating_mul(1 << 20)),
+        }
+    }
+}
+
+/// The largest such file that is read, bytes: a machine is described in a few hundred.
+const LONGEST: u64 = 1 << 20;
+
+fn read(file: &std::path::Path) -> Result<Hardware> {
+    let reading = || format!("reading the machine in {}", file.display());
+    let size = fs::metadata(file).with_context(reading)?.len();
+    anyhow::ensure!(size <= LONGEST, "{} has {size} bytes: it does not describe a machine", file.display());
+    let text = fs::read_to_string(file).with_context(reading)?;
+    serde_json::from_str(&text)
+        .with_context(|| format!("{} is not what `modelctl hardware --json` prints", file.display()))
+}

@@ -1,0 +1,205 @@
+//! Plans: what a model would take on a machine, and the command that goes with it. Nothing is started.
+
+use super::launch::ready_to_launch;
+use serde_json::{Value, json};
+use tests::{
+    House,
+    files::{gguf, write},
+    house, large,
+};
+
+const GIB: u64 = 1 << 30;
+
+/// A house with a dense model of 8.5 GB, one of 47 GB with experts, and a machine's description.
+fn with_large_models() -> House {
+    let house = ready_to_launch();
+    large::llama(&house.models("dense.gguf"), "dense", 0);
+    large::llama(&house.models("moe.gguf"), "moe", 8);
+    house.sync();
+    describe(&house, 24);
+    house
+}
+
+/// Describes a machine with one card of so many GiB.
+fn describe(house: &House, gib: u64) {
+    let card =
+        json!({ "id": "CUDA0", "name": "card", "backend": "CUDA", "total": gib * GIB, "free": gib * GIB });
+    let ram = json!({ "total": 64 * GIB, "available": 60 * GIB });
+    write(
+        house.home("machine.json"),
+        json!({ "gpus": [card], "ram": ram, "cpu": { "cores": 8 } }).to_string(),
+    );
+}
+
+fn plan(house: &House, args: &[&str]) -> Value {
+    let machine = house.home("machine.json");
+    let args = [&["plan", "llama.cpp"], args, &["--hardware", machine.to_str().unwrap()]].concat();
+    house.json(&args)
+}
+
+fn number(value: &Value) -> i64 {
+    value.as_i64().unwrap_or_else(|| panic!("{value} is no number"))
+}
+
+#[test]
+fn a_plan_for_another_machine_says_everything_and_starts_nothing() {
+    let house = with_large_models();
+    let plan = plan(&house, &["dense", "--max-ctx"]);
+    assert_eq!(
+        (&plan["family"], &plan["goal"], &plan["fits"]),
+        (&json!("llama"), &json!("max-ctx"), &json!(true))
+    );
+    assert_eq!(
+        (&plan["gpu_layers"], &plan["layers"], &plan["n_cpu_moe"]),
+        (&json!(33), &json!(33), &json!(0))
+    );
+    assert_eq!(plan["limited_by"], "gpu_memory");
+    let device = &plan["devices"][0];
+    let part = |name: &str| number(&device[name]);
+    assert_eq!(part("used"), part("weights") + part("context") + part("compute") + part("overhead"));
+    assert_eq!(part("left"), part("free") - part("used") - part("margin"));
+    assert_eq!((part("margin"), part("overhead")), (1 << 30, 0));
+    let ctx = number(&plan["ctx"]);
+    assert!(ctx % 256 == 0 && ctx > 65_536, "{ctx}");
+    // One token of context is 65,536 elements of two bytes.
+    assert_eq!(part("context"), ctx * 131_072);
+    let argv: Vec<&str> =
+        plan["argv"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
+    let ctx = ctx.to_string();
+    for pair in [
+        ["--ctx-size", &ctx],
+        ["--gpu-layers", "33"],
+        ["--fit", "off"],
+        ["--parallel", "1"],
+        ["--device", "CUDA0"],
+    ] {
+        assert!(argv.windows(2).any(|words| words == pair), "{pair:?} in {argv:?}");
+    }
+    assert!(plan["host"]["available"].as_u64() == Some(60 * GIB) && plan["explain"][0].is_string(), "{plan}");
+    assert!(!house.home("engine.json").exists(), "it was started");
+    assert_eq!(house.json(&[])["runs"], json!([]));
+}
+
+#[test]
+fn knobs_that_were_given_are_kept() {
+    let house = with_large_models();
+    let given = plan(
+        &house,
+        &[
+            "moe",
+            "--ctx",
+            "20000",
+            "--n-cpu-moe",
+            "30",
+            "--parallel",
+            "2",
+            "--kv-unified",
+            "--cache-type-k",
+            "q8_0",
+            "--cache-type-v",
+            "q8_0",
+            "--ubatch",
+            "256",
+        ],
+    );
+    for (field, value) in [
+        ("ctx", json!(20_000)),
+        ("n_cpu_moe", json!(30)),
+        ("parallel", json!(2)),
+        ("kv_unified", json!(true)),
+        ("cache_type_k", json!("q8_0")),
+        ("ubatch", json!(256)),
+        ("flash_attn", json!("on")),
+    ] {
+        assert_eq!(given[field], value, "{field}");
+    }
+    // Experts in main memory: all but the last two layers' of 47 GB.
+    assert!(number(&given["host"]["weights"]) > 35_000_000_000, "{}", given["host"]);
+    let margin = plan(&house, &["dense", "--max-ctx", "--margin", "4096"]);
+    assert!(number(&margin["ctx"]) < number(&plan(&house, &["dense", "--max-ctx"])["ctx"]));
+    assert_eq!(margin["devices"][0]["margin"], json!(4_u64 << 30));
+}
+
+#[test]
+fn what_does_not_fit_is_planned_and_never_launched() {
+    let house = with_large_models();
+    describe(&house, 4);
+    let bad = plan(&house, &["dense", "--ctx", "65536", "--gpu-layers", "all"]);
+    assert_eq!(bad["fits"], false);
+    assert!(number(&bad["devices"][0]["left"]) < 0, "{bad}");
+    assert!(bad["explain"][0].as_str().unwrap().contains("missing on CUDA0"), "{}", bad["explain"]);
+    assert!(bad["alternatives"][0].as_str().unwrap().contains("it fits"), "{}", bad["alternatives"]);
+    let said = house.ctl(&["launch", "llama.cpp", "moe", "--ctx", "1000000000"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.err.contains("missing") && said.err.contains("hint:"), "{said:?}");
+    let machine = house.home("machine.json");
+    let said = house.ctl(&["launch", "llama.cpp", "dense", "--hardware", machine.to_str().unwrap()]);
+    assert!(said.code == 1 && said.err.contains("another machine"), "{said:?}");
+    assert!(!house.home("engine.json").exists(), "it was started");
+}
+
+#[test]
+fn contradictions_and_nonsense_are_refused_with_what_to_do() {
+    let house = with_large_models();
+    for (args, code, word) in [
+        (&["--max-ctx", "--ctx", "4096"][..], 1, "--max-ctx"),
+        (&["--max-ctx", "--goal", "fastest"], 2, "--goal"),
+        (&["--ctx", "many"], 2, "--ctx"),
+        (&["--gpu-layers", "99x"], 1, "99x"),
+        (&["--kv-unified", "--no-kv-unified"], 2, "--no-kv-unified"),
+        (&["--n-cpu-moe", "3"], 1, "experts"),
+        (&["--cache-type-v", "q8_0", "--flash-attn", "off"], 1, "flash attention"),
+        (&["--device", "CUDA9"], 1, "CUDA9"),
+        (&["--hardware", "nowhere.json"], 1, "nowhere.json"),
+        (&["--hardware", "/dev/null"], 1, "hardware --json"),
+        (&["--", "-c", "4096"], 1, "--ctx before"),
+        (&["--", "--port=80"], 1, "--port"),
+    ] {
+        let said = house.ctl(&[&["plan", "llama.cpp", "dense"], args].concat());
+        assert_eq!((said.code, said.out.as_str()), (code, ""), "{args:?}: {said:?}");
+        assert!(said.err.contains(word), "{args:?}: {said:?}");
+    }
+}
+
+#[test]
+fn what_hardware_prints_is_what_a_plan_takes() {
+    let house = with_large_models();
+    write(house.home("devices"), "  CUDA0: A Card (24080 MiB, 20000 MiB free)\n");
+    let printed = house.does(&["hardware", "--json"]);
+    write(house.home("machine.json"), &printed);
+    let plan = plan(&house, &["dense", "--max-ctx"]);
+    assert_eq!(plan["devices"][0]["free"], json!(20_000_u64 << 20), "{printed}");
+}
+
+#[test]
+fn a_plan_for_another_machine_needs_no_engine_on_this_one() {
+    let mut house = with_large_models();
+    house.set("PATH", "/nowhere");
+    let plan = plan(&house, &["dense", "--max-ctx"]);
+    assert_eq!((&plan["argv"][0], &plan["fits"]), (&json!("llama-server"), &json!(true)));
+    assert!(plan["explain"].to_string().contains("not installed here"), "{}", plan["explain"]);
+    let said = house.ctl(&["plan", "llama.cpp", "dense"]);
+    assert!(said.code == 1 && said.err.contains("/nowhere"), "{said:?}");
+}
+
+#[test]
+fn a_model_that_cannot_be_planned_is_left_to_the_engines_own_fit() {
+    let mut house = house!();
+    write(house.models("m.gguf"), gguf("m"));
+    house.start();
+    house.sync();
+    house.install_engine();
+    let plan = house.json(&["plan", "llama.cpp", "m", "--ctx", "4096"]);
+    assert_eq!(
+        (&plan["fits"], &plan["gpu_layers"], &plan["host"]),
+        (&Value::Null, &Value::Null, &Value::Null)
+    );
+    let argv = plan["argv"].to_string();
+    assert!(
+        argv.contains(r#""--ctx-size","4096""#)
+            && argv.contains("--fit-target")
+            && !argv.contains(r#""--fit","#),
+        "{argv}"
+    );
+    assert!(plan["explain"].to_string().contains("own fit"), "{}", plan["explain"]);
+}
