@@ -32,7 +32,11 @@ pub enum ApiError {
     Refused { why: String, hint: Option<String> },
     #[serde(rename = "org.modelctl.Manager.RunFailed")]
     #[error("{engine} ended before it was ready: {why}")]
-    RunFailed { engine: String, why: String, last_lines: Vec<String> },
+    RunFailed { engine: String, why: String, last_lines: Vec<String>, hint: Option<String> },
+    /// `runs` are those that could have been meant.
+    #[serde(rename = "org.modelctl.Manager.NoSuchRun")]
+    #[error("no run named `{name}`")]
+    NoSuchRun { name: String, runs: Vec<String> },
     #[serde(rename = "org.modelctl.Manager.Internal")]
     #[error("modeld failed: {message}")]
     Internal { message: String },

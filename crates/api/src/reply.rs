@@ -26,7 +26,7 @@ pub struct Overview {
     /// What the daemon itself has to say: a rebuilt index, a degraded watch.
     pub notices: Vec<String>,
     pub scanning: bool,
-    pub runs: Vec<RunRef>,
+    pub runs: Vec<Run>,
     /// Bytes of memory in the machine, and what is available.
     pub ram_total: Option<u64>,
     pub ram_available: Option<u64>,
@@ -149,7 +149,8 @@ pub struct Launch {
     pub plan: engines::Plan,
 }
 
-/// The answers of `Launch`, in order: `planned`, `started`, then `ready`, `log` as they come, `exited`.
+/// The answers of `Launch`, in order: `planned`, `started`, then `ready`, `log` as they come, `exited`. The first is
+/// left out where such a run was there already: it is joined. A detached launch is answered in full with `ready`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "update", rename_all = "snake_case")]
 pub enum LaunchUpdate {
@@ -157,35 +158,91 @@ pub enum LaunchUpdate {
         plan: engines::Plan,
     },
     Started {
-        run: RunRef,
+        run: Run,
     },
     /// The engine answers; `ctx` is what it says its context is.
     Ready {
-        run: RunRef,
+        run: Run,
     },
     Log {
         line: String,
     },
     /// `code` is None where a signal ended it; `stopped` says that we did.
     Exited {
-        run: RunRef,
+        run: Run,
         code: Option<i32>,
         signal: Option<i32>,
         stopped: bool,
     },
 }
 
+/// `Ps`: what runs, then what has ended lately.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Runs {
+    pub runs: Vec<Run>,
+}
+
+/// `Stop`: the run as it ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stopped {
+    pub run: Run,
+}
+
+/// `Logs`. With `more` the lines come in several answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Logged {
+    pub lines: Vec<String>,
+}
+
 /// A run as `ps` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RunRef {
+pub struct Run {
+    /// A short word.
     pub run: String,
     pub engine: String,
     pub model: ModelRef,
     pub state: RunState,
+    /// It was started by this manager.
+    #[serde(default)]
+    pub ours: bool,
+    /// The engine's process.
     pub pid: Option<u32>,
+    /// The systemd unit that it runs in, where there is a user manager.
+    #[serde(default)]
+    pub unit: Option<String>,
     pub url: Option<String>,
+    /// Tokens, as the engine reports them.
     pub ctx: Option<u64>,
     pub since: Timestamp,
+    /// Bytes in use by device; `host` is memory that nothing else shares.
+    #[serde(default)]
+    pub memory: BTreeMap<String, u64>,
+    /// Bytes by device, as they were planned.
+    #[serde(default)]
+    pub planned: BTreeMap<String, u64>,
+    #[serde(default)]
+    pub on_cpu: Option<bool>,
+    #[serde(default)]
+    pub last_lines: Vec<String>,
+    /// Why it failed, and what to do about it.
+    #[serde(default)]
+    pub why: Option<String>,
+    #[serde(default)]
+    pub hint: Option<String>,
+    #[serde(default)]
+    pub code: Option<i32>,
+    #[serde(default)]
+    pub signal: Option<i32>,
+    /// What the user should know of it.
+    #[serde(default)]
+    pub notes: Vec<String>,
+}
+
+impl RunState {
+    /// Whether there is a process still.
+    pub fn is_live(self) -> bool {
+        matches!(self, Self::Starting | Self::Ready | Self::Stopping)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -212,7 +269,7 @@ pub struct Event {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<Box<Model>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub run: Option<RunRef>,
+    pub run: Option<Run>,
 }
 
 /// Named like the D-Bus signals. `Listening` opens every stream: what happens after it is told.

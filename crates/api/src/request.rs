@@ -102,11 +102,25 @@ pub enum Request {
         #[serde(flatten)]
         launch: LaunchRequest,
     },
-    /// Starts an engine; only with `more`. The run is stopped when the caller closes or half-closes the connection.
+    /// Starts an engine; only with `more`. The run is stopped when the caller closes or half-closes the connection,
+    /// unless it is detached. Where the same is starting or running already, that is joined and belongs to others.
     #[serde(rename = "org.modelctl.Manager.Launch")]
     Launch {
         #[serde(flatten)]
         launch: LaunchRequest,
+    },
+    /// What runs, and what has ended lately.
+    #[serde(rename = "org.modelctl.Manager.Ps")]
+    Ps {},
+    /// Answers when nothing is left of the run. A run is named by its word, the start of it, or its model.
+    #[serde(rename = "org.modelctl.Manager.Stop")]
+    Stop { run: String },
+    /// What an engine has printed; with `follow` and `more` also what it will, until it ends.
+    #[serde(rename = "org.modelctl.Manager.Logs")]
+    Logs {
+        run: String,
+        #[serde(default)]
+        follow: bool,
     },
     /// The live stream; only with `more`.
     #[serde(rename = "org.modelctl.Manager.Events")]
@@ -127,6 +141,9 @@ pub struct LaunchRequest {
     /// Plans for this machine instead of the one that it is; such a launch is not started.
     #[serde(default)]
     pub hardware: Option<Hardware>,
+    /// The run outlives the caller.
+    #[serde(default)]
+    pub detach: bool,
     /// Passed on to the engine as they are.
     #[serde(default)]
     pub extra: Vec<String>,

@@ -2,8 +2,8 @@
 
 use api::{
     Added, AddedEngine, ApiError, EngineDevices, EngineStatus, Engines, Event, EventKind, HardwareReport,
-    Inspected, Launch, LaunchRequest, LaunchUpdate, Listed, ModelRef, Overview, Problem, Request, Roots,
-    RunRef, RunState, Scanned, Shown, Synced,
+    Inspected, Launch, LaunchRequest, LaunchUpdate, Listed, Logged, ModelRef, Overview, Problem, Request,
+    Roots, Run, RunState, Runs, Scanned, Shown, Stopped, Synced,
 };
 use domain::{
     App, Confidence, File, Format, Kind, Link, Location, Model, Role, RootStatus, Safety, Source, SourceKind,
@@ -40,6 +40,9 @@ pub(crate) fn exchanges() -> Vec<(Request, Vec<Value>)> {
         Request::Alias { model: model(), add: words(), remove: words() },
         Request::Plan { launch: launch() },
         Request::Launch { launch: launch() },
+        Request::Ps {},
+        Request::Stop { run: "r".into() },
+        Request::Logs { run: "r".into(), follow: true },
         Request::Events {},
     ];
     requests.into_iter().map(|request| (request.clone(), replies(&request))).collect()
@@ -64,6 +67,9 @@ fn replies(request: &Request) -> Vec<Value> {
         }
         Request::Plan { .. } => to_value(Launch { plan: plan() }),
         Request::Launch { .. } => return updates().iter().map(|update| to_value(update).unwrap()).collect(),
+        Request::Ps {} => to_value(Runs { runs: vec![run(RunState::Ready)] }),
+        Request::Stop { .. } => to_value(Stopped { run: run(RunState::Exited) }),
+        Request::Logs { .. } => to_value(Logged { lines: vec!["l".into()] }),
         Request::Events {} => return events().iter().map(|event| to_value(event).unwrap()).collect(),
     };
     vec![reply.unwrap()]
@@ -80,7 +86,8 @@ pub(crate) fn errors() -> Vec<ApiError> {
         ApiError::Unsupported { why: text(), hint: Some(text()) },
         ApiError::BadFilter { filter: text(), why: text() },
         ApiError::Refused { why: text(), hint: Some(text()) },
-        ApiError::RunFailed { engine: text(), why: text(), last_lines: words() },
+        ApiError::RunFailed { engine: text(), why: text(), last_lines: words(), hint: Some(text()) },
+        ApiError::NoSuchRun { name: text(), runs: words() },
         ApiError::Internal { message: text() },
     ];
     for error in &all {
@@ -93,6 +100,7 @@ pub(crate) fn errors() -> Vec<ApiError> {
             | ApiError::BadFilter { .. }
             | ApiError::Refused { .. }
             | ApiError::RunFailed { .. }
+            | ApiError::NoSuchRun { .. }
             | ApiError::Internal { .. }
             | ApiError::MethodNotFound { .. }
             | ApiError::InterfaceNotFound { .. }
@@ -149,6 +157,7 @@ fn launch() -> LaunchRequest {
         max_ctx: true,
         knobs: knobs(),
         hardware: Some(Hardware { gpus: vec![gpu()], ram: hardware().ram, cpu: hardware().cpu }),
+        detach: true,
         extra: vec!["x".into()],
         environment: environment(),
     }
@@ -231,10 +240,29 @@ fn engine() -> EngineStatus {
     }
 }
 
-fn run(state: RunState) -> RunRef {
-    let model = ModelRef { id: "m1".into(), name: "m".into() };
-    let (run, engine, url) = ("r".into(), "llama.cpp".into(), Some("http://127.0.0.1".into()));
-    RunRef { run, engine, model, state, pid: Some(1), url, ctx: Some(1), since: now() }
+fn run(state: RunState) -> Run {
+    let bytes = BTreeMap::from([("host".to_owned(), 1)]);
+    Run {
+        run: "r".into(),
+        engine: "llama.cpp".into(),
+        model: ModelRef { id: "m1".into(), name: "m".into() },
+        state,
+        ours: true,
+        pid: Some(1),
+        unit: Some("modelctl-r.service".into()),
+        url: Some("http://127.0.0.1".into()),
+        ctx: Some(1),
+        since: now(),
+        memory: bytes.clone(),
+        planned: bytes,
+        on_cpu: Some(true),
+        last_lines: vec!["l".into()],
+        why: Some("w".into()),
+        hint: Some("h".into()),
+        code: Some(1),
+        signal: Some(9),
+        notes: vec!["n".into()],
+    }
 }
 
 fn plan() -> engines::Plan {

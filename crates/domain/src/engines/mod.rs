@@ -1,10 +1,12 @@
 //! What engines are told: one file an engine, one line in `ENGINES`.
 //! An engine turns a model into a command; it starts nothing.
 
+mod diagnose;
 mod llama_cpp;
 mod llama_cpp_devices;
 mod llama_cpp_log;
 mod quote;
+mod secret;
 
 use crate::{
     Location, Model,
@@ -19,9 +21,11 @@ use std::{
 };
 
 pub use crate::plan::Refusal;
+pub use diagnose::{Diagnosis, End, EndClass, diagnose};
 pub use llama_cpp_devices::{is_server, listed_devices, listed_flags, listed_version};
 pub use llama_cpp_log::{Allocated, HOST, allocated};
 pub use quote::shell_line;
+pub use secret::{redact, redacted, secrets};
 
 /// Every engine that can be launched.
 pub const ENGINES: &[&dyn Engine] = &[&llama_cpp::LlamaCpp];
