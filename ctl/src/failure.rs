@@ -28,6 +28,7 @@ pub(crate) enum Failure {
     /// An engine ended by itself.
     Ended {
         why: String,
+        lines: Vec<String>,
         hint: Option<String>,
     },
 }
@@ -85,7 +86,7 @@ fn tell_failure(failure: &Failure) -> Told {
     let (code, lines, hint) = match failure {
         Failure::Unreachable { lines, hint, .. } => (UNREACHABLE, lines.clone(), Some(hint.clone())),
         Failure::Unsafe { .. } => (UNSAFE, Vec::new(), None),
-        Failure::Ended { hint, .. } => (FAILED, Vec::new(), hint.clone()),
+        Failure::Ended { lines, hint, .. } => (FAILED, lines.clone(), hint.clone()),
     };
     Told { code, what: failure.to_string(), lines, hint }
 }
@@ -117,7 +118,11 @@ fn tell_refusal(refusal: &ApiError) -> Told {
         ApiError::BadFilter { .. } => {
             (&[], Some("modelctl list --help shows how filters are written".into()))
         }
-        ApiError::RunFailed { last_lines, .. } => (last_lines, None),
+        ApiError::RunFailed { last_lines, hint, .. } => (last_lines, hint.clone()),
+        ApiError::NoSuchRun { runs, .. } if runs.is_empty() => {
+            (&[], Some("nothing runs; modelctl ps shows what has ended lately".into()))
+        }
+        ApiError::NoSuchRun { runs, .. } => (&[], Some(format!("there are: {}", runs.join(" ")))),
         ApiError::Internal { .. } => (
             &[],
             Some(

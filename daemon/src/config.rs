@@ -36,6 +36,8 @@ pub struct Config {
     /// `user.db`.
     pub data: PathBuf,
     pub socket: PathBuf,
+    /// `XDG_RUNTIME_DIR`: a user manager is found there.
+    pub runtime: Option<PathBuf>,
     pub environment: Environment,
     /// Roots of `config.toml`, besides those that stores find and the user adds.
     pub roots: Vec<PathBuf>,
@@ -66,8 +68,9 @@ impl Config {
         let states = base("XDG_STATE_HOME", ".local/state")?;
         let data = base("XDG_DATA_HOME", ".local/share")?.join("modeld");
         let settings = read_settings(&base("XDG_CONFIG_HOME", ".config")?.join("modeld/config.toml"))?;
-        let socket = api::socket(absolute("XDG_RUNTIME_DIR").as_deref(), Some(&states))
-            .context("there is no place for the socket")?;
+        let runtime = absolute("XDG_RUNTIME_DIR");
+        let socket =
+            api::socket(runtime.as_deref(), Some(&states)).context("there is no place for the socket")?;
         let variables: BTreeMap<String, OsString> = PLACES
             .iter()
             .filter_map(|name| {
@@ -77,6 +80,7 @@ impl Config {
         let sysroot = absolute("MODELD_SYSROOT").unwrap_or_else(|| PathBuf::from("/"));
         Ok(Self {
             socket,
+            runtime,
             state: states.join("modeld"),
             data,
             environment: Environment { home, sysroot, variables, pointers: BTreeMap::new() },

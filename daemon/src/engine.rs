@@ -1,6 +1,6 @@
 //! Prepares a launch: the model's files, the engine and what it can do, the command.
 
-use crate::engines::{Engines, environment, placing};
+use crate::engines::{Engines, environment, placing, shown};
 use api::{ApiError, LaunchRequest};
 use domain::{
     Location, Model, Role, State,
@@ -21,15 +21,62 @@ use std::{
 /// A launch that only needs to be started.
 #[derive(Clone)]
 pub(crate) struct Prepared {
-    pub(crate) engine: &'static dyn Engine,
     pub(crate) launch: Launch,
     pub(crate) plan: Plan,
     /// The engine's whole environment: nothing is inherited.
     pub(crate) environment: BTreeMap<String, OsString>,
+    pub(crate) port: u16,
     /// Bytes by device (and `host`) that it will take; other launches plan without them until it is ready.
     pub(crate) reserve: BTreeMap<String, u64>,
     /// It was planned for a machine that the caller described.
     is_imagined: bool,
+}
+
+impl Prepared {
+    /// The same on another port: the first was taken meanwhile.
+    pub(crate) fn moved_to(&self, port: u16) -> Self {
+        let mut moved = self.clone();
+        let (old, new) = (self.port.to_string(), port.to_string());
+        let flag = moved.launch.argv.iter().position(|word| word == "--port");
+        if let Some(value) = flag.and_then(|at| moved.launch.argv.get_mut(at + 1)) {
+            *value = new.clone().into();
+        }
+        let at_port =
+            |url: &str| url.strip_suffix(&old).map_or_else(|| url.to_owned(), |host| format!("{host}{new}"));
+        moved.launch.url = at_port(&self.launch.url);
+        moved.plan.url = at_port(&self.plan.url);
+        moved.plan.argv = moved.launch.argv.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        moved.plan.command = engines::shell_line(&moved.launch.env, &moved.launch.argv);
+        Self { port, ..moved }
+    }
+
+    /// The plan as it is shown to whoever follows the launch: without keys.
+    pub(crate) fn shown_plan(&self) -> Plan {
+        let argv = engines::redacted(&self.launch.argv);
+        Plan {
+            command: engines::shell_line(&self.launch.env, &argv),
+            argv: argv.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
+            ..self.plan.clone()
+        }
+    }
+}
+
+/// Two launches with one key mean the same run: the same program on the same model with the same wishes. What the plan
+/// makes of them does not count, as the first run takes the memory that the second would be planned with.
+pub(crate) fn key(request: &LaunchRequest, model: &str, found: &Engines) -> anyhow::Result<String> {
+    let programs = match engines::find(&request.engine) {
+        Some(engine) => found.find(engine, &request.environment)?.0,
+        None => Vec::new(),
+    };
+    let program = programs.first().map(|found| found.program.display().to_string());
+    let wishes = LaunchRequest {
+        model: model.to_owned(),
+        detach: false,
+        environment: shown(&request.environment),
+        ..request.clone()
+    };
+    let text = serde_json::to_vec(&(wishes, program))?;
+    Ok(blake3::hash(&text).to_hex().chars().take(32).collect())
 }
 
 impl Prepared {
@@ -100,7 +147,8 @@ pub(crate) fn prepare(
     plan.explain.append(&mut tools.notes);
     let reserve = planned.as_ref().map(reserve).unwrap_or_default();
     let environment = environment(&request.environment);
-    Ok(Prepared { engine, launch, plan, environment, reserve, is_imagined: request.hardware.is_some() })
+    let (port, is_imagined) = (order.port, request.hardware.is_some());
+    Ok(Prepared { launch, plan, environment, port, reserve, is_imagined })
 }
 
 fn refused(refusal: Refusal) -> ApiError {
@@ -212,6 +260,6 @@ fn usable<'a>(model: &'a Model, typed: &str) -> Option<&'a Location> {
 }
 
 /// A loopback port that is free now.
-fn free_port() -> anyhow::Result<u16> {
+pub(crate) fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }

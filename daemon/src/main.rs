@@ -1,7 +1,7 @@
 //! `modeld`: flags, logging, signals; the rest is `daemon::run`.
 
 use anyhow::Context as _;
-use std::{os::unix::net::UnixListener, process::ExitCode};
+use std::{ffi::OsString, os::unix::net::UnixListener, path::Path, process::ExitCode};
 use tokio::signal::unix::{SignalKind, signal};
 
 const USAGE: &str = "\
@@ -13,8 +13,18 @@ It runs in the foreground and logs to stderr (RUST_LOG=debug for more); systemd/
 Settings: $XDG_CONFIG_HOME/modeld/config.toml (optional).";
 
 fn main() -> ExitCode {
-    let argument = std::env::args().nth(1);
-    let text = match argument.as_deref() {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    match arguments.as_slice() {
+        // How the daemon starts itself beside an engine; nobody types these.
+        [command, dir] if command == "supervise" => return supervise(Path::new(dir)),
+        [command, dir, supervisor] if command == "exec-engine" => {
+            let Err(error) = daemon::exec_engine(Path::new(dir), supervisor);
+            say(&mut std::io::stderr(), &format!("modeld: {error:#}"));
+            return ExitCode::from(127);
+        }
+        _ => {}
+    }
+    let text = match arguments.first().map(|argument| argument.to_str().unwrap_or_default()) {
         None => return start(),
         Some("--version" | "-V") => concat!("modeld ", env!("CARGO_PKG_VERSION")),
         Some("--help" | "-h") => USAGE,
@@ -25,6 +35,17 @@ fn main() -> ExitCode {
     };
     say(&mut std::io::stdout(), text);
     ExitCode::SUCCESS
+}
+
+fn supervise(dir: &Path) -> ExitCode {
+    daemon::be_frugal();
+    match daemon::supervise(dir) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&mut std::io::stderr(), &format!("modeld supervise: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn start() -> ExitCode {

@@ -64,7 +64,6 @@ pub async fn run(
     let hub = Arc::new(Hub::new(config, links, opened, has_cookies));
     let listener = serve::bind(&hub.config.socket, listener)?;
     let served = serve::run(listener, Arc::clone(&hub), shutdown).await;
-    hub.runs.stop_all().await;
     inbox.send(Event::Stopping).ok(); // it may have ended by itself
     join(turning)?;
     memory.stop(); // after all that the core had to say

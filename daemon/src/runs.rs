@@ -1,298 +1,324 @@
-//! Engines that were started: each in a process group of its own, its output in a file of its own.
-//! A run ends when whoever asked for it hangs up, or with the daemon. Knows no engine.
+//! The runs: which there are, how they stand, how they end. Each has a supervisor of its own that outlives the daemon, so
+//! this table can be made anew from their directories at any time. Knows no engine by name, and starts nothing itself.
 
+mod adopt;
+mod drive;
 mod http;
+mod log;
+mod names;
+mod start;
 
 use crate::{
+    config::Config,
     engine::Prepared,
-    serve::{Failure, Out},
+    process::{self, Process},
+    rundir::{self, Ordered},
 };
-use anyhow::Context as _;
-use api::{ApiError, Event, EventKind, LaunchUpdate, ModelRef, RunRef, RunState};
+use api::{Event, EventKind, ModelRef, Run, RunState};
+use domain::engines;
 use jiff::Timestamp;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::Signal;
 use std::{
     collections::BTreeMap,
-    fs::{File, OpenOptions},
-    io::{Read as _, Seek as _, SeekFrom},
-    os::unix::{fs::OpenOptionsExt as _, process::ExitStatusExt as _},
     path::{Path, PathBuf},
-    process::{ExitStatus, Stdio},
     sync::Arc,
     time::Duration,
 };
 use tokio::{
-    io::{AsyncBufReadExt as _, BufReader},
-    net::unix::OwnedReadHalf,
-    process::{Child, Command},
-    sync::{broadcast, watch},
-    time::{Instant, sleep, timeout},
+    sync::{Semaphore, SemaphorePermit, broadcast, watch},
+    time::timeout,
 };
 
-/// How often readiness is asked for and new output looked at, while somebody waits.
-const BEAT: Duration = Duration::from_millis(100);
+pub(crate) use log::Log;
 
-/// Between asking to end and killing: llama-server needs about a second to free a large model.
-const GRACE: Duration = Duration::from_secs(4);
+/// A supervisor needs this long at most; one that was stopped itself is killed then, and its engine dies with it.
+const STOPPING: Duration = Duration::from_millis(6500);
 
-/// Lines that are told when a run fails.
+/// Lines that are told of a run.
 const LAST_LINES: usize = 20;
 
-/// Longest piece of output that is read at once, bytes.
-const PIECE: u64 = 64 << 10;
+/// The runs of this user.
+#[derive(Debug, Clone)]
+pub(crate) struct Runs(Arc<Shared>);
 
-/// The runs of this daemon.
 #[derive(Debug)]
-pub(crate) struct Runs {
+struct Shared {
     dir: PathBuf,
+    starter: start::Starter,
     published: broadcast::Sender<Arc<Event>>,
-    state: watch::Sender<Table>,
+    table: watch::Sender<Table>,
+    admission: Semaphore,
 }
 
-#[derive(Debug, Default)]
-struct Table {
-    runs: BTreeMap<u64, RunRef>,
-    next: u64,
-    is_stopping: bool,
-}
+/// Runs by their word.
+type Table = BTreeMap<String, Entry>;
 
-/// One started engine.
-struct Run {
-    number: u64,
-    shown: RunRef,
-    child: Child,
-    log: Log,
+#[derive(Debug, Clone)]
+struct Entry {
+    run: Run,
+    /// Two launches with one key mean the same run.
+    key: String,
+    port: u16,
+    /// Tokens; the run has those that the engine tells.
+    planned_ctx: Option<u64>,
+    /// Keys in its command, which are never shown.
+    secrets: Vec<String>,
+    /// Bytes by device that it will take.
+    reserve: BTreeMap<String, u64>,
+    /// None until it is there.
+    supervisor: Option<Process>,
+    was_ready: bool,
+    is_stop_asked: bool,
+    is_detached: bool,
+    ended: Option<Timestamp>,
 }
 
 impl Runs {
-    pub(crate) fn new(dir: PathBuf, published: broadcast::Sender<Arc<Event>>) -> Self {
-        Self { dir, published, state: watch::Sender::new(Table::default()) }
-    }
-
-    pub(crate) fn all(&self) -> Vec<RunRef> {
-        self.state.borrow().runs.values().cloned().collect()
-    }
-
-    /// Ends every run; returns when all are gone, or when they have had time enough.
-    pub(crate) async fn stop_all(&self) {
-        self.state.send_modify(|table| table.is_stopping = true);
-        let mut state = self.state.subscribe();
-        let gone = state.wait_for(|table| table.runs.is_empty());
-        drop(timeout(GRACE + Duration::from_secs(1), gone).await); // they were killed by then
-    }
-
-    /// Starts an engine, tells what becomes of it, and stops it when the peer hangs up.
-    pub(crate) async fn launch(
-        &self,
-        prepared: Prepared,
-        out: &mut Out<'_>,
-        read: &mut BufReader<OwnedReadHalf>,
-    ) -> Result<(), Failure> {
-        out.more(&LaunchUpdate::Planned { plan: prepared.plan.clone() }).await?;
-        let mut run = self.start(&prepared)?;
-        let told = self.attend(&prepared, &mut run, out, read).await;
-        // Whatever happened to the peer, nothing is left running.
-        let is_ours = run.child.try_wait().ok().flatten().is_none();
-        self.update(&mut run, RunState::Stopping);
-        let status = end(run.shown.pid, &mut run.child).await;
-        self.forget(&mut run, status.filter(|_| !is_ours));
-        let was_ready = told?;
-        let (code, signal) = (status.and_then(|s| s.code()), status.and_then(|s| s.signal()));
-        if !was_ready && !is_ours {
-            let last_lines = run.log.last_lines();
-            let why = status.map_or_else(|| "it vanished".into(), |status| status.to_string());
-            return Err(ApiError::RunFailed { engine: run.shown.engine, why, last_lines }.into());
-        }
-        Ok(out.last(&LaunchUpdate::Exited { run: run.shown, code, signal, stopped: is_ours }).await?)
-    }
-
-    fn start(&self, prepared: &Prepared) -> Result<Run, Failure> {
-        let mut number = 0;
-        self.state.send_modify(|table| {
-            table.next += 1;
-            number = table.next;
-        });
-        let word: String = crate::run::mint().chars().take(6).collect();
-        let name = format!("r{word}");
-        let dir = self.dir.join(&name);
-        crate::config::make_private(&dir)?;
-        let path = dir.join("log");
-        let log = OpenOptions::new()
-            .create_new(true)
-            .append(true)
-            .mode(0o600)
-            .open(&path)
-            .context("making the log")?;
-        let (program, arguments) = prepared.launch.argv.split_first().context("an empty command")?;
-        let child = Command::new(program)
-            .args(arguments)
-            .env_clear()
-            .envs(&prepared.environment)
-            .current_dir(&dir)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().context("sharing the log")?)
-            .stderr(log)
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|error| ApiError::RunFailed {
-                engine: prepared.plan.engine.clone(),
-                why: format!("{} cannot be started: {error}", Path::new(program).display()),
-                last_lines: Vec::new(),
-            })?;
-        let model = ModelRef { id: prepared.plan.model.id.clone(), name: prepared.plan.model.name.clone() };
-        let shown = RunRef {
-            run: name,
-            engine: prepared.plan.engine.clone(),
-            model,
-            state: RunState::Starting,
-            pid: child.id(),
-            url: Some(prepared.plan.url.clone()),
-            ctx: None,
-            since: Timestamp::now(),
+    /// Finds the runs that there are already, and goes on with them.
+    pub(crate) fn new(config: &Config, published: broadcast::Sender<Arc<Event>>) -> Self {
+        let shared = Shared {
+            dir: config.runs(),
+            starter: start::Starter::new(config),
+            published,
+            table: watch::Sender::new(Table::new()),
+            admission: Semaphore::new(1),
         };
-        tracing::info!(
-            run = shown.run,
-            engine = shown.engine,
-            model = shown.model.name,
-            pid = shown.pid,
-            "launched"
-        );
-        let mut run = Run { number, shown, child, log: Log { path, at: 0, partial: Vec::new() } };
-        self.update(&mut run, RunState::Starting);
+        let runs = Self(Arc::new(shared));
+        runs.adopt();
+        runs
+    }
+
+    /// Waits until no other launch plans: none may count on memory that another one is about to take.
+    pub(crate) async fn admission(&self) -> anyhow::Result<SemaphorePermit<'_>> {
+        Ok(self.0.admission.acquire().await?)
+    }
+
+    /// Bytes by device (and `host`) that runs will take which have started and not yet taken them.
+    pub(crate) fn reserved(&self) -> BTreeMap<String, u64> {
+        let mut sum = BTreeMap::new();
+        let table = self.0.table.borrow();
+        let starting = table.values().filter(|entry| entry.run.state == RunState::Starting);
+        for (device, bytes) in starting.flat_map(|entry| &entry.reserve) {
+            let all: &mut u64 = sum.entry(device.clone()).or_default();
+            *all = all.saturating_add(*bytes);
+        }
+        sum
+    }
+
+    /// Returns the run that a launch with this key means, where it starts or runs.
+    pub(crate) fn with_key(&self, key: &str) -> Option<Run> {
+        let table = self.0.table.borrow();
+        let is_meant = |entry: &&Entry| {
+            entry.key == key && matches!(entry.run.state, RunState::Starting | RunState::Ready)
+        };
+        table.values().find(is_meant).map(|entry| entry.run.clone())
+    }
+
+    /// Enters a run into the table and starts it; it has its port and its reservation from here on.
+    pub(crate) fn launch(
+        &self,
+        mut prepared: Prepared,
+        key: String,
+        is_detached: bool,
+    ) -> anyhow::Result<Run> {
+        while self.0.table.borrow().values().any(|entry| entry.holds(prepared.port)) {
+            prepared = prepared.moved_to(crate::engine::free_port()?);
+        }
+        let word = format!("r{}", crate::run::mint().chars().take(6).collect::<String>());
+        crate::config::make_private(&self.dir(&word))?;
+        let run = new_run(word.clone(), &prepared);
+        let entry = Entry {
+            run: run.clone(),
+            key,
+            port: prepared.port,
+            planned_ctx: prepared.plan.llama.as_ref().map(|llama| llama.ctx_per_slot),
+            secrets: engines::secrets(&prepared.launch.argv),
+            reserve: prepared.reserve.clone(),
+            supervisor: None,
+            was_ready: false,
+            is_stop_asked: false,
+            is_detached,
+            ended: None,
+        };
+        self.0.table.send_modify(|table| drop(table.insert(word.clone(), entry)));
+        self.publish(&run);
+        tokio::spawn(self.clone().drive(word, prepared));
         Ok(run)
     }
 
-    /// Tells the peer how the run goes until it ends or the peer hangs up; returns whether it was ever ready.
-    async fn attend(
-        &self,
-        prepared: &Prepared,
-        run: &mut Run,
-        out: &mut Out<'_>,
-        read: &mut BufReader<OwnedReadHalf>,
-    ) -> Result<bool, Failure> {
-        out.more(&LaunchUpdate::Started { run: run.shown.clone() }).await?;
-        let mut state = self.state.subscribe();
-        let mut is_ready = false;
-        loop {
-            let stopping = state.wait_for(|table| table.is_stopping);
-            let has_ended = tokio::select! {
-                ended = run.child.wait() => { ended.context("waiting for the engine")?; true }
-                hung_up = read.fill_buf() => {
-                    // A byte here would be a call inside a stream: nobody who speaks Varlink does that.
-                    drop(hung_up);
-                    return Ok(is_ready);
+    /// The runs that have processes, oldest first.
+    pub(crate) fn live(&self) -> Vec<Run> {
+        let mut runs: Vec<Run> = self.0.table.borrow().values().map(|entry| entry.run.clone()).collect();
+        runs.retain(|run| run.state.is_live());
+        runs.sort_by_key(|run| run.since);
+        runs
+    }
+
+    /// What runs, with its memory and last lines, then what has ended lately; blocking.
+    pub(crate) fn all(&self) -> Vec<Run> {
+        let mut entries: Vec<Entry> = self.0.table.borrow().values().cloned().collect();
+        entries.sort_by_key(|entry| {
+            let ended = entry.ended.map(|at| -at.as_second());
+            (ended.is_some(), ended, entry.run.since)
+        });
+        entries
+            .into_iter()
+            .map(|mut entry| {
+                if entry.run.state.is_live() {
+                    entry.run.memory = memory(entry.supervisor);
+                    entry.run.last_lines = self.last_lines(&entry.run.run, LAST_LINES, &entry.secrets);
                 }
-                _ = stopping => return Ok(is_ready),
-                () = sleep(BEAT) => false,
+                entry.run
+            })
+            .collect()
+    }
+
+    /// Returns a run as it stands.
+    pub(crate) fn get(&self, word: &str) -> Option<Run> {
+        self.0.table.borrow().get(word).map(|entry| entry.run.clone())
+    }
+
+    /// Whether it has ended because somebody asked for it.
+    pub(crate) fn was_stopped(&self, word: &str) -> bool {
+        self.0.table.borrow().get(word).is_some_and(|entry| entry.is_stop_asked)
+    }
+
+    /// Tells of every change of any run.
+    pub(crate) fn changes(&self) -> Changes {
+        Changes(self.0.table.subscribe())
+    }
+
+    /// Returns what a run prints, from its first line or from now on.
+    pub(crate) fn log(&self, word: &str, from_start: bool) -> Log {
+        let secrets = self.0.table.borrow().get(word).map(|entry| entry.secrets.clone());
+        Log::open(&self.dir(word), from_start, &secrets.unwrap_or_default())
+    }
+
+    /// Ends a run; returns when nothing of it is left.
+    pub(crate) async fn stop(&self, word: &str) -> Option<Run> {
+        self.change(word, |entry| {
+            entry.is_stop_asked = true;
+            entry.run.state = RunState::Stopping;
+        });
+        let supervisor = self.0.table.borrow().get(word).and_then(|entry| entry.supervisor);
+        if let Some(supervisor) = supervisor {
+            supervisor.signal(Signal::TERM);
+        }
+        if timeout(STOPPING, self.end_of(word)).await.is_err() {
+            if let Some(supervisor) = supervisor {
+                tracing::warn!(run = word, "its supervisor does not end, killing it");
+                supervisor.signal(Signal::KILL);
+            }
+            drop(timeout(STOPPING, self.end_of(word)).await); // then as it stands
+        }
+        self.get(word)
+    }
+
+    async fn end_of(&self, word: &str) {
+        let mut table = self.0.table.subscribe();
+        let has_ended = |table: &Table| table.get(word).is_none_or(|entry| !entry.run.state.is_live());
+        drop(table.wait_for(has_ended).await); // the sender lives as long as this
+    }
+
+    /// Changes a run that has not ended, and tells of it.
+    fn change(&self, word: &str, change: impl FnOnce(&mut Entry)) {
+        let mut changed = None;
+        self.0.table.send_if_modified(|table| {
+            let Some(entry) = table.get_mut(word).filter(|entry| entry.run.state.is_live()) else {
+                return false;
             };
-            for line in run.log.new_lines() {
-                out.more(&LaunchUpdate::Log { line }).await?;
-            }
-            if has_ended {
-                return Ok(is_ready);
-            }
-            if !is_ready && http::is_ok(&prepared.launch.url, prepared.engine.ready().health).await {
-                is_ready = true;
-                let (page, pointer) = prepared.engine.ready().context;
-                let page = http::get(&prepared.launch.url, page).await;
-                let json: Option<serde_json::Value> =
-                    page.and_then(|body| serde_json::from_slice(&body).ok());
-                run.shown.ctx = json.and_then(|json| json.pointer(pointer)?.as_u64());
-                self.update(run, RunState::Ready);
-                out.more(&LaunchUpdate::Ready { run: run.shown.clone() }).await?;
-            }
+            change(entry);
+            changed = Some(entry.run.clone());
+            true
+        });
+        if let Some(run) = changed {
+            self.publish(&run);
         }
     }
 
-    fn update(&self, run: &mut Run, state: RunState) {
-        run.shown.state = state;
-        self.state.send_modify(|table| drop(table.runs.insert(run.number, run.shown.clone())));
-        self.publish(&run.shown);
+    fn publish(&self, run: &Run) {
+        if let Err(error) = rundir::write_shown(&self.dir(&run.run), run) {
+            tracing::warn!(run = run.run, error = format!("{error:#}"), "a run cannot be written down");
+        }
+        let event = Event {
+            at: Timestamp::now(),
+            event: EventKind::RunChanged,
+            model: None,
+            run: Some(Box::new(run.clone())),
+        };
+        drop(self.0.published.send(Arc::new(event))); // nobody may be listening
     }
 
-    /// `ended_by_itself` is its status where we did not stop it.
-    fn forget(&self, run: &mut Run, ended_by_itself: Option<ExitStatus>) {
-        let has_failed = ended_by_itself.is_some_and(|status| !status.success());
-        run.shown.state = if has_failed { RunState::Failed } else { RunState::Exited };
-        tracing::info!(run = run.shown.run, state = ?run.shown.state, "ended");
-        self.state.send_modify(|table| drop(table.runs.remove(&run.number)));
-        self.publish(&run.shown);
+    fn dir(&self, word: &str) -> PathBuf {
+        self.0.dir.join(word)
     }
 
-    fn publish(&self, run: &RunRef) {
-        let event =
-            Event { at: Timestamp::now(), event: EventKind::RunChanged, model: None, run: Some(run.clone()) };
-        drop(self.published.send(Arc::new(event))); // nobody may be listening
+    fn last_lines(&self, word: &str, count: usize, secrets: &[String]) -> Vec<String> {
+        log::last_lines(&self.dir(word), count, secrets)
     }
 }
 
-/// Ends the whole group: asks, waits, kills. Also what the engine has left behind when it ended by itself.
-async fn end(pid: Option<u32>, child: &mut Child) -> Option<ExitStatus> {
-    // The group's number is the first process's; nobody else gets it while one of the group is left.
-    let group = pid.and_then(|id| Pid::from_raw(id.cast_signed()));
-    let signal = |signal| {
-        if let Some(group) = group {
-            kill_process_group(group, signal).ok(); // it may be gone
-        }
-    };
-    signal(Signal::TERM);
-    let until = Instant::now() + GRACE;
-    let status = match timeout(GRACE, child.wait()).await {
-        Ok(status) => status.ok(),
-        Err(_) => {
-            signal(Signal::KILL);
-            child.wait().await.ok()
-        }
-    };
-    while group.is_some_and(|group| kill_process_group(group, Signal::CONT).is_ok()) {
-        if Instant::now() >= until {
-            signal(Signal::KILL);
-            break;
-        }
-        sleep(Duration::from_millis(20)).await;
+impl Entry {
+    fn ordered(self) -> Ordered {
+        Ordered { key: self.key, port: self.port, planned_ctx: self.planned_ctx, run: self.run }
     }
-    status
+
+    fn holds(&self, port: u16) -> bool {
+        self.run.state.is_live() && self.port == port
+    }
 }
 
-/// What an engine has printed, read as it grows.
-struct Log {
-    path: PathBuf,
-    at: u64,
-    partial: Vec<u8>,
+/// Wakes whoever follows runs.
+pub(crate) struct Changes(watch::Receiver<Table>);
+
+impl Changes {
+    pub(crate) async fn next(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await; // the daemon is ending
+        }
+    }
 }
 
-impl Log {
-    /// Whole lines since the last look; the rest waits for its end.
-    fn new_lines(&mut self) -> Vec<String> {
-        let mut bytes = std::mem::take(&mut self.partial);
-        let before = bytes.len();
-        let piece = self.read_from(self.at).unwrap_or_default();
-        self.at += piece.len() as u64;
-        bytes.extend(piece);
-        let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        self.partial = bytes.split_off(end);
-        if self.partial.len() as u64 > PIECE {
-            bytes.append(&mut self.partial); // a line without end is cut
-        }
-        debug_assert!(before as u64 <= PIECE);
-        let text = String::from_utf8_lossy(&bytes);
-        text.lines().map(str::to_owned).collect()
+fn new_run(word: String, prepared: &Prepared) -> Run {
+    let plan = &prepared.plan;
+    Run {
+        run: word,
+        engine: plan.engine.clone(),
+        model: ModelRef { id: plan.model.id.clone(), name: plan.model.name.clone() },
+        state: RunState::Starting,
+        ours: true,
+        pid: None,
+        unit: None,
+        url: Some(plan.url.clone()),
+        ctx: None,
+        since: Timestamp::now(),
+        memory: BTreeMap::new(),
+        planned: prepared.reserve.clone(),
+        on_cpu: None,
+        last_lines: Vec::new(),
+        why: None,
+        hint: None,
+        code: None,
+        signal: None,
+        notes: Vec::new(),
     }
+}
 
-    fn last_lines(&self) -> Vec<String> {
-        let len = self.path.metadata().map_or(0, |meta| meta.len());
-        let bytes = self.read_from(len.saturating_sub(PIECE)).unwrap_or_default();
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        let lines: Vec<&str> = text.lines().collect();
-        lines.iter().skip(lines.len().saturating_sub(LAST_LINES)).map(|line| (*line).to_owned()).collect()
-    }
+fn memory(supervisor: Option<Process>) -> BTreeMap<String, u64> {
+    let below = supervisor.map(|supervisor| process::descendants(supervisor.pid)).unwrap_or_default();
+    let host: u64 = below.iter().map(|process| process::anonymous_memory(process.pid)).sum();
+    if host == 0 { BTreeMap::new() } else { BTreeMap::from([("host".to_owned(), host)]) }
+}
 
-    fn read_from(&self, at: u64) -> std::io::Result<Vec<u8>> {
-        let mut file = File::open(&self.path)?;
-        file.seek(SeekFrom::Start(at))?;
-        let mut bytes = Vec::new();
-        file.take(PIECE).read_to_end(&mut bytes)?;
-        Ok(bytes)
+/// Whether a file name is one that this module gives to runs.
+fn is_word(name: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_lowercase() || (b'2'..=b'7').contains(&byte);
+    name.len() == 7 && name.starts_with('r') && name.bytes().all(is_letter)
+}
+
+/// Removes a directory that this module has made.
+fn remove(dir: &Path) {
+    if let Err(error) = std::fs::remove_dir_all(dir) {
+        tracing::warn!(dir = %dir.display(), %error, "a run's directory cannot be removed");
     }
 }

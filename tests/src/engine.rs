@@ -59,6 +59,29 @@ impl House {
         }
     }
 
+    /// Launches, and leaves it when it is ready; returns the run.
+    #[track_caller]
+    pub fn launch_detached(&self, args: &[&str]) -> Value {
+        let said = self.ctl(&[&["launch", "llama.cpp", "--detach", "--json"], args].concat());
+        assert_eq!(said.code, 0, "{said:?}\n{}", self.log());
+        let last: Value = serde_json::from_str(said.out.lines().last().unwrap()).unwrap();
+        assert_eq!(last["update"], "ready", "{said:?}");
+        last["run"].clone()
+    }
+
+    /// What `ps` tells of a run.
+    #[track_caller]
+    pub fn run(&self, word: &Value) -> Value {
+        let runs = self.json(&["ps"]);
+        let found = runs["runs"].as_array().unwrap().iter().find(|run| run["run"] == *word).cloned();
+        found.unwrap_or_else(|| panic!("{word} is not there: {runs}"))
+    }
+
+    /// How often the fake engine was started.
+    pub fn engine_starts(&self) -> usize {
+        fs::read_to_string(self.home("starts")).map_or(0, |text| text.lines().count())
+    }
+
     /// Launches and waits until it is ready; returns the URL.
     #[track_caller]
     pub fn launch(&self, args: &[&str]) -> (Stream, String) {

@@ -258,6 +258,18 @@ impl House {
         Stream::of(self.ctl_command(args).spawn().unwrap())
     }
 
+    /// Ends what outlives the daemon: supervisors and engines stand in the directories of their runs.
+    fn end_runs(&self) {
+        let runs = fs::canonicalize(self.state("runs")).unwrap_or_else(|_| self.state("runs"));
+        for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            let stands = fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(&runs));
+            if let Some(pid) = pid.filter(|_| stands) {
+                send(pid, Signal::KILL);
+            }
+        }
+    }
+
     pub fn log(&self) -> String {
         fs::read(self.at("log")).map(|log| String::from_utf8_lossy(&log).into_owned()).unwrap_or_default()
     }
@@ -277,6 +289,7 @@ impl Drop for House {
         if let Some(pid) = lock.trim().parse().ok().filter(is_ours) {
             send(pid, Signal::KILL);
         }
+        self.end_runs();
         if thread::panicking() {
             eprintln!("--- log of modeld in {}\n{}---", self.temp.path().display(), self.log());
         }

@@ -269,7 +269,7 @@ pub struct Event {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<Box<Model>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub run: Option<Run>,
+    pub run: Option<Box<Run>>,
 }
 
 /// Named like the D-Bus signals. `Listening` opens every stream: what happens after it is told.

@@ -3,7 +3,7 @@
 use super::roots::write_roots;
 use crate::{context::Context, style::Style, text::clean, wording};
 use anyhow::Result;
-use api::{Overview, Request, RunState};
+use api::{Overview, Request};
 use domain::{ByteSize, engines};
 use std::io;
 
@@ -74,13 +74,7 @@ fn write_runs(overview: &Overview, context: &mut Context<'_>) -> io::Result<()> 
     }
     title(context, "RUNNING")?;
     for run in &overview.runs {
-        let state = match run.state {
-            RunState::Starting => "starting",
-            RunState::Ready => "ready",
-            RunState::Stopping => "stopping",
-            RunState::Exited => "exited",
-            RunState::Failed => "failed",
-        };
+        let state = super::ps::state(run.state);
         let since = wording::ago(context.environment.now, run.since);
         let (name, engine) = (clean(&run.model.name), clean(&run.engine));
         let url = run.url.as_deref().map_or_else(String::new, |url| format!("  {}", clean(url)));

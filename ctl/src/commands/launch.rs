@@ -9,7 +9,7 @@ use crate::{
 };
 use anyhow::{Context as _, Result};
 use api::{
-    ApiError, Launch, LaunchUpdate, Request, RunRef,
+    ApiError, Launch, LaunchUpdate, Request, Run,
     client::{ClientError, HangUp},
 };
 use clap::Args;
@@ -29,11 +29,14 @@ use std::{
 };
 
 /// Start an engine on a model, wait until it answers, show its log; Ctrl-C stops it
+///
+/// Where the same runs already, that is shown instead, and goes on after Ctrl-C.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 EXAMPLES:
   modelctl launch llama.cpp qwen3
   modelctl launch llama.cpp qwen3 --max-ctx
+  modelctl launch llama.cpp qwen3 --detach
   modelctl launch llama.cpp qwen3 --print
   modelctl launch llama.cpp qwen3 -- --jinja --temp 0.6")]
 pub(crate) struct LaunchArgs {
@@ -42,11 +45,15 @@ pub(crate) struct LaunchArgs {
     /// Only print the command
     #[arg(long)]
     print: bool,
+    /// Return when it is ready; it runs on until it is stopped
+    #[arg(long)]
+    detach: bool,
 }
 
 impl LaunchArgs {
     pub(crate) fn run(self, context: &mut Context<'_>) -> Result<()> {
-        let launch = self.order.request(context)?;
+        let mut launch = self.order.request(context)?;
+        launch.detach = self.detach;
         if self.print {
             let Some(Launch { plan }) = context.ask(&Request::Plan { launch })? else { return Ok(()) };
             writeln!(context.out, "{}", plan.command)?;
@@ -54,12 +61,12 @@ impl LaunchArgs {
         }
         let mut client = context.connect()?;
         let stop = Stop::on_signals(client.hang_up().context("keeping a second hold of the connection")?)?;
-        let mut screen = Screen::new(context);
+        let mut screen = Screen::new(context, self.detach);
         let followed = client.stream(&Request::Launch { launch }, |update| screen.show(update));
         screen.clear_progress()?;
         match followed {
-            Err(error) if stop.is_asked() && is_end(&error) => screen.stopped()?,
-            Err(error) => return Err(error),
+            Err(error) if stop.is_asked() && is_end(&error) => screen.left()?,
+            Err(error) => return Err(screen.with_the_run(error)),
             Ok(()) => {}
         }
         screen.outcome()
@@ -115,50 +122,91 @@ impl Drop for Stop {
 struct Screen<'a, 'b> {
     context: &'a mut Context<'b>,
     url: Option<String>,
-    embeds: bool,
+    /// The page to try, and what to send there.
+    request: (&'static str, &'static str),
     is_ready: bool,
     ticks: usize,
-    ended: Option<String>,
+    ended: Option<Failure>,
+    is_detached: bool,
+    /// The command was told: this launch has started the run, and joined none.
+    is_own: bool,
+    /// Since it was started.
+    run: Option<String>,
 }
 
 const SPINNER: [&str; 4] = ["-", "\\", "|", "/"];
+const CHAT: (&str, &str) = ("v1/chat/completions", r#"{"messages":[{"role":"user","content":"Hello"}]}"#);
+const EMBED: (&str, &str) = ("v1/embeddings", r#"{"input":"Hello"}"#);
 /// What a progress line may take where the terminal does not tell its width.
 const PROGRESS_WIDTH: usize = 80;
 
 impl<'a, 'b> Screen<'a, 'b> {
-    fn new(context: &'a mut Context<'b>) -> Self {
-        Self { context, url: None, embeds: false, is_ready: false, ticks: 0, ended: None }
+    fn new(context: &'a mut Context<'b>, is_detached: bool) -> Self {
+        Self {
+            context,
+            url: None,
+            request: CHAT,
+            is_ready: false,
+            ticks: 0,
+            ended: None,
+            is_detached,
+            is_own: false,
+            run: None,
+        }
     }
 
     fn show(&mut self, update: &RawValue) -> Result<bool> {
         let parsed: LaunchUpdate = serde_json::from_str(update.get()).map_err(ClientError::Garbled)?;
+        self.note(&parsed);
         if self.context.json {
             self.context.print_json(update)?;
-            if let LaunchUpdate::Exited { run, code, signal, stopped: false } = parsed {
-                self.ended = Some(how_it_ended(&run, code, signal));
-            }
             return Ok(true);
         }
         match parsed {
             LaunchUpdate::Planned { plan } => {
                 writeln!(self.context.out, "{}", plan.command)?;
-                self.embeds = plan.argv.iter().any(|word| word == "--embedding" || word == "--embeddings");
+                if plan.argv.iter().any(|word| word == "--embedding" || word == "--embeddings") {
+                    self.request = EMBED;
+                }
                 self.url = Some(plan.url);
             }
-            LaunchUpdate::Started { run } => self.progress(&format!("starting {}", run.engine))?,
+            LaunchUpdate::Started { run } => self.started(&run)?,
             LaunchUpdate::Ready { run } => self.ready(&run)?,
             LaunchUpdate::Log { line } if self.is_ready => writeln!(self.context.out, "{}", clean(&line))?,
             LaunchUpdate::Log { line } => self.progress_log(&line)?,
             LaunchUpdate::Exited { stopped: true, .. } => self.stopped()?,
-            LaunchUpdate::Exited { run, code, signal, stopped: false } => {
-                self.ended = Some(how_it_ended(&run, code, signal));
-            }
+            LaunchUpdate::Exited { stopped: false, .. } => {}
         }
         self.context.out.flush()?;
         Ok(true)
     }
 
-    fn ready(&mut self, run: &RunRef) -> Result<()> {
+    /// What matters in every form of output.
+    fn note(&mut self, update: &LaunchUpdate) {
+        match update {
+            LaunchUpdate::Planned { .. } => self.is_own = true,
+            LaunchUpdate::Started { run } => self.run = Some(run.run.clone()),
+            LaunchUpdate::Exited { run, stopped: true, .. } if self.is_detached => {
+                let why = format!("{} was stopped before it was ready", run.engine);
+                self.ended = Some(Failure::Ended { why, lines: Vec::new(), hint: None });
+            }
+            LaunchUpdate::Exited { run, code, signal, stopped: false } => {
+                self.ended = Some(how_it_ended(run, *code, *signal, self.is_ready && !self.context.json));
+            }
+            LaunchUpdate::Ready { .. } | LaunchUpdate::Log { .. } | LaunchUpdate::Exited { .. } => {}
+        }
+    }
+
+    fn started(&mut self, run: &Run) -> Result<()> {
+        if self.is_own {
+            return Ok(self.progress(&format!("starting {}", run.engine))?);
+        }
+        let (word, state) = (clean(&run.run), super::ps::state(run.state));
+        writeln!(self.context.err, "the same is {state} already, as {word}: no second one is started")?;
+        Ok(())
+    }
+
+    fn ready(&mut self, run: &Run) -> Result<()> {
         self.clear_progress()?;
         self.is_ready = true;
         let Style { strong, good, off, .. } = self.context.style;
@@ -168,15 +216,20 @@ impl<'a, 'b> Screen<'a, 'b> {
         if let Some(tokens) = run.ctx {
             writeln!(out, "context  {tokens} tokens")?;
         }
-        let (path, body) = if self.embeds {
-            ("v1/embeddings", r#"{"input":"Hello"}"#)
-        } else {
-            ("v1/chat/completions", r#"{"messages":[{"role":"user","content":"Hello"}]}"#)
-        };
+        let (path, body) = self.request;
         let url = url.trim_end_matches('/');
         writeln!(out, "try      curl {}/{path} -H 'Content-Type: application/json' -d '{body}'", clean(url))?;
         out.flush()?;
-        writeln!(self.context.err, "Ctrl-C stops it")?;
+        for note in &run.notes {
+            writeln!(self.context.err, "note: {}", clean(note))?;
+        }
+        let word = clean(&run.run);
+        let told = match (self.is_detached, self.is_own) {
+            (true, _) => format!("runs as {word}: modelctl logs -f {word}, modelctl stop {word}"),
+            (false, true) => "Ctrl-C stops it".to_owned(),
+            (false, false) => "Ctrl-C leaves it running".to_owned(),
+        };
+        writeln!(self.context.err, "{told}")?;
         Ok(())
     }
 
@@ -213,19 +266,48 @@ impl<'a, 'b> Screen<'a, 'b> {
         writeln!(self.context.err, "stopped")
     }
 
+    /// After Ctrl-C: what it has ended is this program, or the run as well.
+    fn left(&mut self) -> io::Result<()> {
+        match &self.run {
+            Some(run) if !self.is_own || self.is_detached => {
+                let run = clean(run).into_owned();
+                self.clear_progress()?;
+                self.context.out.flush()?;
+                writeln!(self.context.err, "{run} goes on; modelctl stop {run} stops it")
+            }
+            _ => self.stopped(),
+        }
+    }
+
+    /// A daemon that ends leaves its runs alone.
+    fn with_the_run(&self, error: anyhow::Error) -> anyhow::Error {
+        let is_lost = matches!(error.downcast_ref(), Some(ClientError::Closed | ClientError::Io(_)));
+        match &self.run {
+            Some(run) if is_lost => Failure::Unreachable {
+                why: "modeld has ended; what it has started runs on".into(),
+                lines: Vec::new(),
+                hint: format!("modelctl ps shows it, modelctl stop {run} stops it"),
+            }
+            .into(),
+            _ => error,
+        }
+    }
+
     fn outcome(self) -> Result<()> {
-        let Some(why) = self.ended else { return Ok(()) };
-        let was_shown = self.is_ready && !self.context.json;
-        let hint = was_shown.then(|| "the lines above are the last that it said".to_owned());
-        Err(Failure::Ended { why, hint }.into())
+        self.ended.map_or(Ok(()), |ended| Err(ended.into()))
     }
 }
 
-fn how_it_ended(run: &RunRef, code: Option<i32>, signal: Option<i32>) -> String {
+fn how_it_ended(run: &Run, code: Option<i32>, signal: Option<i32>, was_shown: bool) -> Failure {
     let how = match (code, signal) {
         (Some(code), _) => format!("with exit code {code}"),
         (None, Some(signal)) => format!("by signal {signal}"),
         (None, None) => "in an unknown way".to_owned(),
     };
-    format!("{} ended by itself, {how}", run.engine)
+    let known = run.why.as_ref().filter(|why| !how.ends_with(why.as_str()));
+    let why = known.map_or_else(String::new, |why| format!(": {why}"));
+    let hint = run.hint.clone();
+    let hint = hint.or_else(|| was_shown.then(|| "the lines above are the last that it said".to_owned()));
+    let lines = if was_shown { Vec::new() } else { run.last_lines.clone() };
+    Failure::Ended { why: format!("{} ended by itself, {how}{why}", run.engine), lines, hint }
 }

@@ -9,14 +9,17 @@ mod home;
 mod inspect;
 mod launch;
 mod list;
+mod logs;
 mod man;
 mod note;
 mod order;
 mod pin;
 mod plan;
+mod ps;
 mod roots;
 mod scan;
 mod show;
+mod stop;
 mod sync;
 mod tag;
 
@@ -38,6 +41,7 @@ EXAMPLES:
   modelctl list format=gguf 'size<8G'         the GGUF models below 8 GiB
   modelctl show qwen3                         all of one model; a unique prefix will do
   modelctl launch llama.cpp qwen3 --max-ctx   start it, Ctrl-C stops it
+  modelctl launch llama.cpp qwen3 --detach    start it and leave it; ps, logs and stop are for it
   modelctl list --json | jq '.models[].name'
 
 Exit codes: 0 done, 1 refused or failed, 2 usage, 3 daemon unreachable, 4 unsafe."
@@ -67,6 +71,9 @@ enum Command {
     Engines(engines::EnginesArgs),
     Plan(plan::PlanArgs),
     Launch(launch::LaunchArgs),
+    Ps(ps::PsArgs),
+    Stop(stop::StopArgs),
+    Logs(logs::LogsArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
 }
@@ -90,6 +97,9 @@ impl Cli {
             Some(Command::Engines(args)) => args.run(context),
             Some(Command::Plan(args)) => args.run(context),
             Some(Command::Launch(args)) => args.run(context),
+            Some(Command::Ps(args)) => args.run(context),
+            Some(Command::Stop(args)) => args.run(context),
+            Some(Command::Logs(args)) => args.run(context),
             Some(Command::Completions(args)) => args.run(context),
             Some(Command::Man(args)) => args.run(context),
         }

@@ -135,6 +135,7 @@ impl Order {
             model: context.environment.model(&self.model),
             max_ctx: self.max_ctx,
             hardware,
+            detach: false,
             extra: self.extra,
             environment: context.environment.callers(),
         })

@@ -44,7 +44,7 @@ fn a_plan_is_the_command_and_why() {
     environment.variables.extend(variables.map(|(name, value)| (name.into(), value.into())));
     let said = run(&["plan", "llama.cpp", "m", "--max-ctx", "--", "--jinja"], &environment);
     assert_eq!(said.out, "/bin/llama-server --model '/m/a b.gguf'\n- context is left to the engine\\x1b\n");
-    let parameters = json!({"engine": "llama.cpp", "model": "m", "max_ctx": true, "extra": ["--jinja"],
+    let parameters = json!({"engine": "llama.cpp", "model": "m", "max_ctx": true, "detach": false, "extra": ["--jinja"],
         "environment": {"PATH": "/usr/bin", "CUDA_VISIBLE_DEVICES": "1"}});
     assert_eq!(fake.call(), json!({"method": "org.modelctl.Manager.Plan", "parameters": parameters}));
 }
@@ -86,6 +86,37 @@ fn an_engine_that_never_gets_ready_shows_its_last_lines() {
     ]);
     assert_eq!(said.code, 1);
     assert_eq!(said.err, "error: llama.cpp ended before it was ready: exit code 1\n  out of memory\\x07\n");
+}
+
+#[test]
+fn a_detached_launch_returns_when_it_is_ready_and_says_how_to_go_on() {
+    let mut steps: Vec<Step> = ["planned", "started"].map(|name| update(name, "starting")).into();
+    let Step::Send(ready) = update("ready", "ready") else { panic!() };
+    steps.push(Step::Send(ready.replace(r#","continues":true"#, "").replace(r#""continues":true,"#, "")));
+    let fake = Fake::new(steps);
+    let said = fake.run(&["launch", "llama.cpp", "m", "--detach"]);
+    assert_eq!((said.code, said.out.as_str()), (0, SHOWN));
+    assert_eq!(said.err, "starting llama.cpp…\nruns as r1: modelctl logs -f r1, modelctl stop r1\n");
+    assert_eq!(fake.call()["parameters"]["detach"], true);
+}
+
+#[test]
+fn a_run_that_was_there_is_shown_and_left_running() {
+    let steps = ["started", "ready", "stopped"].map(|name| update(name, "ready")).into();
+    let said = Fake::new(steps).run(&["launch", "llama.cpp", "m"]);
+    assert_eq!(said.code, 0);
+    assert_eq!(
+        said.err,
+        "the same is ready already, as r1: no second one is started\nCtrl-C leaves it running\nstopped\n"
+    );
+}
+
+#[test]
+fn a_daemon_that_ends_is_told_with_what_runs_on() {
+    let steps = ["planned", "started", "ready"].map(|name| update(name, "ready")).into();
+    let said = Fake::new(steps).run(&["launch", "llama.cpp", "m"]);
+    assert_eq!(said.code, 3);
+    assert!(said.err.contains("runs on") && said.err.contains("modelctl stop r1"), "{}", said.err);
 }
 
 #[test]

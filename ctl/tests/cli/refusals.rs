@@ -51,6 +51,12 @@ fn each_refusal_says_why_and_what_to_do() {
         "error: it is a LoRA\n",
     );
     check(
+        "org.modelctl.Manager.NoSuchRun",
+        &json!({"name": "r4", "runs": ["r4a", "r4b"]}),
+        1,
+        "error: no run named `r4`\nhint: there are: r4a r4b\n",
+    );
+    check(
         "org.modelctl.Manager.BadFilter",
         &json!({"filter": "x=1", "why": "there is no field `x`; there are name format"}),
         1,

@@ -195,3 +195,46 @@ fn changes_are_quiet_and_counts_are_short() {
         "9 models, 1 file read again\n"
     );
 }
+
+fn a_run(state: &str) -> serde_json::Value {
+    json!({"run": "r4hx2ka", "engine": "llama.cpp", "model": {"id": "m1", "name": "m\u{1b}"}, "state": state,
+        "ours": true, "pid": 7, "unit": null, "url": "http://127.0.0.1:8080", "ctx": 40960,
+        "since": "2026-11-22T11:57:00Z", "memory": {"host": 1_073_741_824, "CUDA0": 1_073_741_824}, "planned": {},
+        "on_cpu": null, "last_lines": [], "why": null, "hint": null, "code": null, "signal": null, "notes": []})
+}
+
+#[test]
+fn what_runs_is_a_table_and_what_failed_says_why() {
+    let mut failed = a_run("failed");
+    failed["why"] = "out of memory".into();
+    failed["hint"] = "modelctl launch llama.cpp m --ctx 2048".into();
+    failed["memory"] = json!({});
+    failed["pid"] = json!(null);
+    let said = Fake::replying(&json!({"runs": [a_run("ready"), failed]}).to_string()).run(&["ps"]);
+    let expected = "\
+RUN      MODEL  ENGINE     STATE   PID  CTX   MEMORY  SINCE      URL
+r4hx2ka  m\\x1b  llama.cpp  ready     7  40k  2.0 GiB  3 min ago  http://127.0.0.1:8080
+r4hx2ka  m\\x1b  llama.cpp  failed       40k           3 min ago
+  out of memory
+  modelctl launch llama.cpp m --ctx 2048
+";
+    assert_eq!(said.out, expected, "{}{}", said.out, said.err);
+    let said = Fake::replying(r#"{"runs":[]}"#).run(&["ps"]);
+    assert_eq!((said.code, said.out.as_str()), (0, ""));
+    assert_eq!(said.err, "nothing runs\nhint: modelctl launch llama.cpp MODEL --detach\n");
+}
+
+#[test]
+fn a_stop_names_what_it_stopped_and_a_log_reaches_no_terminal_as_it_is() {
+    let fake = Fake::replying(&json!({"run": a_run("exited")}).to_string());
+    let said = fake.run(&["stop", "r4"]);
+    assert_eq!((said.code, said.out.as_str()), (0, "r4hx2ka  m\\x1b  stopped\n"));
+    assert_eq!(fake.call()["parameters"], json!({"run": "r4"}));
+    let lines = [r#"{"lines":["a\u001b[2J"]}"#, r#"{"lines":["b"]}"#];
+    let stream = || Fake::new(vec![frame(lines[0], true), frame(lines[1], false)]);
+    let fake = stream();
+    assert_eq!(fake.run(&["logs", "r4", "-f"]).out, "a\\x1b[2J\nb\n");
+    assert_eq!(fake.call()["parameters"], json!({"run": "r4", "follow": true}));
+    assert_eq!(stream().run(&["logs", "r4", "-f", "--json"]).out, format!("{}\n{}\n", lines[0], lines[1]));
+    assert_eq!(Fake::replying(lines[0]).run(&["logs", "r4"]).out, "a\\x1b[2J\n");
+}

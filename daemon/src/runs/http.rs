@@ -13,10 +13,6 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Longest answer that is read, bytes.
 const LONGEST: u64 = 4 << 20;
 
-pub(super) async fn is_ok(url: &str, page: &str) -> bool {
-    get(url, page).await.is_some()
-}
-
 /// Returns the body of an answer with status 200.
 pub(super) async fn get(url: &str, page: &str) -> Option<Vec<u8>> {
     timeout(PATIENCE, ask(url.strip_prefix("http://")?, page)).await.ok()?.ok()?

@@ -1,13 +1,12 @@
 //! One function a request: asks the core, the index or the runs, and writes what they say.
 
-use super::{hub::Hub, list, machine, varlink::Out};
+use super::{hub::Hub, list, machine, runs, varlink::Out};
 use crate::{
     core::{Event, Wanted},
     engine, hardware,
     index::{Reader, User, UserChange, UserError},
     look, read,
 };
-use anyhow::Context as _;
 use api::{
     ApiError, EventKind, Inspected, LaunchRequest, Overview, Problem, Request, Roots, Scanned, Shown, Synced,
 };
@@ -20,10 +19,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
@@ -64,7 +61,9 @@ pub(super) async fn answer(
     match request {
         Request::List { filters, sort } => list::list(hub, &filters, sort.as_deref(), is_more, out).await,
         Request::Launch { .. } | Request::Events {} if !is_more => Err(ApiError::ExpectedMore {}.into()),
-        Request::Launch { launch: order } => launch(hub, order, out, read).await,
+        Request::Launch { launch: order } => runs::launch(hub, order, out, read).await,
+        Request::Logs { follow: true, .. } if !is_more => Err(ApiError::ExpectedMore {}.into()),
+        Request::Logs { run, follow } => runs::logs(hub, &run, is_more && follow, out, read).await,
         Request::Events {} => events(hub, out, read).await,
         Request::Hardware { environment } if is_more => machine::watch(hub, environment, out, read).await,
         Request::Overview {}
@@ -83,6 +82,8 @@ pub(super) async fn answer(
         | Request::Engines { .. }
         | Request::AddEngine { .. }
         | Request::RemoveEngine { .. }
+        | Request::Ps {}
+        | Request::Stop { .. }
         | Request::Plan { .. } => Ok(out.last(&reply(request, hub).await?).await?),
     }
 }
@@ -126,10 +127,10 @@ async fn reply(request: Request, hub: &Hub) -> Result<Box<RawValue>, Failure> {
             raw(machine::add(hub, path.to_path(), environment).await?)
         }
         Request::RemoveEngine { path } => raw(machine::remove(hub, path.to_path()).await?),
-        Request::Plan { launch } => {
-            raw(api::Launch { plan: prepare(hub, launch, engine::PLANNED).await?.plan })
-        }
-        Request::List { .. } | Request::Launch { .. } | Request::Events {} => {
+        Request::Plan { launch } => raw(api::Launch { plan: prepare(hub, launch).await?.plan }),
+        Request::Ps {} => raw(api::Runs { runs: runs::all(hub).await? }),
+        Request::Stop { run } => raw(runs::stop(hub, &run).await?),
+        Request::List { .. } | Request::Launch { .. } | Request::Logs { .. } | Request::Events {} => {
             Err(ApiError::ExpectedMore {}.into())
         }
     }
@@ -209,7 +210,7 @@ async fn overview(hub: &Hub) -> Result<Overview, Failure> {
         problems: models.iter().filter(is_problem).map(problem).collect(),
         notices,
         scanning: hub.is_scanning(),
-        runs: hub.runs.all(),
+        runs: hub.runs.live(),
         roots,
         ram_total: known(ram.total),
         ram_available: known(ram.available),
@@ -234,7 +235,7 @@ async fn find(hub: &Hub, typed: String) -> Result<String, Failure> {
 }
 
 /// Returns the model that was meant, and what its weights say.
-async fn meant(hub: &Hub, typed: &str) -> Result<(Model, Option<Facts>), Failure> {
+pub(super) async fn meant(hub: &Hub, typed: &str) -> Result<(Model, Option<Facts>), Failure> {
     let id = find(hub, typed.to_owned()).await?;
     let found = hub.read(move |reader| reader.model(&id)).await.map_err(refusal)?;
     found.ok_or_else(|| ApiError::NoSuchModel { name: typed.to_owned(), similar: Vec::new() }.into())
@@ -319,29 +320,9 @@ async fn remove_root(hub: &Hub, path: PathBuf) -> Result<serde_json::Value, Fail
     Ok(serde_json::json!({}))
 }
 
-async fn prepare(hub: &Hub, order: LaunchRequest, max_age: Duration) -> Result<engine::Prepared, Failure> {
+async fn prepare(hub: &Hub, order: LaunchRequest) -> Result<engine::Prepared, Failure> {
     let (model, facts) = meant(hub, &order.model).await?;
-    let engines = Arc::clone(&hub.engines);
-    let reserved = BTreeMap::new();
-    let prepared = tokio::task::spawn_blocking(move || {
-        let world = engine::World { engines: &engines, reserved: &reserved, max_age };
-        engine::prepare(&order, (&model, facts.as_ref()), &world)
-    });
-    prepared.await.context("preparing the launch").map_err(refusal)?.map_err(refusal)
-}
-
-async fn launch(
-    hub: &Hub,
-    order: LaunchRequest,
-    out: &mut Out<'_>,
-    read: &mut BufReader<OwnedReadHalf>,
-) -> Done {
-    let prepared = prepare(hub, order, engine::LAUNCHED).await?;
-    prepared.check()?;
-    let (model, engine) = (prepared.plan.model.id.clone(), prepared.plan.engine.clone());
-    hub.memory.change(UserChange::Used { model: model.clone(), engine }).await.map_err(refusal)?;
-    drop(hub.said(model).await.map_err(refusal)?);
-    hub.runs.launch(prepared, out, read).await
+    runs::prepare(hub, order, (model, facts), engine::PLANNED).await
 }
 
 /// The live stream, until the peer hangs up or falls behind.

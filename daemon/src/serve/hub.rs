@@ -53,7 +53,7 @@ const FIRST_SCAN: Duration = Duration::from_secs(20);
 impl Hub {
     pub(crate) fn new(config: Config, links: Links, opened: Opened, has_cookies: bool) -> Self {
         let Links { core, memory, published, settled } = links;
-        let runs = Runs::new(config.runs(), published.clone());
+        let runs = Runs::new(&config, published.clone());
         let engines = Arc::new(Engines::start(&config));
         Self {
             config,

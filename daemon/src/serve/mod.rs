@@ -4,11 +4,10 @@ mod answer;
 mod hub;
 mod list;
 mod machine;
+mod runs;
 mod varlink;
 
-pub(crate) use answer::Failure;
 pub(crate) use hub::{Hub, Links};
-pub(crate) use varlink::Out;
 
 use anyhow::{Context as _, bail};
 use std::{

@@ -61,21 +61,31 @@ fn an_engine_that_dies_later_is_told() {
 }
 
 #[test]
-fn a_daemon_that_ends_takes_its_engines_with_it() {
+fn a_daemon_that_ends_leaves_its_engines_alone_and_the_client_says_so() {
     let mut house = ready_to_launch();
     let (mut stream, _) = house.launch(&["m"]);
     let called = house.engine_call();
     assert!(house.end(Signal::TERM).success());
-    wait_until("the engine is gone", 5, || called.is_gone());
-    stream.end(5);
+    let (code, lines) = stream.end(5);
+    assert_eq!(code, 3, "{lines:?}");
+    assert!(lines.iter().any(|line| line.contains("modelctl stop r")), "{lines:?}");
+    assert!(!called.is_gone());
+    house.start();
+    let runs = house.json(&["ps"]);
+    assert_eq!(
+        (&runs["runs"][0]["state"], &runs["runs"][0]["pid"]),
+        (&"ready".into(), &called.pids[0].into())
+    );
+    house.does(&["stop", "m"]);
+    assert!(called.is_gone());
 }
 
 #[test]
-fn two_launches_are_two_runs_on_two_ports() {
+fn two_different_launches_are_two_runs_on_two_ports() {
     let house = ready_to_launch();
     let (mut first, url) = house.launch(&["m"]);
     let one = house.engine_call();
-    let (mut second, other_url) = house.launch(&["m"]);
+    let (mut second, other_url) = house.launch(&["m", "--", "--temp", "1"]);
     let two = house.engine_call();
     assert_ne!(url, other_url);
     assert_eq!(house.json(&[])["runs"].as_array().unwrap().len(), 2);

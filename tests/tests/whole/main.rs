@@ -12,6 +12,8 @@ mod odd;
 mod plan;
 mod refuse;
 mod roots;
+mod run_ends;
+mod runs;
 mod said;
 mod shapes;
 mod split;

@@ -136,7 +136,7 @@ fn events() -> Vec<Event> {
     let subject = |event: EventKind| match event {
         Listening => (None, None),
         ModelAdded | ModelChanged | ModelRemoved => (Some(Box::new(model())), None),
-        RunChanged => (None, Some(run(RunState::Stopping))),
+        RunChanged => (None, Some(Box::new(run(RunState::Stopping)))),
     };
     let all = [Listening, ModelAdded, ModelChanged, ModelRemoved, RunChanged];
     all.map(|event| Event { at: now(), event, model: subject(event).0, run: subject(event).1 }).into()

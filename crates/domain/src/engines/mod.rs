@@ -158,7 +158,7 @@ impl From<&Planned> for LlamaKnobs {
         let settings = &planned.settings;
         Self {
             ctx: settings.ctx,
-            ctx_per_slot: settings.ctx_per_slot().min(settings.ctx),
+            ctx_per_slot: settings.ctx_per_slot(),
             parallel: settings.parallel,
             kv_unified: settings.kv_unified,
             gpu_layers: if planned.device.is_some() { settings.gpu_layers } else { 0 },

@@ -1,0 +1,169 @@
+//! What an engine has printed, read as it grows, across the two files that its supervisor keeps. Keys are left out.
+
+use crate::rundir::{LOG, OLD_LOG};
+use std::{
+    fs::File,
+    io::{Read as _, Seek as _, SeekFrom},
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+/// Longest piece that is read at once, bytes.
+const PIECE: u64 = 64 << 10;
+
+/// Told where the supervisor has thrown away what was not read yet.
+const GAP: &str = "[modeld: lines are left out here: the engine prints faster than they are read]";
+
+#[derive(Debug)]
+pub(crate) struct Log {
+    dir: PathBuf,
+    /// The file that is being read, and how far.
+    inode: Option<u64>,
+    at: u64,
+    partial: Vec<u8>,
+    secrets: Vec<String>,
+}
+
+impl Log {
+    pub(super) fn open(dir: &Path, from_start: bool, secrets: &[String]) -> Self {
+        let new = |inode, at| Self {
+            dir: dir.to_owned(),
+            inode,
+            at,
+            partial: Vec::new(),
+            secrets: secrets.to_owned(),
+        };
+        let first = if from_start { OLD_LOG } else { LOG };
+        match file(&dir.join(first)) {
+            Some((_, inode, _)) if from_start => new(Some(inode), 0),
+            Some((_, inode, size)) => new(Some(inode), size),
+            None => new(None, 0),
+        }
+    }
+
+    /// Whole lines since the last look, as many as are read at once; the rest waits for its end.
+    pub(crate) fn new_lines(&mut self) -> Vec<String> {
+        loop {
+            let (piece, has_gap) = self.piece();
+            self.at += piece.len() as u64;
+            let is_all = piece.is_empty();
+            let mut bytes = std::mem::take(&mut self.partial);
+            bytes.extend(piece);
+            let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            self.partial = bytes.split_off(end);
+            if self.partial.len() as u64 > PIECE {
+                bytes.append(&mut self.partial); // a line without end is cut
+            }
+            if is_all || has_gap || !bytes.is_empty() {
+                let gap = has_gap.then(|| GAP.to_owned());
+                return gap.into_iter().chain(lines(&bytes, &self.secrets)).collect();
+            }
+        }
+    }
+
+    /// What is left where nothing more will come.
+    pub(crate) fn last_line(&mut self) -> Vec<String> {
+        lines(&std::mem::take(&mut self.partial), &self.secrets)
+    }
+
+    fn piece(&mut self) -> (Vec<u8>, bool) {
+        let find = |name: &str| file(&self.dir.join(name));
+        let (current, old) = (find(LOG), find(OLD_LOG));
+        let is_ours = |found: &(File, u64, u64)| Some(found.1) == self.inode && found.2 >= self.at;
+        if let Some(found) = old.filter(is_ours) {
+            let piece = read(found.0, self.at);
+            if !piece.is_empty() {
+                return (piece, false);
+            }
+            self.inode = None; // it is read to its end: the next one
+        }
+        let Some((file, inode, size)) = current else { return (Vec::new(), false) };
+        let has_gap = self.inode.is_some_and(|own| own != inode || size < self.at);
+        if self.inode.is_none() || has_gap {
+            (self.inode, self.at) = (Some(inode), 0);
+        }
+        (read(file, self.at), has_gap)
+    }
+}
+
+/// The last lines of a run.
+pub(super) fn last_lines(dir: &Path, count: usize, secrets: &[String]) -> Vec<String> {
+    let tail = |name: &str| {
+        let found = file(&dir.join(name));
+        found.map(|(file, _, size)| read(file, size.saturating_sub(PIECE))).unwrap_or_default()
+    };
+    let mut bytes = tail(LOG);
+    if (bytes.len() as u64) < PIECE {
+        bytes = [tail(OLD_LOG), bytes].concat();
+    }
+    let lines = lines(&bytes, secrets);
+    let before = lines.len().saturating_sub(count);
+    lines.into_iter().skip(before).collect()
+}
+
+/// Bytes that were printed, as far as they are kept.
+pub(super) fn size(dir: &Path) -> u64 {
+    file(&dir.join(LOG)).map_or(0, |(_, inode, size)| inode.rotate_left(32) ^ size)
+}
+
+fn file(path: &Path) -> Option<(File, u64, u64)> {
+    let file = File::open(path).ok()?;
+    let meta = file.metadata().ok()?;
+    Some((file, meta.ino(), meta.len()))
+}
+
+fn read(mut file: File, at: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let done = file.seek(SeekFrom::Start(at)).and_then(|_| file.take(PIECE).read_to_end(&mut bytes));
+    if done.is_err() {
+        bytes.clear();
+    }
+    bytes
+}
+
+fn lines(bytes: &[u8], secrets: &[String]) -> Vec<String> {
+    let text = String::from_utf8_lossy(bytes);
+    text.lines().map(|line| domain::engines::redact(line, secrets)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn every_line_is_read_once_across_a_rotation_and_keys_are_hidden() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let (current, old) = (dir.path().join(LOG), dir.path().join(OLD_LOG));
+        let mut log = Log::open(dir.path(), true, &["sk-1234".into()]);
+        assert!(log.new_lines().is_empty());
+        fs::write(&current, "one sk-1234\ntw").unwrap();
+        assert_eq!(log.new_lines(), ["one ***"]);
+        fs::write(&current, "one sk-1234\ntwo\nthree\n").unwrap();
+        fs::rename(&current, &old).unwrap();
+        fs::write(&current, "four\nfi").unwrap();
+        assert_eq!([log.new_lines(), log.new_lines()].concat(), ["two", "three", "four"]);
+        assert_eq!(log.last_line(), ["fi"]);
+        assert_eq!(last_lines(dir.path(), 2, &[]), ["four", "fi"]);
+        assert_eq!(last_lines(dir.path(), 3, &[]), ["three", "four", "fi"]);
+        let mut whole = Log::open(dir.path(), true, &[]);
+        assert_eq!([whole.new_lines(), whole.new_lines()].concat().len(), 4);
+        assert!(Log::open(dir.path(), false, &[]).new_lines().is_empty());
+    }
+
+    #[test]
+    fn what_was_thrown_away_unread_is_said() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let (current, old) = (dir.path().join(LOG), dir.path().join(OLD_LOG));
+        fs::write(&current, "one\n").unwrap();
+        let mut log = Log::open(dir.path(), true, &[]);
+        assert_eq!(log.new_lines(), ["one"]);
+        let held = File::open(&current).unwrap(); // its inode is not given away again
+        fs::write(dir.path().join("next"), "two\n").unwrap();
+        fs::rename(dir.path().join("next"), &old).unwrap();
+        fs::remove_file(&current).unwrap();
+        fs::write(&current, "three\n").unwrap();
+        assert_eq!(log.new_lines(), [GAP, "three"]);
+        drop(held);
+    }
+}

@@ -1,0 +1,242 @@
+//! Answers about runs: launches and whoever follows them, what runs, its end, its log.
+
+use super::{
+    answer::{Done, Failure, meant, refusal},
+    hub::Hub,
+    varlink::Out,
+};
+use crate::{engine, index::UserChange};
+use anyhow::Context as _;
+use api::{ApiError, LaunchRequest, LaunchUpdate, Logged, Run, RunState, Stopped};
+use domain::{Model, facts::Facts};
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    net::unix::OwnedReadHalf,
+    time::sleep,
+};
+
+/// How often new output is looked at, while somebody follows it.
+const BEAT: Duration = Duration::from_millis(100);
+
+/// Lines of a log in one answer.
+const CHUNK: usize = 1000;
+
+/// Plans a launch where it holds nobody up; `max_age` is how old the list of devices may be.
+pub(super) async fn prepare(
+    hub: &Hub,
+    order: LaunchRequest,
+    (model, facts): (Model, Option<Facts>),
+    max_age: Duration,
+) -> Result<engine::Prepared, Failure> {
+    let (engines, reserved) = (Arc::clone(&hub.engines), hub.runs.reserved());
+    let prepared = tokio::task::spawn_blocking(move || {
+        let world = engine::World { engines: &engines, reserved: &reserved, max_age };
+        engine::prepare(&order, (&model, facts.as_ref()), &world)
+    });
+    prepared.await.context("preparing the launch").map_err(refusal)?.map_err(refusal)
+}
+
+/// What the launch is known by.
+async fn key(hub: &Hub, order: &LaunchRequest, model: &Model) -> Result<String, Failure> {
+    let (engines, order, id) = (Arc::clone(&hub.engines), order.clone(), model.id.clone());
+    let key = tokio::task::spawn_blocking(move || engine::key(&order, &id, &engines));
+    key.await.context("finding the engine").map_err(refusal)?.map_err(refusal)
+}
+
+/// Starts a run or joins the one that is meant, and tells how it goes.
+pub(super) async fn launch(
+    hub: &Hub,
+    order: LaunchRequest,
+    out: &mut Out<'_>,
+    read: &mut BufReader<OwnedReadHalf>,
+) -> Done {
+    let is_detached = order.detach;
+    let (run, is_new) = begin(hub, order, out).await?;
+    let mut following = Following { hub, run, is_detached, log: None, was_ready: false };
+    let told = following.tell(is_new, out, read).await;
+    let word = following.run.run.clone();
+    if is_new && !is_detached {
+        // Whatever happened to the peer, its run does not outlive it.
+        if let Some(run) = hub.runs.stop(&word).await.filter(|_| matches!(told, Ok(Told::HungUp))) {
+            return Ok(out.last(&exited(run, true)).await?);
+        }
+    }
+    told.map(drop)
+}
+
+/// Returns the run, and whether this launch has started it.
+async fn begin(hub: &Hub, order: LaunchRequest, out: &mut Out<'_>) -> Result<(Run, bool), Failure> {
+    let (model, facts) = meant(hub, &order.model).await?;
+    let key = key(hub, &order, &model).await?;
+    if let Some(run) = hub.runs.with_key(&key) {
+        return Ok((run, false));
+    }
+    let admission = hub.runs.admission().await?;
+    if let Some(run) = hub.runs.with_key(&key) {
+        return Ok((run, false)); // others have waited for the same
+    }
+    let is_detached = order.detach;
+    let (id, engine) = (model.id.clone(), order.engine.clone());
+    let prepared = prepare(hub, order, (model, facts), engine::LAUNCHED).await?;
+    prepared.check()?;
+    let plan = prepared.shown_plan();
+    let run = hub.runs.launch(prepared, key, is_detached).map_err(refusal)?;
+    drop(admission);
+    let told = out.more(&LaunchUpdate::Planned { plan }).await;
+    let used = hub.memory.change(UserChange::Used { model: id.clone(), engine }).await;
+    let said = hub.said(id).await;
+    if let Err(error) = used.and(said) {
+        tracing::warn!(error = format!("{error:#}"), "a launch is not remembered");
+    }
+    if let Err(error) = told {
+        if !is_detached {
+            hub.runs.stop(&run.run).await;
+        }
+        return Err(error.into());
+    }
+    Ok((run, true))
+}
+
+enum Told {
+    /// The last answer is given.
+    All,
+    HungUp,
+}
+
+/// Somebody who follows a launch.
+struct Following<'a> {
+    hub: &'a Hub,
+    run: Run,
+    is_detached: bool,
+    /// From the first line for whoever has started it, else from now on.
+    log: Option<crate::runs::Log>,
+    was_ready: bool,
+}
+
+impl Following<'_> {
+    async fn tell(
+        &mut self,
+        is_new: bool,
+        out: &mut Out<'_>,
+        read: &mut BufReader<OwnedReadHalf>,
+    ) -> Result<Told, Failure> {
+        let mut changes = self.hub.runs.changes();
+        out.more(&LaunchUpdate::Started { run: self.run.clone() }).await?;
+        self.log = Some(self.hub.runs.log(&self.run.run, is_new));
+        loop {
+            // First how it stands, then what it has said: the last lines come before the end.
+            let run = self.hub.runs.get(&self.run.run);
+            for line in self.log.iter_mut().flat_map(|log| log.new_lines()) {
+                out.more(&LaunchUpdate::Log { line }).await?;
+            }
+            match run {
+                Some(run) => self.run = run,
+                None => return Err(ApiError::Internal { message: "the run was forgotten".into() }.into()),
+            }
+            if !self.run.state.is_live() {
+                return self.end(out).await.map(|()| Told::All);
+            }
+            if self.run.state == RunState::Ready && !self.was_ready {
+                self.was_ready = true;
+                let update = LaunchUpdate::Ready { run: self.run.clone() };
+                if self.is_detached {
+                    out.last(&update).await?;
+                    return Ok(Told::All);
+                }
+                out.more(&update).await?;
+            }
+            tokio::select! {
+                () = changes.next() => {}
+                () = sleep(BEAT) => {}
+                // A byte here would be a call inside a stream: nobody who speaks Varlink does that.
+                _ = read.fill_buf() => return Ok(Told::HungUp),
+            }
+        }
+    }
+
+    async fn end(&mut self, out: &mut Out<'_>) -> Done {
+        let Some(log) = &mut self.log else { return Ok(()) };
+        loop {
+            let lines = log.new_lines();
+            let is_all = lines.is_empty();
+            for line in if is_all { log.last_line() } else { lines } {
+                out.more(&LaunchUpdate::Log { line }).await?;
+            }
+            if is_all {
+                break;
+            }
+        }
+        let run = self.run.clone();
+        if run.state == RunState::Failed && !self.was_ready {
+            let Run { engine, why, hint, last_lines, .. } = run;
+            let why = why.unwrap_or_else(|| "it vanished".into());
+            return Err(ApiError::RunFailed { engine, why, last_lines, hint }.into());
+        }
+        let stopped = self.hub.runs.was_stopped(&run.run);
+        Ok(out.last(&exited(run, stopped)).await?)
+    }
+}
+
+fn exited(run: Run, stopped: bool) -> LaunchUpdate {
+    LaunchUpdate::Exited { code: run.code, signal: run.signal, stopped, run }
+}
+
+pub(super) async fn all(hub: &Hub) -> Result<Vec<Run>, Failure> {
+    let runs = hub.runs.clone();
+    tokio::task::spawn_blocking(move || runs.all()).await.map_err(anyhow::Error::from).map_err(refusal)
+}
+
+pub(super) async fn stop(hub: &Hub, typed: &str) -> Result<Stopped, Failure> {
+    let word = hub.runs.resolve(typed)?;
+    let run = hub.runs.stop(&word).await;
+    let run = run.ok_or_else(|| ApiError::NoSuchRun { name: typed.to_owned(), runs: Vec::new() })?;
+    if run.state.is_live() {
+        let why = format!("{word} does not end: the kernel holds a process of it (pid {:?})", run.pid);
+        return Err(
+            ApiError::Refused { why, hint: Some("modelctl ps shows whether it goes later".into()) }.into()
+        );
+    }
+    Ok(Stopped { run })
+}
+
+/// Sends a log; with `follow` until the run ends or the peer hangs up.
+pub(super) async fn logs(
+    hub: &Hub,
+    typed: &str,
+    is_following: bool,
+    out: &mut Out<'_>,
+    read: &mut BufReader<OwnedReadHalf>,
+) -> Done {
+    let word = hub.runs.resolve(typed)?;
+    let mut log = hub.runs.log(&word, true);
+    if !is_following {
+        let mut lines = Vec::new();
+        loop {
+            let more = log.new_lines();
+            if more.is_empty() {
+                lines.extend(log.last_line());
+                return Ok(out.last(&Logged { lines }).await?);
+            }
+            lines.extend(more);
+        }
+    }
+    let mut changes = hub.runs.changes();
+    loop {
+        let is_over = hub.runs.get(&word).is_none_or(|run| !run.state.is_live());
+        let lines = log.new_lines();
+        if lines.is_empty() && is_over {
+            return Ok(out.last(&Logged { lines: log.last_line() }).await?);
+        }
+        for chunk in lines.chunks(CHUNK) {
+            out.more(&Logged { lines: chunk.to_vec() }).await?;
+        }
+        if lines.is_empty() {
+            tokio::select! {
+                () = changes.next() => {}
+                () = sleep(BEAT) => {}
+                _ = read.fill_buf() => return Ok(()),
+            }
+        }
+    }
+}
