@@ -70,6 +70,7 @@ pub(crate) fn descendants(root: u32) -> Vec<Process> {
 
 /// What a supervisor that was killed has left: processes of its session, and those that stand in its directory.
 pub(crate) fn left_behind(supervisor: Process, dir: &Path) -> Vec<Process> {
+    let dir = fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned()); // as the kernel names it
     let is_left = |stat: &Stat| {
         let Process { pid, started } = stat.process;
         let is_meant = stat.session == supervisor.pid

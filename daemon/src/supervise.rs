@@ -96,11 +96,13 @@ async fn run(dir: &Path, state: &mut State) -> anyhow::Result<Ended> {
     let late = end_all(engine).await;
     let status = status.or(late);
     log::wait(&log);
+    let signal = status.and_then(WaitStatus::terminating_signal);
     Ok(Ended {
         code: status.and_then(WaitStatus::exit_status),
-        signal: status.and_then(WaitStatus::terminating_signal),
+        signal,
         stopped,
-        oom_kill: oom_kills() > kills,
+        // The cgroup may be shared with others, where there is no unit.
+        oom_kill: signal == Some(Signal::KILL.as_raw()) && oom_kills() > kills,
         error: None,
         at: Timestamp::now(),
     })

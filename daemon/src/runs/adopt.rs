@@ -9,6 +9,7 @@ use crate::{
 use api::{Run, RunState};
 use domain::engines;
 use jiff::Timestamp;
+use rustix::process::Signal;
 use std::{fs, path::Path, time::Duration};
 use tokio::time::{Instant, sleep};
 
@@ -81,6 +82,9 @@ impl Runs {
                     entry.supervisor = Some(supervisor);
                     entry.run.pid = state.engine.map(|engine| engine.pid);
                 });
+                if self.entry(&word).is_ok_and(|entry| entry.is_stop_asked) {
+                    supervisor.signal(Signal::TERM); // the daemon before may not have come to it
+                }
                 tracing::info!(run = word, pid = state.engine.map(|engine| engine.pid), "goes on");
                 self.attend(&word, supervisor).await
             }

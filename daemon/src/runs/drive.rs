@@ -78,18 +78,21 @@ impl Runs {
         let entry = self.entry(word)?;
         let (argv, environment) = (&prepared.launch.argv, &prepared.environment);
         rundir::write_order(&dir, &Order::new(argv, environment, entry.ordered()))?;
-        let mut child = None;
         let asked = match (&manager, &unit) {
-            (Some(manager), Some(unit)) => manager.start(unit, &dir).await,
-            _ => Err(anyhow::anyhow!("there is no user manager")),
+            (Some(manager), Some(unit)) => Some(manager.start(unit, &dir).await),
+            _ => None,
         };
-        if let Err(error) = asked {
-            if manager.is_some() {
+        let child = match asked {
+            Some(Ok(())) => None,
+            // A manager that is slow to answer may have started it.
+            Some(Err(_)) if rundir::state(&dir).is_some() => None,
+            Some(Err(error)) => {
                 tracing::warn!(run = word, error = format!("{error:#}"), "started without a unit");
                 self.change(word, |entry| entry.run.unit = None);
+                Some(super::start::detached(&dir)?)
             }
-            child = Some(super::start::detached(&dir)?);
-        }
+            None => Some(super::start::detached(&dir)?),
+        };
         let state = reported(&dir, child).await?;
         self.started(word, &state)
     }
@@ -148,7 +151,7 @@ impl Runs {
     async fn ask(&self, word: &str, supervisor: Process) {
         let Ok(entry) = self.entry(word) else { return };
         let (Some(url), Some(engine)) = (entry.run.url, engines::find(&entry.run.engine)) else { return };
-        if http::get(&url, engine.ready().health).await.is_none() {
+        if http::get(&url, engine.ready().health, None).await.is_none() {
             return;
         }
         // Another program may have the port, and answer.
@@ -157,7 +160,7 @@ impl Runs {
         if !tokio::task::spawn_blocking(is_ours).await.unwrap_or(false) {
             return;
         }
-        let ctx = context(engine, &url).await;
+        let ctx = context(engine, &url, entry.secrets.first()).await;
         self.change(word, |entry| {
             if let (Some(planned), Some(ctx)) = (entry.planned_ctx, ctx)
                 && planned != ctx
@@ -239,9 +242,9 @@ fn watched(fd: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(fd, Interest::READABLE)
 }
 
-async fn context(engine: &dyn Engine, url: &str) -> Option<u64> {
+async fn context(engine: &dyn Engine, url: &str, key: Option<&String>) -> Option<u64> {
     let (page, pointer) = engine.ready().context;
-    let json: serde_json::Value = serde_json::from_slice(&http::get(url, page).await?).ok()?;
+    let json: serde_json::Value = serde_json::from_slice(&http::get(url, page, key).await?).ok()?;
     json.pointer(pointer)?.as_u64()
 }
 

@@ -8,7 +8,6 @@ use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
     process::{Command, Stdio},
-    thread,
 };
 use tests::{House, engine::is_running, wait_until};
 
@@ -159,33 +158,6 @@ fn a_server_of_somebody_else_is_never_touched() {
 }
 
 #[test]
-fn twenty_launches_of_the_same_at_once_are_one_process() {
-    let house = ready_to_launch();
-    let runs: Vec<Value> = thread::scope(|scope| {
-        let all: Vec<_> = (0..20).map(|_| scope.spawn(|| house.launch_detached(&["m"]))).collect();
-        all.into_iter().map(|launched| launched.join().unwrap()).collect()
-    });
-    assert_eq!(house.engine_starts(), 1);
-    assert!(runs.iter().all(|run| identity(run) == identity(&runs[0])), "{runs:?}");
-    house.does(&["stop", "--all"]);
-}
-
-#[test]
-fn ten_different_launches_at_once_have_ten_ports() {
-    let house = ready_to_launch();
-    let mut urls: Vec<String> = thread::scope(|scope| {
-        let launch = |n: usize| house.launch_detached(&["m", "--", "--temp", &n.to_string()]);
-        let all: Vec<_> = (0..10).map(|n| scope.spawn(move || launch(n))).collect();
-        all.into_iter().map(|launched| launched.join().unwrap()["url"].to_string()).collect()
-    });
-    urls.sort();
-    urls.dedup();
-    assert_eq!((urls.len(), house.engine_starts()), (10, 10));
-    house.does(&["stop", "--all"]);
-    assert!(house.json(&["ps"])["runs"].as_array().unwrap().iter().all(|run| run["state"] == "exited"));
-}
-
-#[test]
 fn whoever_joins_a_run_does_not_own_it() {
     let house = ready_to_launch();
     let (mut owner, url) = house.launch(&["m"]);
@@ -201,4 +173,59 @@ fn whoever_joins_a_run_does_not_own_it() {
     owner.signal(Signal::INT);
     assert_eq!(owner.end(6).0, 0);
     assert!(called.is_gone(), "a detached launch onto it does not change whose it is");
+}
+
+/// Puts a program in the place of systemd-run, and a user manager's socket where it would be.
+fn with_manager(script: &str) -> House {
+    let mut house = ready_to_launch();
+    tests::files::write(house.at("run/systemd/private"), "");
+    let path = house.at("tools/systemd-run");
+    tests::files::write(&path, format!("#!/bin/sh\n{script}\n"));
+    fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    house.restart();
+    house
+}
+
+#[test]
+fn where_a_user_manager_runs_each_run_has_a_unit_of_its_own() {
+    let house = with_manager(
+        r#"printf '%s\n' "$@" >"$XDG_RUNTIME_DIR/asked"; until [ "$1" = -- ]; do shift; done; shift; setsid "$@" >/dev/null 2>&1 &"#,
+    );
+    let run = house.launch_detached(&["m"]);
+    let unit = format!("modelctl-{}.service", run["run"].as_str().unwrap());
+    assert_eq!(run["unit"], unit.as_str());
+    let asked = fs::read_to_string(house.at("run/asked")).unwrap();
+    for word in ["--user", "--slice=modelctl.slice", "KillMode=mixed", "OOMPolicy=continue", "supervise"] {
+        assert!(asked.lines().any(|line| line == word), "{word}: {asked}");
+    }
+    assert!(asked.contains(&format!("--unit={unit}")), "{asked}");
+    house.does(&["stop", "m"]);
+    assert!(house.engine_call().is_gone());
+}
+
+#[test]
+fn a_user_manager_that_refuses_does_not_keep_a_run_from_starting() {
+    let house = with_manager("echo 'no such bus' >&2; exit 1");
+    let run = house.launch_detached(&["m"]);
+    assert_eq!((&run["state"], &run["unit"]), (&json!("ready"), &json!(null)));
+    assert!(house.log().contains("no such bus"));
+    house.does(&["stop", "m"]);
+}
+
+#[test]
+fn an_answer_of_somebody_else_on_its_port_does_not_make_a_run_ready() {
+    let house = ready_to_launch();
+    house.engine_mode("deaf");
+    let stream = house.stream(&["launch", "llama.cpp", "m"]);
+    let called = house.engine_call();
+    let port = String::from_utf8(called.value("--port").unwrap().to_vec()).unwrap();
+    let listener = std::net::TcpListener::bind(format!("127.0.0.1:{port}")).unwrap();
+    for _ in 0..5 {
+        let (mut asking, _) = listener.accept().unwrap();
+        drop(asking.read(&mut [0; 1024]));
+        asking.write_all(b"HTTP/1.0 200 OK\r\n\r\n{}").unwrap();
+        assert_eq!(house.json(&["ps"])["runs"][0]["state"], "starting");
+    }
+    drop(stream);
+    wait_until("it is gone", 6, || called.is_gone());
 }
