@@ -96,7 +96,7 @@ pub(super) fn last_lines(dir: &Path, count: usize, secrets: &[String]) -> Vec<St
     if (bytes.len() as u64) < PIECE {
         bytes = [tail(OLD_LOG), bytes].concat();
     }
-    let lines = lines(&bytes, secrets);
+    let lines = domain::engines::telling(lines(&bytes, secrets));
     let before = lines.len().saturating_sub(count);
     lines.into_iter().skip(before).collect()
 }

@@ -83,7 +83,12 @@ pub fn diagnose(end: &End<'_>) -> Diagnosis {
         let why = match says_memory {
             _ if end.oom_kill => "the kernel killed it: memory was used up (oom_kill)".to_owned(),
             Some(line) => format!("out of memory: {}", quoted(line)),
-            None => format!("it aborted while it loaded, most likely out of memory ({how})"),
+            None => match said(&["ggml_assert", ".cpp:", ".cu:"]) {
+                Some(line) => {
+                    format!("it aborted while it loaded, often for want of memory: {}", quoted(line))
+                }
+                None => format!("it aborted while it loaded, most likely out of memory ({how})"),
+            },
         };
         return Diagnosis { class: EndClass::OutOfMemory, why, hint: Some(with_less(end)) };
     }
@@ -104,6 +109,17 @@ pub fn diagnose(end: &End<'_>) -> Diagnosis {
     let hint = (end.signal == Some(SIGKILL))
         .then(|| "somebody killed it; nothing says that memory was short".into());
     Diagnosis { class: EndClass::Other, why: how, hint }
+}
+
+/// Leaves out what a debugger prints of stack and threads after an abort: the reason stands before it.
+pub fn telling(lines: Vec<String>) -> Vec<String> {
+    let is_frame = |line: &str| {
+        let number = line.strip_prefix('#').and_then(|rest| rest.split_whitespace().next());
+        number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    let is_noise =
+        |line: &str| is_frame(line) || line.starts_with("[New LWP ") || line.starts_with("[Inferior ");
+    lines.into_iter().filter(|line| !is_noise(line)).collect()
 }
 
 fn how_it_went(end: &End<'_>) -> String {
@@ -184,6 +200,16 @@ mod tests {
         assert_eq!(diagnose(&End { was_ready: true, ..aborted }).class, EndClass::Other);
         let by_hand = diagnose(&End { code: None, signal: Some(9), ..end(&[]) });
         assert_eq!((by_hand.class, by_hand.why.as_str()), (EndClass::Other, "signal 9"));
+    }
+
+    #[test]
+    fn an_abort_is_told_by_what_stands_before_its_backtrace() {
+        let said =
+            ["ggml-backend.cpp:1089: pre-allocated tensor", "[New LWP 7]", "#0  0x0 in ?? ()", "#22 main ()"];
+        let lines = telling(said.map(str::to_owned).into());
+        assert_eq!(lines, said[..1]);
+        let diagnosis = diagnose(&End { code: None, signal: Some(6), ..end(&lines) });
+        assert!(diagnosis.why.ends_with("pre-allocated tensor (signal 6)"), "{diagnosis:?}");
     }
 
     #[test]
