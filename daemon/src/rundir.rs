@@ -121,6 +121,15 @@ pub(crate) fn clear(dir: &Path) {
     }
 }
 
+/// Whether nothing stands there but what this module writes.
+pub(crate) fn is_ours(dir: &Path) -> bool {
+    let is_known = |name: &OsStr| {
+        let name = name.to_str().unwrap_or_default();
+        [ORDER, STATE, SHOWN, LOCK, LOG, OLD_LOG].contains(&name.trim_end_matches(".new"))
+    };
+    fs::read_dir(dir).is_ok_and(|entries| entries.flatten().all(|entry| is_known(&entry.file_name())))
+}
+
 /// Opens the file whose lock is held by the supervisor.
 pub(crate) fn lock_file(dir: &Path) -> std::io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(dir.join(LOCK))

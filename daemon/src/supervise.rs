@@ -76,6 +76,7 @@ pub fn exec_engine(dir: &Path, supervisor: &OsStr) -> anyhow::Result<Infallible>
 async fn run(dir: &Path, state: &mut State) -> anyhow::Result<Ended> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     let mut children = signal(SignalKind::child())?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .context("becoming the subreaper")?;
@@ -89,6 +90,7 @@ async fn run(dir: &Path, state: &mut State) -> anyhow::Result<Ended> {
         tokio::select! {
             _ = terminate.recv() => stopped = true,
             _ = interrupt.recv() => stopped = true,
+            _ = hangup.recv() => stopped = true,
             _ = children.recv() => status = reap(engine),
         }
     }

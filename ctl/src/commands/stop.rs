@@ -2,7 +2,7 @@
 
 use crate::{context::Context, text::clean};
 use anyhow::Result;
-use api::{Request, Runs, Stopped, client::Client};
+use api::{Request, RunState, Runs, Stopped, client::Client};
 use clap::Args;
 
 /// Stop runs; returns when nothing of them is left
@@ -50,6 +50,7 @@ fn stop(client: &mut Client, run: String, context: &mut Context<'_>) -> Result<(
         return Ok(context.print_json(&reply)?);
     }
     let Stopped { run } = serde_json::from_str(reply.get()).map_err(api::client::ClientError::Garbled)?;
-    writeln!(context.out, "{}  {}  stopped", clean(&run.run), clean(&run.model.name))?;
+    let how = if run.state == RunState::Exited { "stopped" } else { super::ps::state(run.state) };
+    writeln!(context.out, "{}  {}  {how}", clean(&run.run), clean(&run.model.name))?;
     Ok(context.out.flush()?)
 }

@@ -150,7 +150,7 @@ fn ended_at(state: Option<&State>, run: &Run) -> Timestamp {
 
 fn remove_old(dir: &Path) {
     let age = dir.metadata().and_then(|meta| meta.modified()).ok().and_then(|at| at.elapsed().ok());
-    if age.is_some_and(|age| age > Duration::from_secs(24 * 3600)) {
+    if age.is_some_and(|age| age > Duration::from_secs(24 * 3600)) && rundir::is_ours(dir) {
         remove(dir);
     }
 }
