@@ -282,7 +282,7 @@ pub(super) async fn outcome(dir: &Path, supervisor: Process) -> Ended {
         left.into_iter().for_each(|process| process.signal(Signal::KILL));
         sleep(STARTING_BEAT).await;
     }
-    let ended = failed("its supervisor was killed, and it with it".into());
+    let ended = failed("its supervisor was killed, and the engine with it".into());
     adopt::give_up(dir, ended.clone());
     ended
 }

@@ -8,6 +8,9 @@ use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
     process::{Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
 };
 use tests::{House, engine::is_running, wait_until};
 
@@ -56,17 +59,28 @@ fn a_detached_launch_returns_and_ps_logs_and_stop_are_for_it() {
 }
 
 #[test]
-fn a_killed_daemon_finds_its_run_again_and_not_a_request_fails_meanwhile() {
+fn a_daemon_that_is_killed_20_times_finds_its_run_again_and_not_a_request_fails_meanwhile() {
     let mut house = ready_to_launch();
     let run = house.launch_detached(&["m"]);
     let called = house.engine_call();
-    for signal in [Signal::KILL, Signal::TERM, Signal::KILL] {
-        house.end(signal);
-        assert!(answers(&run["url"]));
-        house.start();
-        assert_eq!(identity(&house.run(&run["run"])), identity(&run));
-        assert!(answers(&run["url"]));
-    }
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            let (mut asked, begun) = (0, Instant::now());
+            while !is_over.load(Ordering::Relaxed) && begun.elapsed() < Duration::from_secs(60) {
+                assert!(answers(&run["url"]), "after {asked} answers");
+                asked += 1;
+            }
+            asked
+        });
+        for n in 0..20 {
+            house.end(if n % 4 == 1 { Signal::TERM } else { Signal::KILL });
+            house.start();
+            assert_eq!(identity(&house.run(&run["run"])), identity(&run));
+        }
+        is_over.store(true, Ordering::Relaxed);
+        assert!(asking.join().unwrap() > 20);
+    });
     let again = house.launch_detached(&["m"]);
     assert_eq!(identity(&again), identity(&run), "the same launch means the same run, also after a restart");
     house.does(&["stop", run["run"].as_str().unwrap()]);
