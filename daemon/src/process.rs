@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    os::fd::OwnedFd,
+    os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
     path::{Path, PathBuf},
 };
 
@@ -68,13 +68,23 @@ pub(crate) fn descendants(root: u32) -> Vec<Process> {
     found
 }
 
-/// What a supervisor that was killed has left: processes of its session, and those that stand in its directory.
+/// Names a run's directory to all that its engine starts, so that what has left its session is known as well.
+pub(crate) const MARK: &str = "RUN_BY_MODELD";
+
+/// What a supervisor that was killed has left: processes of its session, those that stand in its directory, and those
+/// that carry its mark.
 pub(crate) fn left_behind(supervisor: Process, dir: &Path) -> Vec<Process> {
+    let mark = [MARK.as_bytes(), b"=", dir.as_os_str().as_bytes()].concat();
+    let is_marked = |pid: u32| {
+        let variables = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        variables.split(|byte| *byte == 0).any(|variable| variable == mark)
+    };
     let dir = fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned()); // as the kernel names it
     let is_left = |stat: &Stat| {
         let Process { pid, started } = stat.process;
         let is_meant = stat.session == supervisor.pid
-            || fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == dir);
+            || fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == dir)
+            || is_marked(pid);
         is_meant && started >= supervisor.started && !stat.is_dead
     };
     all().filter(is_left).map(|stat| stat.process).collect()

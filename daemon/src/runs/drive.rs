@@ -76,8 +76,9 @@ impl Runs {
             entry.run.notes = linger.filter(|_| entry.is_detached).into_iter().collect();
         });
         let entry = self.entry(word)?;
-        let (argv, environment) = (&prepared.launch.argv, &prepared.environment);
-        rundir::write_order(&dir, &Order::new(argv, environment, entry.ordered()))?;
+        let mut environment = prepared.environment.clone();
+        environment.insert(process::MARK.into(), dir.clone().into());
+        rundir::write_order(&dir, &Order::new(&prepared.launch.argv, &environment, entry.ordered()))?;
         let asked = match (&manager, &unit) {
             (Some(manager), Some(unit)) => Some(manager.start(unit, &dir).await),
             _ => None,

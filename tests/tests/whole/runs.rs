@@ -129,9 +129,10 @@ fn supervisor(house: &House, run: &Value) -> Option<u32> {
 }
 
 #[test]
-fn a_killed_supervisor_leaves_nothing() {
+fn a_killed_supervisor_leaves_nothing_not_even_what_has_left_its_session() {
     for daemon_is_there in [true, false] {
         let mut house = ready_to_launch();
+        house.engine_mode("decoy");
         let run = house.launch_detached(&["m"]);
         let called = house.engine_call();
         if !daemon_is_there {
