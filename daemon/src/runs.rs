@@ -15,7 +15,10 @@ use crate::{
     rundir::{self, Ordered},
 };
 use api::{Event, EventKind, ModelRef, Run, RunState};
-use domain::engines;
+use domain::{
+    ByteSize,
+    engines::{self, Allocated, HOST},
+};
 use jiff::Timestamp;
 use rustix::process::Signal;
 use std::{
@@ -33,6 +36,9 @@ pub(crate) use log::Log;
 
 /// A supervisor needs this long at most; one that was stopped itself is killed then, and its engine dies with it.
 const STOPPING: Duration = Duration::from_millis(6500);
+
+/// How much more than was planned is told, bytes.
+const WORTH_A_NOTE: u64 = 64 << 20;
 
 /// Lines that are told of a run.
 const LAST_LINES: usize = 20;
@@ -165,7 +171,7 @@ impl Runs {
             .into_iter()
             .map(|mut entry| {
                 if entry.run.state.is_live() {
-                    entry.run.memory = memory(entry.supervisor);
+                    entry.run.memory.extend(memory(entry.supervisor));
                     entry.run.last_lines = self.last_lines(&entry.run.run, LAST_LINES, &entry.secrets);
                 }
                 entry.run
@@ -259,6 +265,20 @@ impl Runs {
 }
 
 impl Entry {
+    /// Notes what the engine says that it has allocated, and whether that is more than was planned.
+    fn allocate(&mut self, allocated: &BTreeMap<String, Allocated>) {
+        let on_devices = || allocated.iter().filter(|(place, _)| *place != HOST);
+        self.run.on_cpu = (!allocated.is_empty()).then(|| on_devices().all(|(_, bytes)| bytes.weights == 0));
+        self.run.memory = on_devices().map(|(device, bytes)| (device.clone(), bytes.total())).collect();
+        for (device, bytes) in &self.run.memory {
+            let planned = self.reserve.get(device).copied().unwrap_or(0);
+            if !self.reserve.is_empty() && *bytes > planned.saturating_add(WORTH_A_NOTE) {
+                let (bytes, planned) = (ByteSize(*bytes), ByteSize(planned));
+                self.run.notes.push(format!("it takes {bytes} on {device}; {planned} were planned"));
+            }
+        }
+    }
+
     fn ordered(self) -> Ordered {
         Ordered { key: self.key, port: self.port, planned_ctx: self.planned_ctx, run: self.run }
     }
@@ -307,7 +327,7 @@ fn new_run(word: String, prepared: &Prepared) -> Run {
 fn memory(supervisor: Option<Process>) -> BTreeMap<String, u64> {
     let below = supervisor.map(|supervisor| process::descendants(supervisor.pid)).unwrap_or_default();
     let host: u64 = below.iter().map(|process| process::anonymous_memory(process.pid)).sum();
-    if host == 0 { BTreeMap::new() } else { BTreeMap::from([("host".to_owned(), host)]) }
+    if host == 0 { BTreeMap::new() } else { BTreeMap::from([(HOST.to_owned(), host)]) }
 }
 
 /// Whether a file name is one that this module gives to runs.

@@ -155,7 +155,7 @@ pub struct Launch {
 #[serde(tag = "update", rename_all = "snake_case")]
 pub enum LaunchUpdate {
     Planned {
-        plan: engines::Plan,
+        plan: Box<engines::Plan>,
     },
     Started {
         run: Run,

@@ -13,6 +13,7 @@ use api::{
     client::{ClientError, HangUp},
 };
 use clap::Args;
+use domain::engines::Plan;
 use serde_json::value::RawValue;
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
@@ -55,9 +56,13 @@ impl LaunchArgs {
         let mut launch = self.order.request(context)?;
         launch.detach = self.detach;
         if self.print {
-            let Some(Launch { plan }) = context.ask(&Request::Plan { launch })? else { return Ok(()) };
-            writeln!(context.out, "{}", plan.command)?;
-            return Ok(());
+            let reply = context.connect()?.ask_raw(&Request::Plan { launch })?;
+            let Launch { plan } = serde_json::from_str(reply.get()).map_err(ClientError::Garbled)?;
+            match context.json {
+                true => context.print_json(&reply)?,
+                false => writeln!(context.out, "{}", plan.command)?,
+            }
+            return fitting(&plan);
         }
         let mut client = context.connect()?;
         let stop = Stop::on_signals(client.hang_up().context("keeping a second hold of the connection")?)?;
@@ -71,6 +76,15 @@ impl LaunchArgs {
         }
         screen.outcome()
     }
+}
+
+/// A command that would not fit is shown, and refused as a launch of it would be.
+fn fitting(plan: &Plan) -> Result<()> {
+    if plan.fits != Some(false) {
+        return Ok(());
+    }
+    let why = plan.explain.first().cloned().unwrap_or_else(|| "it does not fit".to_owned());
+    Err(Failure::Ended { why, lines: Vec::new(), hint: plan.alternatives.first().cloned() }.into())
 }
 
 /// An engine that is stopped while it starts ends in one of these.
@@ -122,6 +136,8 @@ impl Drop for Stop {
 struct Screen<'a, 'b> {
     context: &'a mut Context<'b>,
     url: Option<String>,
+    /// Why the plan is as it is.
+    reasons: Vec<String>,
     /// The page to try, and what to send there.
     request: (&'static str, &'static str),
     is_ready: bool,
@@ -145,6 +161,7 @@ impl<'a, 'b> Screen<'a, 'b> {
         Self {
             context,
             url: None,
+            reasons: Vec::new(),
             request: CHAT,
             is_ready: false,
             ticks: 0,
@@ -169,6 +186,7 @@ impl<'a, 'b> Screen<'a, 'b> {
                     self.request = EMBED;
                 }
                 self.url = Some(plan.url);
+                self.reasons = plan.explain;
             }
             LaunchUpdate::Started { run } => self.started(&run)?,
             LaunchUpdate::Ready { run } => self.ready(&run)?,
@@ -215,6 +233,9 @@ impl<'a, 'b> Screen<'a, 'b> {
         writeln!(out, "{good}ready{off}    {strong}{}{off}", clean(url))?;
         if let Some(tokens) = run.ctx {
             writeln!(out, "context  {tokens} tokens")?;
+        }
+        for (number, reason) in self.reasons.iter().enumerate() {
+            writeln!(out, "{}{}", if number == 0 { "plan     " } else { "         " }, clean(reason))?;
         }
         let (path, body) = self.request;
         let url = url.trim_end_matches('/');

@@ -31,6 +31,7 @@ const SHOWN: &str = "\
 /bin/llama-server --model '/m/a b.gguf'
 ready    http://127.0.0.1:8080
 context  40960 tokens
+plan     context is left to the engine\\x1b
 try      curl http://127.0.0.1:8080/v1/chat/completions -H 'Content-Type: application/json' \
 -d '{\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}]}'
 ";
@@ -43,10 +44,74 @@ fn a_plan_is_the_command_and_why() {
         [("PATH", "/usr/bin"), ("HF_TOKEN", "secret"), ("CUDA_VISIBLE_DEVICES", "1"), ("HF_HOME", "")];
     environment.variables.extend(variables.map(|(name, value)| (name.into(), value.into())));
     let said = run(&["plan", "llama.cpp", "m", "--max-ctx", "--", "--jinja"], &environment);
-    assert_eq!(said.out, "/bin/llama-server --model '/m/a b.gguf'\n- context is left to the engine\\x1b\n");
+    assert_eq!(said.out, "- context is left to the engine\\x1b\n\n/bin/llama-server --model '/m/a b.gguf'\n");
+    let mut call = fake.call();
+    assert_eq!(call["method"], "org.modelctl.Manager.Plan");
+    let sent = call["parameters"].as_object_mut().unwrap();
+    sent.retain(|_, value| !value.is_null());
     let parameters = json!({"engine": "llama.cpp", "model": "m", "max_ctx": true, "detach": false, "extra": ["--jinja"],
         "environment": {"PATH": "/usr/bin", "CUDA_VISIBLE_DEVICES": "1"}});
-    assert_eq!(fake.call(), json!({"method": "org.modelctl.Manager.Plan", "parameters": parameters}));
+    assert_eq!(call["parameters"], parameters);
+}
+
+#[test]
+fn a_plan_that_does_not_fit_shows_what_is_missing_and_is_no_failure_until_it_is_launched() {
+    let mut plan = plan();
+    plan["fits"] = json!(false);
+    plan["explain"] = json!(["it does not fit: 2.0 GiB are missing on CUDA0"]);
+    plan["alternatives"] = json!(["without the fixed knobs it fits: 4096 tokens"]);
+    plan["devices"] = json!([{"id": "CUDA0", "name": "card", "backend": "CUDA", "total": 8_u64 << 30,
+        "free": 7_u64 << 30, "weights": 6_u64 << 30, "context": 2_u64 << 30, "compute": 0, "overhead": 0,
+        "margin": 1_u64 << 30, "used": 8_u64 << 30, "left": -(2_i64 << 30), "slack": 0}]);
+    plan["host"] = json!({"weights": 1 << 30, "context": 0, "compute": 0, "available": 8_u64 << 30});
+    let said = Fake::replying(&plan.to_string()).run(&["plan", "llama.cpp", "m"]);
+    assert_eq!(
+        (said.code, said.out.as_str()),
+        (
+            0,
+            "\
+MEMORY       WEIGHTS  CONTEXT  COMPUTE  OTHER  KEPT FREE    UNUSED
+CUDA0        6.0 GiB  2.0 GiB      0 B    0 B    1.0 GiB  -2.0 GiB
+main memory  1.0 GiB      0 B      0 B    0 B        0 B   7.0 GiB
+- it does not fit: 2.0 GiB are missing on CUDA0
+or without the fixed knobs it fits: 4096 tokens
+
+/bin/llama-server --model '/m/a b.gguf'
+"
+        )
+    );
+    for args in
+        [&["launch", "llama.cpp", "m", "--print"][..], &["launch", "llama.cpp", "m", "--print", "--json"]]
+    {
+        let said = Fake::replying(&plan.to_string()).run(args);
+        assert!(said.code == 1 && !said.out.is_empty(), "{}", said.out);
+        assert!(
+            said.err.contains("2.0 GiB are missing on CUDA0") && said.err.contains("hint: "),
+            "{}",
+            said.err
+        );
+    }
+}
+
+#[test]
+fn knobs_are_sent_under_their_own_names() {
+    let fake = Fake::replying(&plan().to_string());
+    let args =
+        ["--ctx", "4096", "--no-kv-offload", "--kv-unified", "--device", "CUDA0,CUDA1", "--margin", "512"];
+    fake.run(&[&["plan", "llama.cpp", "m", "--goal", "fastest", "--gpu-layers", "all"], &args[..]].concat());
+    let sent = &fake.call()["parameters"];
+    for (name, value) in [
+        ("goal", json!("fastest")),
+        ("ctx", json!(4096)),
+        ("gpu_layers", json!("all")),
+        ("kv_offload", json!(false)),
+        ("kv_unified", json!(true)),
+        ("op_offload", Value::Null),
+        ("device", json!(["CUDA0", "CUDA1"])),
+        ("margin", json!(512_u64 << 20)),
+    ] {
+        assert_eq!(sent[name], value, "{name}");
+    }
 }
 
 #[test]

@@ -162,6 +162,7 @@ impl Runs {
             return;
         }
         let ctx = context(engine, &url, entry.secrets.first()).await;
+        let allocated = engine.allocated(&log::first_lines(&self.dir(word)));
         self.change(word, |entry| {
             if let (Some(planned), Some(ctx)) = (entry.planned_ctx, ctx)
                 && planned != ctx
@@ -170,6 +171,7 @@ impl Runs {
                 entry.run.notes.push(note);
             }
             entry.run.ctx = ctx;
+            entry.allocate(&allocated);
             entry.was_ready = true;
             if entry.run.state == RunState::Starting {
                 entry.run.state = RunState::Ready;
@@ -222,6 +224,7 @@ impl Runs {
             let run = &mut entry.run;
             run.state = if has_failed { RunState::Failed } else { RunState::Exited };
             (run.pid, run.code, run.signal) = (None, ended.code, ended.signal);
+            run.memory.clear();
             (run.why, run.hint) = diagnosis.map_or((None, None), |found| (Some(found.why), found.hint));
             run.last_lines = last_lines;
             entry.ended = Some(ended.at);

@@ -11,6 +11,9 @@ use std::{
 /// Longest piece that is read at once, bytes.
 const PIECE: u64 = 64 << 10;
 
+/// What a llama-server prints until it is ready, bytes: 20 to 100 KiB; a vocabulary's metadata may make it longer.
+const FIRST: u64 = 1 << 20;
+
 /// Told where the supervisor has thrown away what was not read yet.
 const GAP: &str = "[modeld: lines are left out here: the engine prints faster than they are read]";
 
@@ -101,6 +104,12 @@ pub(super) fn last_lines(dir: &Path, count: usize, secrets: &[String]) -> Vec<St
     lines.into_iter().skip(before).collect()
 }
 
+/// What was printed first, as far as it is kept: there an engine says what it allocates.
+pub(super) fn first_lines(dir: &Path) -> Vec<String> {
+    let first = file(&dir.join(OLD_LOG)).or_else(|| file(&dir.join(LOG)));
+    first.map(|(file, _, _)| lines(&read_up_to(file, 0, FIRST), &[])).unwrap_or_default()
+}
+
 /// Bytes that were printed, as far as they are kept.
 pub(super) fn size(dir: &Path) -> u64 {
     file(&dir.join(LOG)).map_or(0, |(_, inode, size)| inode.rotate_left(32) ^ size)
@@ -112,9 +121,13 @@ fn file(path: &Path) -> Option<(File, u64, u64)> {
     Some((file, meta.ino(), meta.len()))
 }
 
-fn read(mut file: File, at: u64) -> Vec<u8> {
+fn read(file: File, at: u64) -> Vec<u8> {
+    read_up_to(file, at, PIECE)
+}
+
+fn read_up_to(mut file: File, at: u64, most: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let done = file.seek(SeekFrom::Start(at)).and_then(|_| file.take(PIECE).read_to_end(&mut bytes));
+    let done = file.seek(SeekFrom::Start(at)).and_then(|_| file.take(most).read_to_end(&mut bytes));
     if done.is_err() {
         bytes.clear();
     }

@@ -5,10 +5,10 @@ use super::{
     hub::Hub,
     varlink::Out,
 };
-use crate::{engine, index::UserChange};
+use crate::{engine, engines::Engines, index::UserChange, process};
 use anyhow::Context as _;
 use api::{ApiError, LaunchRequest, LaunchUpdate, Logged, Run, RunState, Stopped};
-use domain::{Model, facts::Facts};
+use domain::{Model, engines::HOST, facts::Facts};
 use std::{sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
@@ -80,7 +80,7 @@ async fn begin(hub: &Hub, order: LaunchRequest, out: &mut Out<'_>) -> Result<(Ru
     let (id, engine) = (model.id.clone(), order.engine.clone());
     let prepared = prepare(hub, order, (model, facts), engine::LAUNCHED).await?;
     prepared.check()?;
-    let plan = prepared.shown_plan();
+    let plan = Box::new(prepared.shown_plan());
     let run = hub.runs.launch(prepared, key, is_detached).map_err(refusal)?;
     drop(admission);
     let told = out.more(&LaunchUpdate::Planned { plan }).await;
@@ -183,8 +183,36 @@ fn exited(run: Run, stopped: bool) -> LaunchUpdate {
 }
 
 pub(super) async fn all(hub: &Hub) -> Result<Vec<Run>, Failure> {
-    let runs = hub.runs.clone();
-    tokio::task::spawn_blocking(move || runs.all()).await.map_err(anyhow::Error::from).map_err(refusal)
+    let (runs, engines) = (hub.runs.clone(), Arc::clone(&hub.engines));
+    let all = tokio::task::spawn_blocking(move || {
+        let mut all = runs.all();
+        held(&mut all, &engines);
+        all
+    });
+    all.await.map_err(anyhow::Error::from).map_err(refusal)
+}
+
+/// What the driver says that runs hold on a card, in place of what the engine has said that it allocates.
+fn held(runs: &mut [Run], engines: &Engines) {
+    let is_on_card = |run: &&mut Run| run.pid.is_some() && run.memory.keys().any(|id| id.starts_with("CUDA"));
+    let on_cards: Vec<&mut Run> = runs.iter_mut().filter(is_on_card).collect();
+    if on_cards.is_empty() {
+        return; // no look is taken for nothing: it may wake a card
+    }
+    let Ok(look) = engines.machine() else { return };
+    for run in on_cards {
+        let below = run.pid.map(process::descendants).unwrap_or_default();
+        let pids: Vec<u32> = run.pid.into_iter().chain(below.iter().map(|process| process.pid)).collect();
+        let devices: Vec<String> = run.memory.keys().filter(|id| *id != HOST).cloned().collect();
+        for card in &look.hardware.gpus {
+            let bytes: u64 = pids.iter().filter_map(|pid| card.processes.get(pid)).sum();
+            // Where CUDA_VISIBLE_DEVICES renumbers cards, the one that is held is the one that is meant.
+            let id = if let [only] = devices.as_slice() { only } else { &card.id };
+            if bytes > 0 {
+                run.memory.insert(id.clone(), bytes);
+            }
+        }
+    }
 }
 
 pub(super) async fn stop(hub: &Hub, typed: &str) -> Result<Stopped, Failure> {

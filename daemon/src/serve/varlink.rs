@@ -66,7 +66,7 @@ pub(super) async fn serve(stream: UnixStream, hub: &Arc<Hub>) -> anyhow::Result<
         let answered = match understand(&call) {
             Ok(Understood::Service(parameters)) => out.last(&parameters).await.map_err(Into::into),
             Ok(Understood::Request(request)) => {
-                answer::answer(request, is_more, hub, &mut out, &mut read).await
+                answer::answer(*request, is_more, hub, &mut out, &mut read).await
             }
             Err(refusal) => Err(answer::Failure::Refused(refusal)),
         };
@@ -104,7 +104,7 @@ async fn receive(read: &mut BufReader<OwnedReadHalf>, message: &mut Vec<u8>) -> 
 }
 
 enum Understood {
-    Request(Request),
+    Request(Box<Request>),
     /// The answer of `org.varlink.service`.
     Service(serde_json::Value),
 }
@@ -118,7 +118,7 @@ fn understand(call: &Call<'_>) -> Result<Understood, ApiError> {
     let (interface, name) = call.method.rsplit_once('.').unwrap_or(("", &call.method));
     match interface {
         "org.varlink.service" => service(name, &parameters).map(Understood::Service),
-        INTERFACE => request(&call.method, &parameters).map(Understood::Request),
+        INTERFACE => request(&call.method, &parameters).map(Box::new).map(Understood::Request),
         other => Err(ApiError::InterfaceNotFound { interface: other.into() }),
     }
 }

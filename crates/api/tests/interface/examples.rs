@@ -113,7 +113,7 @@ pub(crate) fn errors() -> Vec<ApiError> {
 
 fn updates() -> Vec<LaunchUpdate> {
     let all = vec![
-        LaunchUpdate::Planned { plan: plan() },
+        LaunchUpdate::Planned { plan: Box::new(plan()) },
         LaunchUpdate::Started { run: run(RunState::Starting) },
         LaunchUpdate::Ready { run: run(RunState::Ready) },
         LaunchUpdate::Log { line: "l".into() },

@@ -2,13 +2,17 @@
 //! Two ways, never mixed: what was planned is pinned, and fit is off; where nothing could be planned, context and layers
 //! are left to llama.cpp's own fit.
 
-use super::{Engine, Launch, Order, Program, Ready, Refusal};
+use super::{Allocated, Engine, Launch, Order, Program, Ready, Refusal, llama_cpp_log};
 use crate::{
     Format, Kind, Model, Role, State,
     memory::{CacheType, FlashAttention, Settings},
     plan::{Extras, Knobs, MARGIN, Planned},
 };
-use std::{collections::BTreeSet, ffi::OsString, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    path::PathBuf,
+};
 
 pub(super) struct LlamaCpp;
 
@@ -112,6 +116,10 @@ impl Engine for LlamaCpp {
         let Words { mut argv, explain, .. } = words;
         argv.extend(order.extra.iter().map(OsString::from));
         Launch { argv, env, url: format!("http://{HOST}:{}", order.port), explain }
+    }
+
+    fn allocated(&self, lines: &[String]) -> BTreeMap<String, Allocated> {
+        llama_cpp_log::allocated(lines.iter().map(String::as_str))
     }
 
     fn ready(&self) -> Ready {

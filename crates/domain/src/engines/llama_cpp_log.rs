@@ -26,7 +26,7 @@ pub const HOST: &str = "host";
 
 /// Reads the buffers from a log; main memory's are one, under `HOST`. Where a component prints twice (it measures before
 /// it allocates), the last word counts.
-pub fn allocated<'a>(lines: impl IntoIterator<Item = &'a str>) -> BTreeMap<String, Allocated> {
+pub(super) fn allocated<'a>(lines: impl IntoIterator<Item = &'a str>) -> BTreeMap<String, Allocated> {
     let mut buffers: BTreeMap<(String, &'static str), Vec<u64>> = BTreeMap::new();
     // Weights have a line for each file, caches one for each kind of layer; the rest one for each backend.
     let mut has_contexts = false;

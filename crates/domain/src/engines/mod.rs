@@ -23,7 +23,7 @@ use std::{
 pub use crate::plan::Refusal;
 pub use diagnose::{Diagnosis, End, EndClass, diagnose, telling};
 pub use llama_cpp_devices::{is_server, listed_devices, listed_flags, listed_version};
-pub use llama_cpp_log::{Allocated, HOST, allocated};
+pub use llama_cpp_log::{Allocated, HOST};
 pub use quote::shell_line;
 pub use secret::{redact, redacted, secrets};
 
@@ -55,6 +55,9 @@ pub trait Engine: Sync {
 
     /// Writes the command and its environment.
     fn render(&self, order: &Order<'_>) -> Launch;
+
+    /// Reads from the first lines of its log what it has allocated, by device and `HOST`.
+    fn allocated(&self, lines: &[String]) -> BTreeMap<String, Allocated>;
 
     /// Where the running engine says that it is ready.
     fn ready(&self) -> Ready;
