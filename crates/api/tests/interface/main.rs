@@ -4,6 +4,8 @@
 mod examples;
 #[cfg(test)]
 mod idl;
+#[cfg(test)]
+mod values;
 
 use api::{INTERFACE, INTERFACE_FILE};
 use domain::{App, Confidence, Format, Kind, Link, Role, Safety, SourceKind, State, Verification};
