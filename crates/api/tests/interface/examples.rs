@@ -5,9 +5,9 @@ use crate::values::{
 };
 use api::{
     Added, AddedEngine, ApiError, Engines, Event, EventKind, Inspected, Launch, LaunchUpdate, Listed, Logged,
-    Overview, Request, Roots, RunState, Runs, Scanned, Shown, Stopped, Synced,
+    Request, Roots, RunState, Runs, Scanned, Shown, Stopped, Synced,
 };
-use domain::{engines, facts, hardware::Hardware};
+
 use serde_json::{Value, json, to_value};
 
 pub(crate) fn exchanges() -> Vec<(Request, Vec<Value>)> {
