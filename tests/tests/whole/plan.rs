@@ -81,6 +81,27 @@ fn a_plan_for_another_machine_says_everything_and_starts_nothing() {
 }
 
 #[test]
+fn a_launch_on_its_way_holds_the_memory_that_it_will_take() {
+    let house = with_large_models();
+    write(house.home("devices"), "  CUDA0: A Card (24080 MiB, 23000 MiB free)\n");
+    let free = || number(&house.json(&["plan", "llama.cpp", "dense", "--ctx", "8192"])["devices"][0]["free"]);
+    assert_eq!(free(), 23_000 << 20);
+    house.engine_mode("loading");
+    let mut loading = house.stream(&["launch", "llama.cpp", "dense", "--ctx", "4096"]);
+    house.engine_call();
+    let run = &house.json(&["ps"])["runs"][0];
+    let taken = number(&run["planned"]["CUDA0"]);
+    assert!(taken > 8 << 30, "{run}");
+    assert_eq!(free(), (23_000 << 20) - taken);
+    // What is left does not hold a second one with all of its context.
+    let said = house.ctl(&["launch", "llama.cpp", "dense", "--ctx", "131072", "--gpu-layers", "all"]);
+    assert!(said.code == 1 && said.err.contains("missing on CUDA0"), "{said:?}");
+    loading.signal(rustix::process::Signal::INT);
+    assert_eq!(loading.end(6).0, 0);
+    assert_eq!(free(), 23_000 << 20);
+}
+
+#[test]
 fn knobs_that_were_given_are_kept() {
     let house = with_large_models();
     let given = plan(

@@ -81,7 +81,8 @@ impl Task<'_> {
     /// The largest context that is of use, tokens: as trained, for each slot.
     pub(super) fn most(&self, settings: &Settings) -> u64 {
         let slots = if settings.kv_unified { 1 } else { settings.parallel.max(1) };
-        self.shape.trained.saturating_mul(slots)
+        let most = self.shape.trained.saturating_mul(slots);
+        if most < STEP { most } else { most / STEP * STEP }
     }
 
     fn place(&self, start: Settings) -> Found {
