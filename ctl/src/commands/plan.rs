@@ -59,7 +59,8 @@ pub(super) fn write_memory(plan: &Plan, context: &mut Context<'_>) -> io::Result
     ];
     let mut table = Table::new(columns, 0);
     plan.devices.iter().for_each(|device| table.push(device_row(device)));
-    table.push(host_row(host));
+    let shared = plan.devices.iter().filter(|device| device.shares_ram).map(|device| device.used).sum();
+    table.push(host_row(host, shared));
     table.write(context.out, context.style, context.environment.width)
 }
 
@@ -76,10 +77,11 @@ fn device_row(device: &DeviceUse) -> [String; 7] {
     ]
 }
 
-fn host_row(host: &HostUse) -> [String; 7] {
+/// `shared` is what devices take of main memory, bytes.
+fn host_row(host: &HostUse, shared: u64) -> [String; 7] {
     let size = |bytes: u64| ByteSize(bytes).to_string();
     let other = host.overhead.saturating_add(host.cache_ram).saturating_add(host.checkpoints);
-    let used = [host.weights, host.context, host.compute, other, host.margin];
+    let used = [host.weights, host.context, host.compute, other, host.margin, shared];
     let left = used.iter().fold(i128::from(host.available), |left, bytes| left - i128::from(*bytes));
     [
         "main memory".into(),

@@ -189,6 +189,7 @@ pub(crate) fn device_use() -> DeviceUse {
         margin: 1,
         used: 4,
         left: 3,
+        shares_ram: true,
         slack: 1,
     }
 }

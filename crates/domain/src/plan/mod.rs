@@ -79,6 +79,9 @@ pub struct DeviceUse {
     pub margin: u64,
     pub used: u64,
     pub left: i64,
+    /// Its memory is the machine's own.
+    #[serde(default)]
+    pub shares_ram: bool,
     /// Bytes by which `compute` may turn out larger; they are kept free besides the margin.
     #[serde(default)]
     pub slack: u64,
@@ -263,6 +266,7 @@ impl<'a> Room<'a> {
             margin: self.margin,
             used,
             left: i64::try_from(left).unwrap_or(i64::MIN),
+            shares_ram: gpu.shares_ram,
             slack,
         }
     }
