@@ -16,7 +16,7 @@ mod truth {
 }
 
 use domain::{
-    hardware::{Cpu, Gpu, Hardware, Ram},
+    hardware::{CUDA_CONTEXT, Cpu, Gpu, Hardware, Ram},
     memory::{Backend, Estimate, FlashAttention, Shape},
     plan::{Extras, Goal, Knobs, plan},
 };
@@ -34,6 +34,11 @@ use truth::{
 /// A model's facts, then what was measured, a line each; made from ../shared/truth (llama.cpp as in llama-cpp-python
 /// 0.3.36, planning as for CUDA compute capability 8.9).
 const STORED: &str = include_str!("data/memory.jsonl");
+
+/// What a card said of a CUDA build with models of zeros that `modelctl plan` had planned: the card, then a run a line.
+/// `device_mib` is what the engine printed (weights, context, compute, to a hundredth of a MiB), `process_*` what NVML
+/// told of the process, bytes, when it was ready and at the most while it worked on `prompt_tokens`.
+const CUDA: &str = include_str!("data/cuda.jsonl");
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/truth")
@@ -178,4 +183,49 @@ fn the_whole_truth_of_contexts() {
         return;
     };
     check_contexts(&models::shapes(&folder()), rows(&text));
+}
+
+/// The engine allocates what was planned, and all that its process holds of the card is within what the plan keeps.
+#[track_caller]
+fn check_cuda(shapes: &BTreeMap<String, Shape>) {
+    let mut card = machine(149_557_346_304);
+    card.gpus[0].overhead = CUDA_CONTEXT;
+    let (mut counted, mut least) = (0, u64::MAX);
+    for row in rows(CUDA) {
+        let Some(shape) = row["model"].as_str().and_then(|model| shapes.get(model)) else { continue };
+        let word = |name: &str| row[name].as_str().map(str::to_owned);
+        let knobs = Knobs {
+            ctx: row["ctx"].as_u64(),
+            gpu_layers: Some(number(&row["ngl"]).to_string()),
+            n_cpu_moe: row["n_cpu_moe"].as_u64(),
+            cache_type_k: word("ctk"),
+            cache_type_v: word("ctv"),
+            flash_attn: word("flash_attn"),
+            ubatch: row["ubatch"].as_u64(),
+            parallel: row["parallel"].as_u64(),
+            ..Knobs::default()
+        };
+        let found = plan(shape, &card, &knobs, Extras::default()).unwrap();
+        let used = found.device.unwrap();
+        let hundredths = [used.weights, used.context, used.compute].map(|bytes| bytes * 100 / 1_048_576);
+        let printed = [0, 1, 2].map(|at| (row["device_mib"][at].as_f64().unwrap() * 100.0).round());
+        let [weights, context, compute] = [0, 1, 2].map(|at| printed[at] - hundredths[at] as f64);
+        assert!(weights.abs() <= 1.0 && context.abs() <= 1.0, "{row}: {hundredths:?}");
+        assert!(compute <= (used.slack * 100 / 1_048_576) as f64 + 1.0, "{row}: {hundredths:?}");
+        let kept = used.used + used.slack + used.margin;
+        least = least.min(kept.checked_sub(number(&row["process_peak"])).unwrap());
+        counted += 1;
+    }
+    assert!(counted >= 6, "{counted} runs");
+    println!("{counted} runs on a card: at the least {} MiB of what was kept free stayed free", least >> 20);
+}
+
+#[test]
+fn a_card_holds_what_was_planned() {
+    check_cuda(&stored().0);
+    if folder().is_dir() {
+        check_cuda(&models::shapes(&folder()));
+    } else {
+        println!("skipped: runs of models that are not stored here: ../shared/truth is not there");
+    }
 }

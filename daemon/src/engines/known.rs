@@ -1,6 +1,7 @@
 //! What is known of a program: asked of it once, kept for as long as its file is the same, also over a restart.
 
 use super::ask::ask;
+use crate::hardware;
 use api::ApiError;
 use domain::{engines, hardware::Gpu};
 use jiff::Timestamp;
@@ -57,6 +58,9 @@ pub(super) struct Known {
     /// What it lists, or why it lists nothing.
     pub(super) devices: Result<Vec<Gpu>, String>,
     pub(super) listed_at: Timestamp,
+    /// The drivers' cards just before: what the engine saw less of is its own context.
+    #[serde(default)]
+    pub(super) cards: Vec<Gpu>,
 }
 
 /// What an ask has brought; a failure is kept for moments only.
@@ -92,6 +96,7 @@ pub(super) struct Question {
     pub(super) max_age: Duration,
     /// Where answers are kept over a restart.
     pub(super) dir: PathBuf,
+    pub(super) sysroot: PathBuf,
 }
 
 impl Question {
@@ -106,8 +111,9 @@ impl Question {
             Some(last) => (last.flags.clone(), last.version.clone()),
             None => self.flags().map_err(|error| self.failed(error))?,
         };
+        let cards = hardware::snapshot(&self.sysroot, None).hardware.gpus;
         let (devices, listed_at) = (self.devices(&flags), Timestamp::now());
-        let known = Known { stamp: self.stamp.clone(), flags, version, devices, listed_at };
+        let known = Known { stamp: self.stamp.clone(), flags, version, devices, listed_at, cards };
         if let Err(error) = self.store(&known) {
             tracing::debug!(%error, "what is known of an engine could not be kept");
         }

@@ -70,6 +70,8 @@ pub(crate) struct Probed {
     /// The devices that it sees, or why it does not say.
     pub(crate) devices: Result<Vec<Gpu>, String>,
     pub(crate) listed_at: Timestamp,
+    /// The drivers' cards just before.
+    cards: Vec<Gpu>,
 }
 
 /// The engines of this machine, and the machine.
@@ -128,8 +130,14 @@ impl Engines {
             variables: variables.map(|(name, value)| (name.clone(), value.clone())).collect(),
         };
         let stamp = Stamp::of(&found.program, hardware::nvidia_driver(&self.sysroot))?;
-        let (environment, dir) = (environment(callers), self.dir.clone());
-        let question = Question { key: key.clone(), stamp: stamp.clone(), environment, max_age, dir };
+        let question = Question {
+            key: key.clone(),
+            stamp: stamp.clone(),
+            environment: environment(callers),
+            max_age,
+            dir: self.dir.clone(),
+            sysroot: self.sysroot.clone(),
+        };
         let made = self.known.get(
             key,
             move |made| known::is_good(made, &stamp, max_age),
@@ -143,6 +151,7 @@ impl Engines {
             version: known.version.clone(),
             devices: known.devices.clone(),
             listed_at: known.listed_at,
+            cards: known.cards.clone(),
         })
     }
 
@@ -162,6 +171,7 @@ impl Engines {
         let listing = Listing {
             devices: probed.devices.as_deref().unwrap_or_default(),
             is_fresh: known::is_young(probed.listed_at, FRESH),
+            cards: &probed.cards,
             cuda_visible: callers.get("CUDA_VISIBLE_DEVICES").map(String::as_str),
         };
         let mut seen = see(&listing, &look.hardware);

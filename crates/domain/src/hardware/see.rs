@@ -1,6 +1,7 @@
 //! Which devices an engine really sees, brought together with what the drivers tell of them.
 
 use super::{Gpu, Hardware};
+use std::ops::RangeInclusive;
 
 /// Devices that have no memory of their own and compute on the processor.
 const SOFTWARE: [&str; 3] = ["llvmpipe", "lavapipe", "SwiftShader"];
@@ -14,6 +15,8 @@ pub struct Listing<'a> {
     pub devices: &'a [Gpu],
     /// Its `free` is of this moment, read with a driver context in place.
     pub is_fresh: bool,
+    /// The drivers' cards just before the engine made its list.
+    pub cards: &'a [Gpu],
     /// `CUDA_VISIBLE_DEVICES` of whoever starts the engine.
     pub cuda_visible: Option<&'a str>,
 }
@@ -35,7 +38,7 @@ pub fn see(listing: &Listing<'_>, probed: &Hardware) -> Seen {
     for device in listing.devices {
         let at = unmatched.iter().position(|card| is_same(device, card));
         let card = at.map(|at| unmatched.remove(at));
-        gpus.push(merge(device, card, listing.is_fresh, probed));
+        gpus.push(merge(device, card, listing, probed));
     }
     let mut notes: Vec<String> = unmatched.iter().filter_map(|card| surprise(card, listing)).collect();
     notes.extend(hidden.iter().map(|card| format!("{} is left out by CUDA_VISIBLE_DEVICES", named(card))));
@@ -77,7 +80,17 @@ fn is_near(one: u64, other: u64, parts: u64) -> bool {
     one.abs_diff(other) <= one.max(other) / parts
 }
 
-fn merge(device: &Gpu, card: Option<&Gpu>, is_fresh: bool, probed: &Hardware) -> Gpu {
+/// What a driver context may take; a difference beyond is somebody else's doing. An H200's, which has more processors
+/// than any card at home, takes 527 MiB.
+const CONTEXT: RangeInclusive<u64> = (32 << 20)..=(1 << 30);
+
+/// What the context of this engine takes on this card: what was free before it made its list, and what it then saw.
+fn context(device: &Gpu, card: &Gpu, listing: &Listing<'_>) -> Option<u64> {
+    let then = listing.cards.iter().find(|then| then.uuid.is_some() && then.uuid == card.uuid)?;
+    then.free.checked_sub(device.free).filter(|bytes| CONTEXT.contains(bytes))
+}
+
+fn merge(device: &Gpu, card: Option<&Gpu>, listing: &Listing<'_>, probed: &Hardware) -> Gpu {
     let shares_ram = card.map_or_else(|| is_of_the_machine(device, probed), |card| card.shares_ram);
     let mut seen = Gpu { shares_ram, ..device.clone() };
     if let Some(card) = card {
@@ -85,9 +98,9 @@ fn merge(device: &Gpu, card: Option<&Gpu>, is_fresh: bool, probed: &Hardware) ->
         seen.pci.clone_from(&card.pci);
         seen.driver.clone_from(&card.driver);
         seen.processes.clone_from(&card.processes);
-        if !is_fresh {
+        if !listing.is_fresh {
             seen.free = card.free.min(device.total);
-            seen.overhead = card.overhead;
+            seen.overhead = context(device, card, listing).unwrap_or(card.overhead);
         }
     }
     if shares_ram {
@@ -155,7 +168,7 @@ mod tests {
     }
 
     fn check(devices: &[Gpu], is_fresh: bool, visible: Option<&str>, probed: &Hardware) -> Seen {
-        see(&Listing { devices, is_fresh, cuda_visible: visible }, probed)
+        see(&Listing { devices, is_fresh, cards: &[], cuda_visible: visible }, probed)
     }
 
     #[test]
@@ -167,6 +180,21 @@ mod tests {
         assert_eq!(fresh[0].pci.as_deref(), Some("0000:01:00.0"));
         let old = check(&listed, false, None, &probed).hardware.gpus;
         assert_eq!((old[0].free, old[0].overhead, old[0].total), (20 * GIB + 1, CUDA_CONTEXT, 24080 << 20));
+    }
+
+    #[test]
+    fn what_a_context_takes_is_measured_where_it_can_be() {
+        let probed = machine(vec![card(1, "NVIDIA H200")]);
+        let listed = [Gpu { free: 149_557_346_304, ..device("CUDA0", "NVIDIA H200", 24 * GIB) }];
+        let measured = |before: u64| {
+            let cards = [Gpu { free: before, ..card(1, "NVIDIA H200") }];
+            let listing = Listing { devices: &listed, is_fresh: false, cards: &cards, cuda_visible: None };
+            see(&listing, &probed).hardware.gpus[0].overhead
+        };
+        assert_eq!(measured(150_109_880_320), 552_534_016); // 2026-11-27, driver 580.159.04
+        assert_eq!(measured(149_557_346_305), CUDA_CONTEXT); // a program has ended in between
+        assert_eq!(measured(149_557_346_303), CUDA_CONTEXT);
+        assert_eq!(measured(160_000_000_000), CUDA_CONTEXT); // one has begun
     }
 
     #[test]
