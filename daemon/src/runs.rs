@@ -7,6 +7,8 @@ mod http;
 mod log;
 mod names;
 mod start;
+#[cfg(test)]
+mod tests;
 
 use crate::{
     config::Config,
@@ -73,7 +75,8 @@ struct Entry {
     reserve: BTreeMap<String, u64>,
     /// None until it is there.
     supervisor: Option<Process>,
-    was_ready: bool,
+    /// None until it was ready for the first time.
+    ready_at: Option<Timestamp>,
     is_stop_asked: bool,
     is_detached: bool,
     ended: Option<Timestamp>,
@@ -99,12 +102,13 @@ impl Runs {
         Ok(self.0.admission.acquire().await?)
     }
 
-    /// Bytes by device (and `host`) that runs will take which have started and not yet taken them.
-    pub(crate) fn reserved(&self) -> BTreeMap<String, u64> {
+    /// Bytes by device (and `host`) that runs will take which had not yet taken them at `since`, when the memory that
+    /// is planned with was looked at.
+    pub(crate) fn reserved(&self, since: Timestamp) -> BTreeMap<String, u64> {
         let mut sum = BTreeMap::new();
         let table = self.0.table.borrow();
-        let starting = table.values().filter(|entry| entry.run.state == RunState::Starting);
-        for (device, bytes) in starting.flat_map(|entry| &entry.reserve) {
+        let unseen = table.values().filter(|entry| entry.is_unseen(since));
+        for (device, bytes) in unseen.flat_map(|entry| &entry.reserve) {
             let all: &mut u64 = sum.entry(device.clone()).or_default();
             *all = all.saturating_add(*bytes);
         }
@@ -141,7 +145,7 @@ impl Runs {
             secrets: engines::secrets(&prepared.launch.argv),
             reserve: prepared.reserve.clone(),
             supervisor: None,
-            was_ready: false,
+            ready_at: None,
             is_stop_asked: false,
             is_detached,
             ended: None,
@@ -281,6 +285,15 @@ impl Entry {
 
     fn ordered(self) -> Ordered {
         Ordered { key: self.key, port: self.port, planned_ctx: self.planned_ctx, run: self.run }
+    }
+
+    /// Whether a look at the machine at `since` does not show all that it takes.
+    fn is_unseen(&self, since: Timestamp) -> bool {
+        match self.run.state {
+            RunState::Starting => true,
+            RunState::Ready => self.ready_at.is_some_and(|at| at > since),
+            RunState::Stopping | RunState::Exited | RunState::Failed => false,
+        }
     }
 
     fn holds(&self, port: u16) -> bool {

@@ -43,6 +43,7 @@ impl Runs {
         let state = rundir::state(&dir);
         let run = rundir::shown(&dir).unwrap_or_else(|| order.ordered.run.clone());
         let is_over = !run.state.is_live();
+        let was_ready = run.state == RunState::Ready || run.ctx.is_some() && run.state == RunState::Stopping;
         let entry = Entry {
             secrets: engines::secrets(&order.argv()),
             key: order.ordered.key,
@@ -50,7 +51,7 @@ impl Runs {
             planned_ctx: order.ordered.planned_ctx,
             reserve: run.planned.clone(),
             supervisor: state.as_ref().and_then(|state| state.supervisor),
-            was_ready: run.state == RunState::Ready || run.ctx.is_some() && run.state == RunState::Stopping,
+            ready_at: was_ready.then_some(run.since),
             is_stop_asked: run.state == RunState::Stopping,
             is_detached: true, // whoever had started it is gone
             ended: is_over.then(|| ended_at(state.as_ref(), &run)),

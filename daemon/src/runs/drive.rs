@@ -172,7 +172,7 @@ impl Runs {
             }
             entry.run.ctx = ctx;
             entry.allocate(&allocated);
-            entry.was_ready = true;
+            entry.ready_at.get_or_insert_with(Timestamp::now);
             if entry.run.state == RunState::Starting {
                 entry.run.state = RunState::Ready;
             }
@@ -182,7 +182,7 @@ impl Runs {
     fn lost_its_port(&self, word: &str, ended: &Ended) -> bool {
         let Ok(entry) = self.entry(word) else { return false };
         !entry.is_stop_asked
-            && !entry.was_ready
+            && entry.ready_at.is_none()
             && !ended.stopped
             && self.diagnose(&entry, ended).class == EndClass::PortTaken
     }
@@ -201,7 +201,7 @@ impl Runs {
             code: ended.code,
             signal: ended.signal,
             oom_kill: ended.oom_kill,
-            was_ready: entry.was_ready,
+            was_ready: entry.ready_at.is_some(),
         });
         if diagnosis.class == EndClass::PortTaken
             && let Some((pid, name)) = process::listener(entry.port)
@@ -215,7 +215,7 @@ impl Runs {
     pub(super) fn finish(&self, word: &str, ended: &Ended) {
         let Ok(entry) = self.entry(word) else { return };
         let was_stopped = ended.stopped || entry.is_stop_asked;
-        let went_well = entry.was_ready && ended.error.is_none() && ended.code == Some(0);
+        let went_well = entry.ready_at.is_some() && ended.error.is_none() && ended.code == Some(0);
         let has_failed = !was_stopped && !went_well;
         let diagnosis = has_failed.then(|| self.diagnose(&entry, ended));
         let count = if ended.error.is_some() { STUCK_LINES } else { LAST_LINES };
