@@ -71,21 +71,20 @@ pub(crate) fn descendants(root: u32) -> Vec<Process> {
 /// Names a run's directory to all that its engine starts, so that what has left its session is known as well.
 pub(crate) const MARK: &str = "RUN_BY_MODELD";
 
-/// What a supervisor that was killed has left: processes of its session, those that stand in its directory, and those
-/// that carry its mark.
+/// What a supervisor that was killed has left: processes of its session, and those that carry its mark. Standing in its
+/// directory says nothing: a user's shell may.
 pub(crate) fn left_behind(supervisor: Process, dir: &Path) -> Vec<Process> {
     let mark = [MARK.as_bytes(), b"=", dir.as_os_str().as_bytes()].concat();
     let is_marked = |pid: u32| {
         let variables = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
         variables.split(|byte| *byte == 0).any(|variable| variable == mark)
     };
-    let dir = fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned()); // as the kernel names it
+    // While a session has processes its number is given to nobody else; after them another one may have it.
+    let is_given_away = Process::of(supervisor.pid).is_some_and(|now| now != supervisor);
     let is_left = |stat: &Stat| {
         let Process { pid, started } = stat.process;
-        let is_meant = stat.session == supervisor.pid
-            || fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == dir)
-            || is_marked(pid);
-        is_meant && started >= supervisor.started && !stat.is_dead
+        let is_of_session = stat.session == supervisor.pid && !is_given_away;
+        (is_of_session || is_marked(pid)) && started >= supervisor.started && !stat.is_dead
     };
     all().filter(is_left).map(|stat| stat.process).collect()
 }
@@ -170,6 +169,31 @@ mod tests {
         process.signal(Signal::KILL);
         child.wait().unwrap();
         assert!(process.open().is_none());
+    }
+
+    #[test]
+    fn what_is_left_is_of_the_session_or_carries_the_mark_and_a_shell_in_the_directory_is_neither() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let sleep = |program: &str, mark: &Path| {
+            let mut command = Command::new(program);
+            command.args(if program == "setsid" { &["sleep", "100"][..] } else { &["100"] });
+            command.env(MARK, mark).current_dir(dir.path()).spawn().unwrap()
+        };
+        let (leader, marked) = (sleep("setsid", Path::new("")), sleep("sleep", dir.path()));
+        let shell = sleep("sleep", Path::new(""));
+        let mut children = [leader, marked, shell];
+        let [leader, marked, _] = children.each_ref().map(|child| Process::of(child.id()).unwrap());
+        while stat(leader.pid).is_none_or(|stat| stat.session != leader.pid) {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        let left = |supervisor| BTreeSet::from_iter(left_behind(supervisor, dir.path()));
+        assert_eq!(left(leader), BTreeSet::from([leader, marked]));
+        let before = Process { started: leader.started - 1, ..leader };
+        assert_eq!(left(before), BTreeSet::from([marked]), "another session has its number now");
+        for child in &mut children {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
     }
 
     #[test]
