@@ -4,7 +4,7 @@ mod see;
 
 pub use see::{Listing, Seen, see};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use std::collections::BTreeMap;
 
 /// What a CUDA process takes of a card before it stores anything, where it could not be measured on the card itself: what
@@ -54,7 +54,7 @@ pub struct Gpu {
     #[serde(default)]
     pub driver: Option<String>,
     /// Who holds its memory: bytes by process id.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "numbered")]
     pub processes: BTreeMap<u32, u64>,
 }
 
@@ -74,6 +74,13 @@ pub struct Cpu {
     pub threads: Option<u64>,
     #[serde(default)]
     pub name: Option<String>,
+}
+
+/// Reads keys that are numbers as the strings that JSON makes of them: within a flattened struct nothing else does.
+fn numbered<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<u32, u64>, D::Error> {
+    let told = BTreeMap::<String, u64>::deserialize(from)?;
+    let number = |(key, bytes): (String, u64)| Ok((key.parse().map_err(D::Error::custom)?, bytes));
+    told.into_iter().map(number).collect()
 }
 
 impl Hardware {
