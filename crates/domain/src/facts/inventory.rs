@@ -45,17 +45,19 @@ pub(super) fn read(tensors: &[Tensor]) -> Vec<TensorGroup> {
     groups
 }
 
-/// Adds the groups of another part of the same model.
-pub(super) fn add(groups: &mut Vec<TensorGroup>, others: &[TensorGroup]) {
-    for other in others {
-        let is_same = |group: &&mut TensorGroup| {
-            group.name == other.name && group.kind == other.kind && group.dims == other.dims
-        };
-        match groups.iter_mut().find(is_same) {
+/// Returns the groups of a model from those of its parts; none where they are too many.
+pub(super) fn join<'a>(parts: impl Iterator<Item = &'a [TensorGroup]>) -> Vec<TensorGroup> {
+    let mut groups: Vec<TensorGroup> = Vec::new();
+    let mut known: HashMap<(&str, &str, &[u64]), usize> = HashMap::new();
+    for other in parts.flatten() {
+        let at = *known.entry((&other.name, &other.kind, &other.dims)).or_insert(groups.len());
+        match groups.get_mut(at) {
             Some(group) => other.layers.iter().for_each(|run| add_layers(&mut group.layers, *run)),
+            None if at == MAX_GROUPS => return Vec::new(),
             None => groups.push(other.clone()),
         }
     }
+    groups
 }
 
 /// Whether the groups are all that was counted: of a part with too many of them nothing is kept.
@@ -89,6 +91,7 @@ fn add_layers(runs: &mut Vec<(u64, u64)>, (first, count): (u64, u64)) {
 
 #[cfg(test)]
 mod tests {
+    use super::{MAX_GROUPS, TensorGroup, join};
     use crate::facts::{merge, testing::Build};
 
     #[test]
@@ -118,6 +121,23 @@ mod tests {
         );
         let parts = [model(&[0, 1]).facts().0, model(&[2, 3]).facts().0];
         assert_eq!(merge(&parts).tensors, groups);
+    }
+
+    #[test]
+    fn parts_that_have_nothing_in_common_are_not_kept() {
+        let part = |number: usize| {
+            let group = |at: usize| TensorGroup {
+                name: format!("{number}.{at}"),
+                kind: "F16".into(),
+                dims: vec![32],
+                size: 64,
+                layers: Vec::new(),
+            };
+            (0..MAX_GROUPS / 2).map(group).collect::<Vec<_>>()
+        };
+        let parts: Vec<_> = (0..3).map(part).collect();
+        assert_eq!(join(parts.iter().take(2).map(Vec::as_slice)).len(), MAX_GROUPS);
+        assert!(join(parts.iter().map(Vec::as_slice)).is_empty());
     }
 
     #[test]

@@ -91,8 +91,8 @@ pub fn merge(parts: &[Facts]) -> Facts {
         part.tensor_types.iter().for_each(|used| add_use(&mut facts.tensor_types, used.clone()));
         part.mix.iter().for_each(|used| add_matrix(&mut facts.mix, used.clone()));
         facts.expert_elements = facts.expert_elements.saturating_add(part.expert_elements);
-        inventory::add(&mut facts.tensors, &part.tensors);
     }
+    facts.tensors = inventory::join(parts.iter().map(|part| part.tensors.as_slice()));
     if !inventory::is_complete(&facts.tensors, &facts.tensor_types) {
         facts.tensors.clear();
     }
