@@ -1,8 +1,13 @@
 //! Values that take long to make, kept by one owner. Who asks for one that is being made waits for that one.
 
-use anyhow::Context as _;
-use std::{collections::BTreeMap, thread};
-use tokio::sync::{mpsc, oneshot};
+use anyhow::{Context as _, anyhow};
+use std::{
+    collections::BTreeMap,
+    sync::mpsc::{RecvTimeoutError, Sender, channel},
+    thread,
+    time::Duration,
+};
+use tokio::sync::mpsc;
 
 /// More is kept for nobody: a person has a handful of engines, and one machine.
 const KEPT: usize = 32;
@@ -11,6 +16,7 @@ const KEPT: usize = 32;
 #[derive(Debug)]
 pub(crate) struct Cache<K, V> {
     asks: mpsc::UnboundedSender<Message<K, V>>,
+    patience: Duration,
 }
 
 type IsGood<V> = Box<dyn FnOnce(&V) -> bool + Send>;
@@ -21,7 +27,7 @@ enum Message<K, V> {
         key: K,
         is_good: IsGood<V>,
         make: Make<V>,
-        answer: oneshot::Sender<V>,
+        answer: Sender<V>,
     },
     /// None where making it has failed with a panic.
     Made(K, Option<V>),
@@ -32,11 +38,11 @@ where
     K: Ord + Clone + Send + 'static,
     V: Clone + Send + 'static,
 {
-    /// Starts the owner; needs a runtime.
-    pub(crate) fn start() -> Self {
+    /// Starts the owner; needs a runtime. Nobody waits for longer than `patience`, as a driver may hang for ever.
+    pub(crate) fn start(patience: Duration) -> Self {
         let (asks, inbox) = mpsc::unbounded_channel();
         tokio::spawn(own(inbox, asks.downgrade()));
-        Self { asks }
+        Self { asks, patience }
     }
 
     /// Returns the value that is kept where it `is_good`, else what is made of the last one; blocking.
@@ -46,10 +52,16 @@ where
         is_good: impl FnOnce(&V) -> bool + Send + 'static,
         make: impl FnOnce(Option<V>) -> V + Send + 'static,
     ) -> anyhow::Result<V> {
-        let (answer, answered) = oneshot::channel();
+        let (answer, answered) = channel();
         let ask = Message::Ask { key, is_good: Box::new(is_good), make: Box::new(make), answer };
         self.asks.send(ask).ok().context("the daemon is stopping")?;
-        answered.blocking_recv().context("a look at the machine has failed")
+        answered.recv_timeout(self.patience).map_err(|error| match error {
+            RecvTimeoutError::Timeout => anyhow!(
+                "a look at the machine has not ended in {} s: a driver hangs; dmesg may tell more",
+                self.patience.as_secs()
+            ),
+            RecvTimeoutError::Disconnected => anyhow!("a look at the machine has failed"),
+        })
     }
 }
 
@@ -61,7 +73,7 @@ async fn own<K, V>(
     V: Clone + Send + 'static,
 {
     let mut kept: Vec<(K, V)> = Vec::new();
-    let mut waiting: BTreeMap<K, Vec<oneshot::Sender<V>>> = BTreeMap::new();
+    let mut waiting: BTreeMap<K, Vec<Sender<V>>> = BTreeMap::new();
     while let Some(message) = inbox.recv().await {
         match message {
             Message::Ask { key, is_good, make, answer } => {
@@ -117,13 +129,12 @@ impl<K: Clone, V> Drop for Making<K, V> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{
-        sync::{
-            Arc,
-            atomic::{AtomicUsize, Ordering},
-        },
-        time::Duration,
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
     };
+
+    const LONG: Duration = Duration::from_secs(60);
 
     fn runtime() -> tokio::runtime::Runtime {
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap()
@@ -133,7 +144,7 @@ mod tests {
     fn a_hundred_who_ask_at_once_have_it_made_once() {
         let runtime = runtime();
         let _inside = runtime.enter();
-        let (cache, made) = (Arc::new(Cache::<u8, usize>::start()), Arc::new(AtomicUsize::new(0)));
+        let (cache, made) = (Arc::new(Cache::<u8, usize>::start(LONG)), Arc::new(AtomicUsize::new(0)));
         let asking: Vec<_> = (0..100)
             .map(|_| {
                 let (cache, made) = (Arc::clone(&cache), Arc::clone(&made));
@@ -156,8 +167,21 @@ mod tests {
     fn what_cannot_be_made_is_an_error_and_is_tried_again() {
         let runtime = runtime();
         let _inside = runtime.enter();
-        let cache = Cache::<u8, u8>::start();
+        let cache = Cache::<u8, u8>::start(LONG);
         assert!(cache.get(1, |_| true, |last| last.unwrap()).is_err());
         assert_eq!(cache.get(1, |_| true, |_| 7).unwrap(), 7);
+    }
+
+    #[test]
+    fn nobody_waits_for_ever_for_what_hangs() {
+        let runtime = runtime();
+        let _inside = runtime.enter();
+        let cache = Cache::<u8, u8>::start(Duration::from_millis(50));
+        let (release, hangs) = channel::<u8>();
+        let waited = cache.get(1, |_| true, move |_| hangs.recv().unwrap());
+        assert!(waited.unwrap_err().to_string().contains("a driver"));
+        assert_eq!(cache.get(2, |_| true, |_| 5).unwrap(), 5);
+        release.send(7).unwrap();
+        assert_eq!(cache.get(1, |_| true, |_| 0).unwrap(), 7);
     }
 }

@@ -1,15 +1,16 @@
 //! Prepares a launch: the model's files, the engine and what it can do, the command.
 
-use crate::engines::{Engines, environment, placing, shown};
+use crate::engines::{Engines, LOOK, Probed, environment, placing, shown};
 use api::{ApiError, LaunchRequest};
 use domain::{
     Location, Model, Role, State,
     engines::{self, Engine, HOST, Launch, Order, Plan},
     facts::Facts,
-    hardware::Hardware,
+    hardware::{Gpu, Hardware, Seen},
     memory::Shape,
     plan::{Extras, Goal, Knobs, Planned, Refusal, plan},
 };
+use jiff::Timestamp;
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
@@ -26,8 +27,10 @@ pub(crate) struct Prepared {
     /// The engine's whole environment: nothing is inherited.
     pub(crate) environment: BTreeMap<String, OsString>,
     pub(crate) port: u16,
-    /// Bytes by device (and `host`) that it will take; other launches plan without them until it is ready.
+    /// Bytes by device (and `host`) that it will take.
     pub(crate) reserve: BTreeMap<String, u64>,
+    /// The same by what a device is called by everybody; other launches plan without them until it holds them.
+    pub(crate) booked: BTreeMap<String, u64>,
     /// It was planned for a machine that the caller described.
     is_imagined: bool,
 }
@@ -72,6 +75,8 @@ pub(crate) fn key(request: &LaunchRequest, model: &str, found: &Engines) -> anyh
     let wishes = LaunchRequest {
         model: model.to_owned(),
         detach: false,
+        max_ctx: false, // a goal among the knobs
+        knobs: knobs(request),
         environment: shown(&request.environment),
         ..request.clone()
     };
@@ -98,15 +103,18 @@ impl Prepared {
     }
 }
 
-/// How old the list of devices may be: a plan is only looked at, a launch takes what is there.
-pub(crate) const PLANNED: Duration = Duration::from_secs(60);
-pub(crate) const LAUNCHED: Duration = Duration::from_secs(2);
+/// How old an engine's list of devices may be: what is free on a card that a driver knows is asked of that.
+const LISTED: Duration = Duration::from_secs(60);
+
+/// How old what is free may be: a plan is only looked at, a launch takes what is there.
+pub(crate) const PLANNED: Duration = Duration::from_secs(2);
+pub(crate) const LAUNCHED: Duration = Duration::ZERO;
 
 /// What a launch is prepared with.
 pub(crate) struct World<'a> {
     pub(crate) engines: &'a Engines,
-    /// Bytes by device (and `host`) that launches on their way will take.
-    pub(crate) reserved: &'a BTreeMap<String, u64>,
+    /// What is booked by launches that did not hold it yet at a time.
+    pub(crate) reserved: &'a dyn Fn(Timestamp) -> BTreeMap<String, u64>,
     pub(crate) max_age: Duration,
 }
 
@@ -146,9 +154,10 @@ pub(crate) fn prepare(
     plan.explain.extend(planned.as_ref().err().cloned());
     plan.explain.append(&mut tools.notes);
     let reserve = planned.as_ref().map(reserve).unwrap_or_default();
+    let booked = booked(&reserve, &tools.machine);
     let environment = environment(&request.environment);
     let (port, is_imagined) = (order.port, request.hardware.is_some());
-    Ok(Prepared { launch, plan, environment, port, reserve, is_imagined })
+    Ok(Prepared { launch, plan, environment, port, reserve, booked, is_imagined })
 }
 
 fn refused(refusal: Refusal) -> ApiError {
@@ -172,7 +181,11 @@ struct Tools {
 
 fn tools(engine: &dyn Engine, request: &LaunchRequest, world: &World<'_>) -> anyhow::Result<Tools> {
     let callers = &request.environment;
-    let probed = match (world.engines.probe(engine, callers, world.max_age), &request.hardware) {
+    let asked_at = Timestamp::now();
+    // To list devices wakes a card, and a plan is not worth that.
+    let is_to_sleep = world.max_age > LAUNCHED && world.engines.machine()?.is_asleep;
+    let max_age = if is_to_sleep { Duration::MAX } else { LISTED };
+    let mut probed = match (world.engines.probe(engine, callers, max_age), &request.hardware) {
         (Ok(probed), _) => probed,
         (Err(error), Some(machine)) if error.is::<ApiError>() => return Ok(imagined(engine, machine)),
         (Err(error), _) => return Err(error),
@@ -180,8 +193,9 @@ fn tools(engine: &dyn Engine, request: &LaunchRequest, world: &World<'_>) -> any
     let (machine, notes) = match &request.hardware {
         Some(machine) => (machine.clone(), Vec::new()),
         None => {
-            let seen = world.engines.see(&probed, callers)?;
-            (without(seen.hardware, world.reserved), seen.notes)
+            let since = if is_to_sleep { Timestamp::MIN } else { asked_at - world.max_age };
+            let (seen, at) = see(engine, callers, &mut probed, (world, since))?;
+            (without(seen.hardware, &(world.reserved)(at)), seen.notes)
         }
     };
     Ok(Tools {
@@ -192,6 +206,21 @@ fn tools(engine: &dyn Engine, request: &LaunchRequest, world: &World<'_>) -> any
         machine,
         notes,
     })
+}
+
+/// The machine as the engine sees it, as it was `since` then: where nobody but the engine knows a card, it is asked again.
+fn see(
+    engine: &dyn Engine,
+    callers: &BTreeMap<String, String>,
+    probed: &mut Probed,
+    (world, since): (&World<'_>, Timestamp),
+) -> anyhow::Result<(Seen, Timestamp)> {
+    let (seen, at) = world.engines.see(probed, callers, world.max_age.min(LOOK))?;
+    if at >= since {
+        return Ok((seen, at));
+    }
+    *probed = world.engines.probe(engine, callers, Duration::ZERO)?;
+    world.engines.see(probed, callers, LOOK)
 }
 
 /// A plan for another machine needs no engine on this one.
@@ -209,9 +238,10 @@ fn imagined(engine: &dyn Engine, machine: &Hardware) -> Tools {
 
 /// The machine without what launches on their way will take.
 fn without(mut machine: Hardware, reserved: &BTreeMap<String, u64>) -> Hardware {
-    let taken = |id: &str| reserved.get(id).copied().unwrap_or(0);
+    let taken = |name: &str| reserved.get(name).copied().unwrap_or(0);
     for gpu in &mut machine.gpus {
-        gpu.free = gpu.free.saturating_sub(taken(&gpu.id));
+        let name = if gpu.shares_ram { HOST } else { known_as(gpu) };
+        gpu.free = gpu.free.saturating_sub(taken(name));
     }
     machine.ram.available = machine.ram.available.saturating_sub(taken(HOST));
     machine
@@ -243,9 +273,30 @@ fn unplanned(why: &str) -> String {
 /// Bytes by device and of main memory.
 fn reserve(planned: &Planned) -> BTreeMap<String, u64> {
     let host = planned.host;
-    let main = [host.weights, host.context, host.compute, host.overhead].iter().sum();
+    let parts = [host.weights, host.context, host.compute, host.overhead];
+    let main = parts.into_iter().fold(0, u64::saturating_add);
     let devices = planned.device.iter().map(|device| (device.id.clone(), device.used));
     devices.chain([(HOST.to_owned(), main)]).collect()
+}
+
+/// An engine's own names for devices change with the variables that place it; the driver's do not.
+fn known_as(gpu: &Gpu) -> &str {
+    gpu.uuid.as_deref().or(gpu.pci.as_deref()).unwrap_or(&gpu.id)
+}
+
+/// Books what is reserved where everybody looks for it: what shares the machine's memory is taken from that.
+fn booked(reserve: &BTreeMap<String, u64>, machine: &Hardware) -> BTreeMap<String, u64> {
+    let mut booked = BTreeMap::new();
+    for (id, bytes) in reserve {
+        let name = match machine.gpus.iter().find(|gpu| gpu.id == *id) {
+            Some(gpu) if gpu.shares_ram => HOST,
+            Some(gpu) => known_as(gpu),
+            None => id,
+        };
+        let all: &mut u64 = booked.entry(name.to_owned()).or_default();
+        *all = all.saturating_add(*bytes);
+    }
+    booked
 }
 
 /// A whole location that is there, with weights: the one whose path was typed, else the first.
@@ -262,4 +313,33 @@ fn usable<'a>(model: &'a Model, typed: &str) -> Option<&'a Location> {
 /// A loopback port that is free now.
 pub(crate) fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::hardware::{Cpu, Ram};
+
+    const GIB: u64 = 1 << 30;
+
+    fn machine(id: &str, uuid: Option<&str>, shares_ram: bool) -> Hardware {
+        let uuid = uuid.map(str::to_owned);
+        let gpu = Gpu { id: id.into(), free: 20 * GIB, uuid, shares_ram, ..Gpu::default() };
+        Hardware { gpus: vec![gpu], ram: Ram { total: 64 * GIB, available: 20 * GIB }, cpu: Cpu::default() }
+    }
+
+    #[test]
+    fn what_is_booked_is_missing_wherever_it_is_looked_for() {
+        let reserve = BTreeMap::from([("CUDA0".to_owned(), 8 * GIB), (HOST.to_owned(), GIB)]);
+        let left = |machine: Hardware, booked| {
+            let machine = without(machine, &booked);
+            (machine.gpus[0].free / GIB, machine.ram.available / GIB)
+        };
+        // CUDA_VISIBLE_DEVICES=1 makes the second card the first.
+        let booked_on = |uuid| booked(&reserve, &machine("CUDA0", Some(uuid), false));
+        assert_eq!(left(machine("CUDA1", Some("GPU-b"), false), booked_on("GPU-b")), (12, 19));
+        assert_eq!(left(machine("CUDA0", Some("GPU-a"), false), booked_on("GPU-b")), (20, 19));
+        let shared = booked(&reserve, &machine("CUDA0", None, true));
+        assert_eq!(left(machine("CUDA0", None, true), shared), (11, 11));
+    }
 }

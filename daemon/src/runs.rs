@@ -73,6 +73,8 @@ struct Entry {
     secrets: Vec<String>,
     /// Bytes by device that it will take.
     reserve: BTreeMap<String, u64>,
+    /// The same by what a device is called by everybody.
+    booked: BTreeMap<String, u64>,
     /// None until it is there.
     supervisor: Option<Process>,
     /// None until it was ready for the first time.
@@ -108,7 +110,7 @@ impl Runs {
         let mut sum = BTreeMap::new();
         let table = self.0.table.borrow();
         let unseen = table.values().filter(|entry| entry.is_unseen(since));
-        for (device, bytes) in unseen.flat_map(|entry| &entry.reserve) {
+        for (device, bytes) in unseen.flat_map(|entry| &entry.booked) {
             let all: &mut u64 = sum.entry(device.clone()).or_default();
             *all = all.saturating_add(*bytes);
         }
@@ -144,6 +146,7 @@ impl Runs {
             planned_ctx: prepared.plan.llama.as_ref().map(|llama| llama.ctx_per_slot),
             secrets: engines::secrets(&prepared.launch.argv),
             reserve: prepared.reserve.clone(),
+            booked: prepared.booked.clone(),
             supervisor: None,
             ready_at: None,
             is_stop_asked: false,

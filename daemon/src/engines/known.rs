@@ -1,7 +1,6 @@
 //! What is known of a program: asked of it once, kept for as long as its file is the same, also over a restart.
 
-use super::ask::ask;
-use crate::hardware;
+use super::{LOOK, Machine, ask::ask};
 use api::ApiError;
 use domain::{engines, hardware::Gpu};
 use jiff::Timestamp;
@@ -96,7 +95,7 @@ pub(super) struct Question {
     pub(super) max_age: Duration,
     /// Where answers are kept over a restart.
     pub(super) dir: PathBuf,
-    pub(super) sysroot: PathBuf,
+    pub(super) machine: Arc<Machine>,
 }
 
 impl Question {
@@ -111,7 +110,7 @@ impl Question {
             Some(last) => (last.flags.clone(), last.version.clone()),
             None => self.flags().map_err(|error| self.failed(error))?,
         };
-        let cards = hardware::snapshot(&self.sysroot, None).hardware.gpus;
+        let cards = self.machine.look(LOOK).map(|look| look.hardware.gpus.clone()).unwrap_or_default();
         let (devices, listed_at) = (self.devices(&flags), Timestamp::now());
         let known = Known { stamp: self.stamp.clone(), flags, version, devices, listed_at, cards };
         if let Err(error) = self.store(&known) {

@@ -16,6 +16,7 @@ use domain::{
     hardware::{Gpu, Listing, Seen, see},
 };
 use jiff::Timestamp;
+use known::is_young;
 use known::{Key, Made, Question, Stamp};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -46,8 +47,14 @@ const PLACING: &[&str] = &[
 /// A listing of this age is of this moment.
 const FRESH: Duration = Duration::from_secs(2);
 
-/// How old what a card holds may be: a plan and its launch look once.
-const LOOK: Duration = Duration::from_secs(1);
+/// How old what a card holds may be where nothing is started.
+pub(crate) const LOOK: Duration = Duration::from_secs(1);
+
+/// A driver that says nothing for this long hangs.
+const LOOKED: Duration = Duration::from_secs(10);
+
+/// Three questions and a look, each with a limit of its own.
+const ASKED: Duration = Duration::from_secs(75);
 
 /// An engine's program that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,23 +85,43 @@ pub(crate) struct Probed {
 #[derive(Debug)]
 pub(crate) struct Engines {
     sysroot: PathBuf,
+    machine: Arc<Machine>,
     /// The daemon's own PATH, searched last.
     path: Option<OsString>,
     user: PathBuf,
     dir: PathBuf,
     known: Cache<Key, Made>,
-    machine: Cache<(), Arc<Snapshot>>,
+}
+
+/// The one owner of looks at the machine.
+#[derive(Debug)]
+struct Machine {
+    sysroot: PathBuf,
+    looks: Cache<(), Arc<Snapshot>>,
+}
+
+impl Machine {
+    /// Looks, or returns a look of at most this age.
+    fn look(&self, max_age: Duration) -> anyhow::Result<Arc<Snapshot>> {
+        let sysroot = self.sysroot.clone();
+        self.looks.get(
+            (),
+            move |look| is_young(look.at, max_age),
+            move |before| Arc::new(hardware::snapshot(&sysroot, before.as_deref())),
+        )
+    }
 }
 
 impl Engines {
     pub(crate) fn start(config: &Config) -> Self {
+        let sysroot = config.environment.sysroot.clone();
         Self {
-            sysroot: config.environment.sysroot.clone(),
+            machine: Arc::new(Machine { sysroot: sysroot.clone(), looks: Cache::start(LOOKED) }),
+            sysroot,
             path: config.path.clone(),
             user: config.user(),
             dir: config.engines(),
-            known: Cache::start(),
-            machine: Cache::start(),
+            known: Cache::start(ASKED),
         }
     }
 
@@ -136,7 +163,7 @@ impl Engines {
             environment: environment(callers),
             max_age,
             dir: self.dir.clone(),
-            sysroot: self.sysroot.clone(),
+            machine: Arc::clone(&self.machine),
         };
         let made = self.known.get(
             key,
@@ -157,20 +184,21 @@ impl Engines {
 
     /// Looks at the machine, or returns a look of moments ago.
     pub(crate) fn machine(&self) -> anyhow::Result<Arc<Snapshot>> {
-        let sysroot = self.sysroot.clone();
-        self.machine.get(
-            (),
-            |look| known::is_young(look.at, LOOK),
-            move |before| Arc::new(hardware::snapshot(&sysroot, before.as_deref())),
-        )
+        self.machine.look(LOOK)
     }
 
-    /// The machine as this engine sees it now.
-    pub(crate) fn see(&self, probed: &Probed, callers: &BTreeMap<String, String>) -> anyhow::Result<Seen> {
-        let look = self.machine()?;
+    /// The machine as this engine sees it, and of when that is: drivers are asked for what is at most this old.
+    pub(crate) fn see(
+        &self,
+        probed: &Probed,
+        callers: &BTreeMap<String, String>,
+        max_age: Duration,
+    ) -> anyhow::Result<(Seen, Timestamp)> {
+        let look = self.machine.look(max_age)?;
+        let is_fresh = probed.listed_at >= look.at && is_young(probed.listed_at, FRESH);
         let listing = Listing {
             devices: probed.devices.as_deref().unwrap_or_default(),
-            is_fresh: known::is_young(probed.listed_at, FRESH),
+            is_fresh,
             cards: &probed.cards,
             cuda_visible: callers.get("CUDA_VISIBLE_DEVICES").map(String::as_str),
         };
@@ -178,7 +206,11 @@ impl Engines {
         if let Err(why) = &probed.devices {
             seen.notes = vec![why.clone()];
         }
-        Ok(seen)
+        // What no driver knows is as old as the list, however old that is.
+        let is_told = |gpu: &Gpu| gpu.shares_ram || gpu.uuid.is_some() || gpu.pci.is_some();
+        let is_listed = is_fresh || !seen.hardware.gpus.iter().all(is_told);
+        let at = if is_listed { look.at.min(probed.listed_at) } else { look.at };
+        Ok((seen, at))
     }
 
     /// Every program that is this engine, in the order in which they are taken, and every place that was looked at:

@@ -6,7 +6,7 @@ use super::{
     varlink::Out,
 };
 use crate::{
-    engines::{Engines, Found, as_added, in_directory, is_executable, not_a_server},
+    engines::{Engines, Found, LOOK, as_added, in_directory, is_executable, not_a_server},
     hardware,
     index::UserChange,
 };
@@ -140,7 +140,7 @@ fn status(
             return Ok(Status { version: None, devices: Vec::new(), unseen, flags: 0, note });
         }
     };
-    let seen = engines.see(&probed, callers)?;
+    let (seen, _) = engines.see(&probed, callers, LOOK)?;
     let mut notes = seen.notes;
     if !is_server(&probed.flags) {
         notes.insert(0, not_a_server(engine, &probed));

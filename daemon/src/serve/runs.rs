@@ -9,7 +9,6 @@ use crate::{engine, engines::Engines, index::UserChange, process};
 use anyhow::Context as _;
 use api::{ApiError, LaunchRequest, LaunchUpdate, Logged, Run, RunState, Stopped};
 use domain::{Model, engines::HOST, facts::Facts};
-use jiff::Timestamp;
 use std::{sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
@@ -30,11 +29,9 @@ pub(super) async fn prepare(
     (model, facts): (Model, Option<Facts>),
     max_age: Duration,
 ) -> Result<engine::Prepared, Failure> {
-    // The look that it plans with is at most so old; one that is older is not taken for what is free now.
-    let since = Timestamp::now() - max_age.min(engine::LAUNCHED);
-    let (engines, reserved) = (Arc::clone(&hub.engines), hub.runs.reserved(since));
+    let (engines, runs) = (Arc::clone(&hub.engines), hub.runs.clone());
     let prepared = tokio::task::spawn_blocking(move || {
-        let world = engine::World { engines: &engines, reserved: &reserved, max_age };
+        let world = engine::World { engines: &engines, reserved: &|since| runs.reserved(since), max_age };
         engine::prepare(&order, (&model, facts.as_ref()), &world)
     });
     prepared.await.context("preparing the launch").map_err(refusal)?.map_err(refusal)

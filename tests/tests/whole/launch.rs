@@ -5,7 +5,7 @@ use tests::{
     House,
     engine::bytes,
     files::{gguf, safetensors, write},
-    house,
+    house, large,
 };
 
 pub fn ready_to_launch() -> House {
@@ -135,6 +135,22 @@ fn nothing_of_the_daemons_environment_but_what_an_engine_needs_reaches_it() {
     assert_eq!(called.env["HOME"], house.home("").to_str().unwrap().trim_end_matches('/'));
     stream.signal(rustix::process::Signal::INT);
     assert_eq!(stream.end(5).0, 0);
+}
+
+#[test]
+fn a_launch_takes_what_is_free_now_not_what_a_plan_has_seen() {
+    let house = ready_to_launch();
+    large::llama(&house.models("dense.gguf"), "dense", 0);
+    house.sync();
+    let list = |free: u32| {
+        write(house.home("devices"), format!("  CUDA0: A Card (24080 MiB, {free} MiB free)\n"));
+    };
+    let order = ["llama.cpp", "dense", "--gpu-layers", "all", "--detach"];
+    list(20000);
+    house.does(&[&["plan"], &order[..4]].concat());
+    list(1500);
+    let said = house.ctl(&[&["launch"], &order[..]].concat());
+    assert!(said.code == 1 && said.err.contains("does not fit"), "{said:?}");
 }
 
 #[test]

@@ -104,7 +104,8 @@ fn merge(device: &Gpu, card: Option<&Gpu>, listing: &Listing<'_>, probed: &Hardw
         }
     }
     if shares_ram {
-        seen.free = seen.free.min(probed.ram.available);
+        let free = if listing.is_fresh { seen.free } else { seen.total };
+        seen.free = free.min(probed.ram.available);
     }
     seen
 }
@@ -244,5 +245,7 @@ mod tests {
         let tight = Hardware { ram: Ram { total: 64 * GIB, available: GIB }, ..probed };
         let seen = check(&[device("Vulkan0", "llvmpipe", 64 * GIB)], true, None, &tight);
         assert_eq!(seen.hardware.gpus[0].free, GIB);
+        let old = check(&[device("Vulkan0", "llvmpipe", 64 * GIB)], false, None, &machine(Vec::new()));
+        assert_eq!(old.hardware.gpus[0].free, 32 * GIB); // 19 were free when the list was made
     }
 }
