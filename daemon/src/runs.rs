@@ -34,7 +34,7 @@ use tokio::{
     time::timeout,
 };
 
-pub(crate) use log::Log;
+pub(crate) use log::{Log, PIECES};
 
 /// A supervisor needs this long at most; one that was stopped itself is killed then, and its engine dies with it.
 const STOPPING: Duration = Duration::from_millis(6500);
@@ -203,8 +203,16 @@ impl Runs {
 
     /// Returns what a run prints, from its first line or from now on.
     pub(crate) fn log(&self, word: &str, from_start: bool) -> Log {
-        let secrets = self.0.table.borrow().get(word).map(|entry| entry.secrets.clone());
-        Log::open(&self.dir(word), from_start, &secrets.unwrap_or_default())
+        Log::open(&self.dir(word), from_start, &self.secrets(word))
+    }
+
+    /// The end of what a run has printed, as much as one answer takes; blocking.
+    pub(crate) fn log_end(&self, word: &str) -> Vec<String> {
+        log::end(&self.dir(word), &self.secrets(word))
+    }
+
+    fn secrets(&self, word: &str) -> Vec<String> {
+        self.0.table.borrow().get(word).map(|entry| entry.secrets.clone()).unwrap_or_default()
     }
 
     /// Ends a run; returns when nothing of it is left.

@@ -6,6 +6,8 @@
 
 mod log;
 
+pub(crate) use log::HALF;
+
 use crate::{
     process::{self, Process},
     rundir::{self, Ended, State},

@@ -115,7 +115,8 @@ pub enum Request {
     /// Answers when nothing is left of the run. A run is named by its word, the start of it, or its model.
     #[serde(rename = "org.modelctl.Manager.Stop")]
     Stop { run: String },
-    /// What an engine has printed; with `follow` and `more` also what it will, until it ends.
+    /// What an engine has printed, without `more` at most the last MiB of it; with `follow` and `more` also what it will,
+    /// until it ends.
     #[serde(rename = "org.modelctl.Manager.Logs")]
     Logs {
         run: String,

@@ -27,9 +27,18 @@ impl LogsArgs {
     pub(crate) fn run(self, context: &mut Context<'_>) -> Result<()> {
         let Self { run, follow } = self;
         let request = Request::Logs { run, follow };
+        if !follow && context.json {
+            // One document, which has room for the end of a long log only.
+            return context.ask::<Logged>(&request).map(drop);
+        }
         if !follow {
-            let Some(logged) = context.ask::<Logged>(&request)? else { return Ok(()) };
-            return print(&logged, context);
+            // A pager takes its time, and the daemon does not wait for so long.
+            let mut all = Logged { lines: Vec::new() };
+            context.connect()?.stream(&request, |lines| {
+                all.lines.extend(parsed(lines)?.lines);
+                Ok::<_, anyhow::Error>(true)
+            })?;
+            return print(&all, context);
         }
         context.connect()?.stream(&request, |lines| {
             if context.json {

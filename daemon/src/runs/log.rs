@@ -1,6 +1,9 @@
 //! What an engine has printed, read as it grows, across the two files that its supervisor keeps. Keys are left out.
 
-use crate::rundir::{LOG, OLD_LOG};
+use crate::{
+    rundir::{LOG, OLD_LOG},
+    supervise::HALF,
+};
 use std::{
     fs::File,
     io::{Read as _, Seek as _, SeekFrom},
@@ -11,11 +14,20 @@ use std::{
 /// Longest piece that is read at once, bytes.
 const PIECE: u64 = 64 << 10;
 
+/// Pieces that hold all that is kept of a run; each of its two files may end with a short one.
+pub(crate) const PIECES: u64 = 2 * (HALF / PIECE + 1);
+
+/// What one answer takes of a log, bytes.
+const ANSWER: u64 = 1 << 20;
+
 /// What a llama-server prints until it is ready, bytes: 20 to 100 KiB; a vocabulary's metadata may make it longer.
 const FIRST: u64 = 1 << 20;
 
 /// Told where the supervisor has thrown away what was not read yet.
 const GAP: &str = "[modeld: lines are left out here: the engine prints faster than they are read]";
+
+/// Told where an answer has no room for the whole log.
+const EARLIER: &str = "[modeld: earlier lines are left out here: they are told in several answers only]";
 
 #[derive(Debug)]
 pub(crate) struct Log {
@@ -24,6 +36,8 @@ pub(crate) struct Log {
     inode: Option<u64>,
     at: u64,
     partial: Vec<u8>,
+    /// The last piece was a full one.
+    is_behind: bool,
     secrets: Vec<String>,
 }
 
@@ -34,6 +48,7 @@ impl Log {
             inode,
             at,
             partial: Vec::new(),
+            is_behind: false,
             secrets: secrets.to_owned(),
         };
         let first = if from_start { OLD_LOG } else { LOG };
@@ -49,6 +64,7 @@ impl Log {
         loop {
             let (piece, has_gap) = self.piece();
             self.at += piece.len() as u64;
+            self.is_behind = piece.len() as u64 == PIECE;
             let is_all = piece.is_empty();
             let mut bytes = std::mem::take(&mut self.partial);
             bytes.extend(piece);
@@ -62,6 +78,11 @@ impl Log {
                 return gap.into_iter().chain(lines(&bytes, &self.secrets)).collect();
             }
         }
+    }
+
+    /// Whether there is more to read at once.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.is_behind
     }
 
     /// What is left where nothing more will come.
@@ -91,17 +112,31 @@ impl Log {
 
 /// The last lines of a run.
 pub(super) fn last_lines(dir: &Path, count: usize, secrets: &[String]) -> Vec<String> {
-    let tail = |name: &str| {
-        let found = file(&dir.join(name));
-        found.map(|(file, _, size)| read(file, size.saturating_sub(PIECE))).unwrap_or_default()
-    };
-    let mut bytes = tail(LOG);
-    if (bytes.len() as u64) < PIECE {
-        bytes = [tail(OLD_LOG), bytes].concat();
-    }
-    let lines = domain::engines::telling(lines(&bytes, secrets));
+    let lines = domain::engines::telling(lines(&tail(dir, PIECE).0, secrets));
     let before = lines.len().saturating_sub(count);
     lines.into_iter().skip(before).collect()
+}
+
+/// The end of what a run has printed, as much as one answer takes.
+pub(super) fn end(dir: &Path, secrets: &[String]) -> Vec<String> {
+    let (bytes, is_cut) = tail(dir, ANSWER);
+    if !is_cut {
+        return lines(&bytes, secrets);
+    }
+    let begun = bytes.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let whole = lines(bytes.get(begun..).unwrap_or_default(), secrets);
+    std::iter::once(EARLIER.to_owned()).chain(whole).collect()
+}
+
+/// The last bytes of both files, and whether there are others before them.
+fn tail(dir: &Path, most: u64) -> (Vec<u8>, bool) {
+    let end = |name: &str, most: u64| match file(&dir.join(name)) {
+        Some((file, _, size)) => (read_up_to(file, size.saturating_sub(most), most), size > most),
+        None => (Vec::new(), false),
+    };
+    let (current, is_cut) = end(LOG, most);
+    let (old, is_old_cut) = end(OLD_LOG, most.saturating_sub(current.len() as u64));
+    ([old, current].concat(), is_cut || is_old_cut)
 }
 
 /// What was printed first, as far as it is kept: there an engine says what it allocates.
@@ -162,6 +197,22 @@ mod tests {
         let mut whole = Log::open(dir.path(), true, &[]);
         assert_eq!([whole.new_lines(), whole.new_lines()].concat().len(), 4);
         assert!(Log::open(dir.path(), false, &[]).new_lines().is_empty());
+    }
+
+    #[test]
+    fn an_answer_has_the_end_of_a_long_log_in_whole_lines() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let line = format!("{}\n", "x".repeat(99));
+        fs::write(dir.path().join(OLD_LOG), line.repeat(10_000)).unwrap();
+        fs::write(dir.path().join(LOG), "last\n").unwrap();
+        assert_eq!(end(dir.path(), &[]).len(), 10_001);
+        fs::write(dir.path().join(OLD_LOG), line.repeat(11_000)).unwrap();
+        let told = end(dir.path(), &[]);
+        assert_eq!((told[0].as_str(), told[1].len(), told.last().unwrap().as_str()), (EARLIER, 99, "last"));
+        assert_eq!(told.len(), 1 + 10_485 + 1);
+        let mut log = Log::open(dir.path(), true, &[]);
+        log.new_lines();
+        assert!(log.is_behind());
     }
 
     #[test]

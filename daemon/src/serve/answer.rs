@@ -63,7 +63,7 @@ pub(super) async fn answer(
         Request::Launch { .. } | Request::Events {} if !is_more => Err(ApiError::ExpectedMore {}.into()),
         Request::Launch { launch: order } => runs::launch(hub, order, out, read).await,
         Request::Logs { follow: true, .. } if !is_more => Err(ApiError::ExpectedMore {}.into()),
-        Request::Logs { run, follow } => runs::logs(hub, &run, is_more && follow, out, read).await,
+        Request::Logs { run, follow } => runs::logs(hub, &run, follow, is_more, out, read).await,
         Request::Events {} => events(hub, out, read).await,
         Request::Hardware { environment } if is_more => machine::watch(hub, environment, out, read).await,
         Request::Overview {}

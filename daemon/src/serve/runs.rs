@@ -5,7 +5,13 @@ use super::{
     hub::Hub,
     varlink::Out,
 };
-use crate::{engine, engines::Engines, index::UserChange, process};
+use crate::{
+    engine,
+    engines::Engines,
+    index::UserChange,
+    process,
+    runs::{Log, PIECES},
+};
 use anyhow::Context as _;
 use api::{ApiError, LaunchRequest, LaunchUpdate, Logged, Run, RunState, Stopped};
 use domain::{Model, engines::HOST, facts::Facts};
@@ -53,7 +59,7 @@ pub(super) async fn launch(
 ) -> Done {
     let is_detached = order.detach;
     let (run, is_new) = begin(hub, order, out).await?;
-    let mut following = Following { hub, run, is_detached, log: None, was_ready: false };
+    let mut following = Following { hub, run, is_detached, was_ready: false };
     let told = following.tell(is_new, out, read).await;
     let word = following.run.run.clone();
     if is_new && !is_detached {
@@ -109,8 +115,6 @@ struct Following<'a> {
     hub: &'a Hub,
     run: Run,
     is_detached: bool,
-    /// From the first line for whoever has started it, else from now on.
-    log: Option<crate::runs::Log>,
     was_ready: bool,
 }
 
@@ -123,11 +127,14 @@ impl Following<'_> {
     ) -> Result<Told, Failure> {
         let mut changes = self.hub.runs.changes();
         out.more(&LaunchUpdate::Started { run: self.run.clone() }).await?;
-        self.log = Some(self.hub.runs.log(&self.run.run, is_new));
+        // From the first line for whoever has started it, else from now on.
+        let mut log = self.hub.runs.log(&self.run.run, is_new);
         loop {
             // First how it stands, then what it has said: the last lines come before the end.
             let run = self.hub.runs.get(&self.run.run);
-            for line in self.log.iter_mut().flat_map(|log| log.new_lines()) {
+            let lines;
+            (log, lines) = read_on(log).await?;
+            for line in lines {
                 out.more(&LaunchUpdate::Log { line }).await?;
             }
             match run {
@@ -135,7 +142,7 @@ impl Following<'_> {
                 None => return Err(ApiError::Internal { message: "the run was forgotten".into() }.into()),
             }
             if !self.run.state.is_live() {
-                return self.end(out).await.map(|()| Told::All);
+                return self.end(log, out).await.map(|()| Told::All);
             }
             if self.run.state == RunState::Ready && !self.was_ready {
                 self.was_ready = true;
@@ -146,19 +153,21 @@ impl Following<'_> {
                 }
                 out.more(&update).await?;
             }
+            let pause = if log.is_behind() { Duration::ZERO } else { BEAT };
             tokio::select! {
-                () = changes.next() => {}
-                () = sleep(BEAT) => {}
+                biased;
                 // A byte here would be a call inside a stream: nobody who speaks Varlink does that.
                 _ = read.fill_buf() => return Ok(Told::HungUp),
+                () = changes.next() => {}
+                () = sleep(pause) => {}
             }
         }
     }
 
-    async fn end(&mut self, out: &mut Out<'_>) -> Done {
-        let Some(log) = &mut self.log else { return Ok(()) };
+    async fn end(&mut self, mut log: Log, out: &mut Out<'_>) -> Done {
         loop {
-            let lines = log.new_lines();
+            let lines;
+            (log, lines) = read_on(log).await?;
             let is_all = lines.is_empty();
             for line in if is_all { log.last_line() } else { lines } {
                 out.more(&LaunchUpdate::Log { line }).await?;
@@ -228,37 +237,52 @@ pub(super) async fn stop(hub: &Hub, typed: &str) -> Result<Stopped, Failure> {
     Ok(Stopped { run })
 }
 
-/// Sends a log; with `follow` until the run ends or the peer hangs up.
+/// Sends a log, in one message its end only; with `is_following` until the run ends or the peer hangs up.
 pub(super) async fn logs(
     hub: &Hub,
     typed: &str,
     is_following: bool,
+    is_more: bool,
     out: &mut Out<'_>,
     read: &mut BufReader<OwnedReadHalf>,
 ) -> Done {
     let word = hub.runs.resolve(typed)?;
-    let mut log = hub.runs.log(&word, true);
-    if !is_following {
-        let mut lines = Vec::new();
-        loop {
-            let more = log.new_lines();
-            if more.is_empty() {
-                lines.extend(log.last_line());
-                return Ok(out.last(&Logged { lines }).await?);
-            }
-            lines.extend(more);
+    match (is_more, is_following) {
+        (false, _) => {
+            let runs = hub.runs.clone();
+            let end = move || serde_json::value::to_raw_value(&Logged { lines: runs.log_end(&word) });
+            let end = tokio::task::spawn_blocking(end).await.map_err(anyhow::Error::from).map_err(refusal)?;
+            Ok(out.last(&end.map_err(anyhow::Error::from)?).await?)
         }
+        (true, false) => whole_log(hub.runs.log(&word, true), out).await,
+        (true, true) => follow(hub, &word, out, read).await,
     }
+}
+
+/// Sends what is kept of a log now.
+async fn whole_log(mut log: Log, out: &mut Out<'_>) -> Done {
+    for _ in 0..PIECES {
+        let lines;
+        (log, lines) = read_on(log).await?;
+        if lines.is_empty() {
+            break;
+        }
+        send(&lines, out).await?;
+    }
+    Ok(out.last(&Logged { lines: log.last_line() }).await?)
+}
+
+async fn follow(hub: &Hub, word: &str, out: &mut Out<'_>, read: &mut BufReader<OwnedReadHalf>) -> Done {
+    let mut log = hub.runs.log(word, true);
     let mut changes = hub.runs.changes();
     loop {
-        let is_over = hub.runs.get(&word).is_none_or(|run| !run.state.is_live());
-        let lines = log.new_lines();
+        let is_over = hub.runs.get(word).is_none_or(|run| !run.state.is_live());
+        let lines;
+        (log, lines) = read_on(log).await?;
         if lines.is_empty() && is_over {
             return Ok(out.last(&Logged { lines: log.last_line() }).await?);
         }
-        for chunk in lines.chunks(CHUNK) {
-            out.more(&Logged { lines: chunk.to_vec() }).await?;
-        }
+        send(&lines, out).await?;
         if lines.is_empty() {
             tokio::select! {
                 () = changes.next() => {}
@@ -267,4 +291,20 @@ pub(super) async fn logs(
             }
         }
     }
+}
+
+async fn send(lines: &[String], out: &mut Out<'_>) -> Done {
+    for chunk in lines.chunks(CHUNK) {
+        out.more(&Logged { lines: chunk.to_vec() }).await?;
+    }
+    Ok(())
+}
+
+/// Reads the next lines, off the event loop: there may be as many as bytes, and the disk may be slow.
+async fn read_on(mut log: Log) -> Result<(Log, Vec<String>), Failure> {
+    let read = tokio::task::spawn_blocking(move || {
+        let lines = log.new_lines();
+        (log, lines)
+    });
+    read.await.context("reading a log").map_err(refusal)
 }

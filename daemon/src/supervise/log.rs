@@ -13,7 +13,7 @@ use std::{
 };
 
 /// Half of what is kept, bytes.
-const HALF: u64 = 8 << 20;
+pub(crate) const HALF: u64 = 8 << 20;
 
 /// A chatty engine prints a few KiB in a second; more than this is a fault, and must not take a core.
 const RATE: u64 = 16 << 20;

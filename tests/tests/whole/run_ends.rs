@@ -5,6 +5,7 @@ use rustix::process::Signal;
 use serde_json::json;
 use std::{
     fs,
+    io::Write as _,
     time::{Duration, Instant},
 };
 use tests::wait_until;
@@ -39,6 +40,26 @@ fn a_flood_is_bounded_and_keeps_nobody_waiting() {
         assert!(size("log") + size("log.1") <= 16 << 20);
     }
     house.does(&["stop", "m"]);
+}
+
+#[test]
+fn a_long_log_is_told_whole_in_pieces_and_its_end_in_one_answer() {
+    let house = ready_to_launch();
+    let (owner, _) = house.launch(&["m"]);
+    let word = house.json(&["ps"])["runs"][0]["run"].as_str().unwrap().to_owned();
+    let printed = format!("{}\n", "x".repeat(1023)).repeat(6 << 10) + "the last line\n";
+    let mut log =
+        fs::OpenOptions::new().append(true).open(house.state("runs").join(&word).join("log")).unwrap();
+    let begun = Instant::now();
+    log.write_all(printed.as_bytes()).unwrap();
+    owner.find("the last line", 20, |line| (line == "the last line").then_some(()));
+    assert!(begun.elapsed() < Duration::from_secs(7), "it took {:?}: a piece in 100 ms", begun.elapsed());
+    assert_eq!(house.does(&["logs", &word]).lines().count(), 1 + (6 << 10) + 1);
+    let told = house.wire().call("Logs", json!({ "run": word }));
+    let lines = told["parameters"]["lines"].as_array().unwrap();
+    assert_eq!(lines.len(), 1 + 1023 + 1, "{}", lines[0]);
+    assert_eq!(lines.last().unwrap(), "the last line");
+    assert_eq!(house.json(&["logs", &word])["lines"].as_array().unwrap().len(), lines.len());
 }
 
 #[test]
