@@ -117,13 +117,21 @@ impl Runs {
         sum
     }
 
-    /// Returns the run that a launch with this key means, where it starts or runs.
-    pub(crate) fn with_key(&self, key: &str) -> Option<Run> {
-        let table = self.0.table.borrow();
+    /// Returns the run that a launch with this key means, where it starts or runs. A detached launch is told that it
+    /// runs on: it has no owner from then on.
+    pub(crate) fn join(&self, key: &str, is_detached: bool) -> Option<Run> {
         let is_meant = |entry: &&Entry| {
             entry.key == key && matches!(entry.run.state, RunState::Starting | RunState::Ready)
         };
-        table.values().find(is_meant).map(|entry| entry.run.clone())
+        let entry = self.0.table.borrow().values().find(is_meant).cloned()?;
+        if is_detached && !entry.is_detached {
+            let warning = entry.run.unit.as_ref().and_then(|_| self.0.starter.warning());
+            self.change(&entry.run.run, |entry| {
+                entry.is_detached = true;
+                entry.run.notes.extend(warning);
+            });
+        }
+        self.get(&entry.run.run)
     }
 
     /// Enters a run into the table and starts it; it has its port and its reservation from here on.
@@ -189,6 +197,11 @@ impl Runs {
     /// Returns a run as it stands.
     pub(crate) fn get(&self, word: &str) -> Option<Run> {
         self.0.table.borrow().get(word).map(|entry| entry.run.clone())
+    }
+
+    /// Whether it goes on without whoever has started it.
+    pub(crate) fn is_detached(&self, word: &str) -> bool {
+        self.0.table.borrow().get(word).is_some_and(|entry| entry.is_detached)
     }
 
     /// Whether it has ended because somebody asked for it.

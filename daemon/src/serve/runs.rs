@@ -62,11 +62,16 @@ pub(super) async fn launch(
     let mut following = Following { hub, run, is_detached, was_ready: false };
     let told = following.tell(is_new, out, read).await;
     let word = following.run.run.clone();
-    if is_new && !is_detached {
+    let has_left = matches!(told, Ok(Told::HungUp)) && is_new;
+    if is_new && !hub.runs.is_detached(&word) {
         // Whatever happened to the peer, its run does not outlive it.
-        if let Some(run) = hub.runs.stop(&word).await.filter(|_| matches!(told, Ok(Told::HungUp))) {
+        if let Some(run) = hub.runs.stop(&word).await.filter(|_| has_left) {
             return Ok(out.last(&exited(run, true)).await?);
         }
+    } else if has_left && !is_detached {
+        let line =
+            format!("[modeld: {word} was launched with --detach too: it goes on; modelctl stop {word}]");
+        return Ok(out.last(&LaunchUpdate::Log { line }).await?);
     }
     told.map(drop)
 }
@@ -75,11 +80,11 @@ pub(super) async fn launch(
 async fn begin(hub: &Hub, order: LaunchRequest, out: &mut Out<'_>) -> Result<(Run, bool), Failure> {
     let (model, facts) = meant(hub, &order.model).await?;
     let key = key(hub, &order, &model).await?;
-    if let Some(run) = hub.runs.with_key(&key) {
+    if let Some(run) = hub.runs.join(&key, order.detach) {
         return Ok((run, false));
     }
     let admission = hub.runs.admission().await?;
-    if let Some(run) = hub.runs.with_key(&key) {
+    if let Some(run) = hub.runs.join(&key, order.detach) {
         return Ok((run, false)); // others have waited for the same
     }
     let is_detached = order.detach;
@@ -96,7 +101,7 @@ async fn begin(hub: &Hub, order: LaunchRequest, out: &mut Out<'_>) -> Result<(Ru
         tracing::warn!(error = format!("{error:#}"), "a launch is not remembered");
     }
     if let Err(error) = told {
-        if !is_detached {
+        if !hub.runs.is_detached(&run.run) {
             hub.runs.stop(&run.run).await;
         }
         return Err(error.into());

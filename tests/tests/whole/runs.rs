@@ -179,7 +179,6 @@ fn whoever_joins_a_run_does_not_own_it() {
     let called = house.engine_call();
     let (mut joined, same_url) = house.launch(&["m"]);
     assert_eq!(url, same_url);
-    house.launch_detached(&["m"]);
     joined.signal(Signal::INT);
     let (code, lines) = joined.end(5);
     assert_eq!(code, 0);
@@ -187,7 +186,24 @@ fn whoever_joins_a_run_does_not_own_it() {
     assert!(!called.is_gone());
     owner.signal(Signal::INT);
     assert_eq!(owner.end(6).0, 0);
-    assert!(called.is_gone(), "a detached launch onto it does not change whose it is");
+    assert!(called.is_gone());
+}
+
+#[test]
+fn a_run_that_a_detached_launch_was_told_of_goes_on_without_its_owner() {
+    let house = ready_to_launch();
+    let (mut owner, url) = house.launch(&["m"]);
+    let called = house.engine_call();
+    let run = house.launch_detached(&["m"]);
+    assert_eq!(run["url"], url.as_str());
+    owner.signal(Signal::INT);
+    let (code, lines) = owner.end(5);
+    assert_eq!(code, 0);
+    assert!(lines.iter().any(|line| line.contains("it goes on")), "{lines:?}");
+    assert_eq!(identity(&house.run(&run["run"])), identity(&run));
+    assert!(!called.is_gone());
+    house.does(&["stop", "m"]);
+    assert!(called.is_gone());
 }
 
 /// Puts a program in the place of systemd-run, and a user manager's socket where it would be.
