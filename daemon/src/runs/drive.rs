@@ -161,7 +161,8 @@ impl Runs {
         if !tokio::task::spawn_blocking(is_ours).await.unwrap_or(false) {
             return;
         }
-        let ctx = context(engine, &url, entry.secrets.first()).await;
+        let key = rundir::order(&self.dir(word)).ok().and_then(|order| engines::api_key(&order.argv()));
+        let ctx = context(engine, &url, key.as_ref()).await;
         let allocated = engine.allocated(&log::first_lines(&self.dir(word)));
         self.change(word, |entry| {
             if let (Some(planned), Some(ctx)) = (entry.planned_ctx, ctx)

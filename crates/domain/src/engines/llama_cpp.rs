@@ -2,7 +2,7 @@
 //! Two ways, never mixed: what was planned is pinned, and fit is off; where nothing could be planned, context and layers
 //! are left to llama.cpp's own fit.
 
-use super::{Allocated, Engine, Launch, Order, Program, Ready, Refusal, llama_cpp_log};
+use super::{Allocated, Engine, Launch, Order, Program, Ready, Refusal, llama_cpp_extra, llama_cpp_log};
 use crate::{
     Format, Kind, Model, Role, State,
     memory::{CacheType, FlashAttention, Settings},
@@ -56,21 +56,7 @@ impl Engine for LlamaCpp {
     }
 
     fn check_extra(&self, extra: &[String]) -> Result<(), Refusal> {
-        let name = |word: &str| word.split('=').next().unwrap_or_default().to_owned();
-        for word in extra.iter().filter(|word| word.starts_with('-')) {
-            let flag = name(word);
-            if let Some((_, knob)) = OWNED.iter().find(|(spellings, _)| spellings.contains(&flag.as_str())) {
-                let hint = match knob {
-                    Some(knob) => format!("give {knob} before the --, and the plan goes by it"),
-                    None => "modelctl chooses it itself, on loopback where it is an address".to_owned(),
-                };
-                return Err(Refusal {
-                    why: format!("{flag} cannot be passed on: the plan decides it"),
-                    hint: Some(hint),
-                });
-            }
-        }
-        Ok(())
+        llama_cpp_extra::check(extra)
     }
 
     fn extras(&self, model: &Model, location: &crate::Location) -> Extras {
@@ -126,29 +112,6 @@ impl Engine for LlamaCpp {
         Ready { health: "/health", context: ("/props", "/default_generation_settings/n_ctx") }
     }
 }
-
-/// Flags that a plan decides, in all spellings, and the knob that goes with each.
-const OWNED: &[(&[&str], Option<&str>)] = &[
-    (&["-m", "--model"], None),
-    (&["--host"], None),
-    (&["--port"], None),
-    (&["-fit", "--fit"], None),
-    (&["-c", "--ctx-size"], Some("--ctx")),
-    (&["-ngl", "--gpu-layers", "--n-gpu-layers"], Some("--gpu-layers")),
-    (&["-ncmoe", "--n-cpu-moe", "-cmoe", "--cpu-moe"], Some("--n-cpu-moe")),
-    (&["-ctk", "--cache-type-k"], Some("--cache-type-k")),
-    (&["-ctv", "--cache-type-v"], Some("--cache-type-v")),
-    (&["-fa", "--flash-attn"], Some("--flash-attn")),
-    (&["-b", "--batch-size"], Some("--batch")),
-    (&["-ub", "--ubatch-size"], Some("--ubatch")),
-    (&["-np", "--parallel"], Some("--parallel")),
-    (&["-kvu", "--kv-unified"], Some("--kv-unified")),
-    (&["-no-kvu", "--no-kv-unified"], Some("--no-kv-unified")),
-    (&["--swa-full"], Some("--swa-full")),
-    (&["-nkvo", "--no-kv-offload"], Some("--no-kv-offload")),
-    (&["--no-op-offload"], Some("--no-op-offload")),
-    (&["-dev", "--device"], Some("--device")),
-];
 
 /// Of llama-server 0.7.0.
 const USUAL: &[&str] = &[

@@ -4,6 +4,7 @@
 mod diagnose;
 mod llama_cpp;
 mod llama_cpp_devices;
+mod llama_cpp_extra;
 mod llama_cpp_log;
 mod quote;
 mod secret;
@@ -25,7 +26,7 @@ pub use diagnose::{Diagnosis, End, EndClass, diagnose, telling};
 pub use llama_cpp_devices::{is_server, listed_devices, listed_flags, listed_version};
 pub use llama_cpp_log::{Allocated, HOST};
 pub use quote::shell_line;
-pub use secret::{redact, redacted, secrets};
+pub use secret::{api_key, redact, redacted, secrets};
 
 /// Every engine that can be launched.
 pub const ENGINES: &[&dyn Engine] = &[&llama_cpp::LlamaCpp];

@@ -2,19 +2,28 @@
 
 use std::ffi::OsString;
 
+/// Its value is what the server wants of whoever asks it.
+const API_KEY: &str = "--api-key";
+
 /// Flags whose value is a key.
-const KEYS: &[&str] = &["--api-key", "--hf-token", "-hft"];
+const KEYS: &[&str] = &[API_KEY, "--hf-token", "-hft"];
 
 const HIDDEN: &str = "***";
 
 /// A shorter one would blot out ordinary words.
 const SHORTEST: usize = 4;
 
+/// The flag that a word of a command names, without a value behind `=`. llama.cpp reads `_` in long flags as `-`.
+pub(super) fn flag(word: &str) -> String {
+    let flag = word.split_once('=').map_or(word, |(flag, _)| flag);
+    if flag.starts_with("--") { flag.replace('_', "-") } else { flag.to_owned() }
+}
+
 /// Returns the command with every key in it replaced.
 pub fn redacted(argv: &[OsString]) -> Vec<OsString> {
     let keys = secrets(argv);
     let is_key = |word: &OsString, before: Option<&OsString>| {
-        before.and_then(|before| before.to_str()).is_some_and(|flag| KEYS.contains(&flag)) && !word.is_empty()
+        before.and_then(|before| before.to_str()).is_some_and(is_key_flag) && !word.is_empty()
     };
     let before = std::iter::once(None).chain(argv.iter().map(Some));
     let hidden = argv.iter().zip(before).map(|(word, before)| match word.to_str() {
@@ -25,20 +34,32 @@ pub fn redacted(argv: &[OsString]) -> Vec<OsString> {
     hidden.collect()
 }
 
+/// Whether the next word is a key.
+fn is_key_flag(word: &str) -> bool {
+    !word.contains('=') && KEYS.contains(&flag(word).as_str())
+}
+
 /// Returns the keys in a command.
 pub fn secrets(argv: &[OsString]) -> Vec<String> {
+    let mut found: Vec<String> = KEYS.iter().flat_map(|key| values(argv, key)).collect();
+    found.retain(|key| key.len() >= SHORTEST);
+    found
+}
+
+/// Returns the key that the server wants of whoever asks it; the last flag counts, and any of its keys will do.
+pub fn api_key(argv: &[OsString]) -> Option<String> {
+    values(argv, API_KEY).into_iter().next_back()
+}
+
+/// The keys behind one flag: as the next word or behind `=`, several divided by commas.
+fn values(argv: &[OsString], key: &str) -> Vec<String> {
     let mut found = Vec::new();
     for (at, word) in argv.iter().enumerate() {
-        let Some(word) = word.to_str() else { continue };
+        let Some(word) = word.to_str().filter(|word| flag(word) == key) else { continue };
         let next = argv.get(at + 1).and_then(|next| next.to_str());
-        let value = if KEYS.contains(&word) {
-            next
-        } else {
-            word.split_once('=').filter(|(flag, _)| KEYS.contains(flag)).map(|(_, value)| value)
-        };
+        let value = word.split_once('=').map_or(next, |(_, value)| Some(value));
         found.extend(value.iter().flat_map(|value| value.split(',')).map(str::to_owned));
     }
-    found.retain(|key| key.len() >= SHORTEST);
     found
 }
 
@@ -62,5 +83,19 @@ mod tests {
         assert_eq!(redact("got sk-5678 and hf_abcd", &secrets(&argv)), "got *** and ***");
         let short: Vec<OsString> = ["x", "--api-key", "c", "-c"].map(Into::into).into();
         assert_eq!(redacted(&short)[2..], ["***", "-c"].map(OsString::from));
+    }
+
+    #[test]
+    fn keys_are_found_in_every_spelling_that_llama_cpp_takes() {
+        let argv: Vec<OsString> =
+            ["x", "--hf_token", "hf_abcd", "--api_key", "sk_1234", "--hf_token=hf_efgh"]
+                .map(Into::into)
+                .into();
+        let shown = redacted(&argv);
+        let expected: Vec<OsString> =
+            ["x", "--hf_token", "***", "--api_key", "***", "--hf_token=***"].map(Into::into).into();
+        assert_eq!(shown, expected);
+        assert_eq!(api_key(&argv).as_deref(), Some("sk_1234"));
+        assert_eq!(api_key(&argv[..3]), None);
     }
 }
