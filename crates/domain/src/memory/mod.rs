@@ -52,6 +52,11 @@ impl<'a> Estimate<'a> {
         Self { shape, device, sizes: weights::Sizes::of(shape, device) }
     }
 
+    /// The same for another model on the same device.
+    pub fn of<'b>(&self, shape: &'b Shape) -> Estimate<'b> {
+        Estimate::new(shape, self.device)
+    }
+
     /// Returns what these settings allocate.
     pub fn breakdown(&self, settings: &Settings) -> Breakdown {
         let layers_on = settings.split(self.shape, self.device.is_some());

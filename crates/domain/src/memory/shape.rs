@@ -4,7 +4,7 @@ use super::families::{Family, Known};
 use crate::facts::{Facts, TensorGroup};
 
 /// What a model's memory depends on, read from its facts once.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Shape {
     pub architecture: String,
     /// `block_count`, with layers that only predict further tokens.
@@ -49,7 +49,7 @@ pub(super) struct Widths {
     pub(super) recurrent: (u64, u64),
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Block {
     pub(super) matrices: Vec<Matrix>,
     /// The matrices that `--n-cpu-moe` moves.
@@ -113,6 +113,27 @@ impl Shape {
             shape.widths.vocabulary = 0;
         }
         Ok(shape)
+    }
+
+    /// Bytes of all weights, as they are in the file.
+    pub fn size(&self) -> u64 {
+        let layers = self.blocks.iter().flat_map(|block| block.matrices.iter().chain(&block.experts));
+        let others = self.input.iter().chain(&self.output).chain(&self.shared);
+        super::sum(layers.chain(others).map(|matrix| matrix.size))
+    }
+
+    /// The same model with weights of so many percent of their size.
+    #[must_use]
+    pub fn resized(&self, percent: u64) -> Self {
+        let mut shape = self.clone();
+        let layers =
+            shape.blocks.iter_mut().flat_map(|block| block.matrices.iter_mut().chain(&mut block.experts));
+        let others = shape.input.iter_mut().chain(&mut shape.output).chain(&mut shape.shared);
+        for matrix in layers.chain(others).chain(&mut shape.tied) {
+            matrix.size = (matrix.size / 100).saturating_mul(percent);
+            matrix.row_size = (matrix.row_size / 100).saturating_mul(percent);
+        }
+        shape
     }
 
     /// Layers whose experts `--n-cpu-moe` can move: the highest one that has any, counted from 1.

@@ -19,7 +19,7 @@ pub(super) fn tell(planned: &mut Planned, task: &Task<'_>, found: &Found, machin
     explain.extend(warnings(planned, task));
     explain.extend(devices(planned, machine));
     planned.explain = explain;
-    planned.alternatives = alternatives(planned, task, found);
+    planned.alternatives = alternatives(planned, task);
 }
 
 fn fit(planned: &Planned, task: &Task<'_>, found: &Found) -> Option<String> {
@@ -133,7 +133,7 @@ fn devices(planned: &Planned, machine: &Hardware) -> Option<String> {
 }
 
 /// What else could be had, and its price.
-fn alternatives(planned: &Planned, task: &Task<'_>, found: &Found) -> Vec<String> {
+fn alternatives(planned: &Planned, task: &Task<'_>) -> Vec<String> {
     let mut lines = Vec::new();
     if task.knobs.ctx.is_none()
         && task.knobs.allow_kv_quant != Some(true)
@@ -152,7 +152,7 @@ fn alternatives(planned: &Planned, task: &Task<'_>, found: &Found) -> Vec<String
         lines.extend(other_goal(planned, task, Goal::MaxCtx));
     }
     if !planned.fits {
-        lines.extend(smaller(planned, task, found));
+        lines.extend(smaller(planned, task));
     }
     lines
 }
@@ -211,7 +211,7 @@ fn moved(planned: &Planned, other: &Settings) -> String {
 }
 
 /// What would fit where this does not.
-fn smaller(planned: &Planned, task: &Task<'_>, found: &Found) -> Option<String> {
+fn smaller(planned: &Planned, task: &Task<'_>) -> Option<String> {
     let free = with_knobs(task, |knobs| {
         let fixed =
             super::Knobs { device: knobs.device.clone(), margin: knobs.margin, ..super::Knobs::default() };
@@ -236,14 +236,14 @@ fn smaller(planned: &Planned, task: &Task<'_>, found: &Found) -> Option<String> 
         let what = format!("{} tokens{}", other.settings.ctx, moved(planned, &other.settings));
         return Some(format!("without the fixed knobs it fits: {what}"));
     }
-    let (on_device, on_host) = task.room.missing(&found.breakdown, found.slack);
-    let total =
-        planned.host.weights.saturating_add(planned.device.as_ref().map_or(0, |device| device.weights));
-    let room = total.saturating_sub(on_device.max(on_host));
-    Some(format!(
-        "a quantization of at most {} would fit with {} tokens",
-        ByteSize(room),
-        USABLE.min(task.shape.trained)
-    ))
-    .filter(|_| room > total / 8)
+    let ctx = task.knobs.ctx.unwrap_or(USABLE.min(task.shape.trained));
+    let part = task.part_that_fits(ctx).filter(|part| *part >= SMALLEST)?;
+    let size = task.shape.size() / 100 * part;
+    // One decimal is printed, and must not be rounded up.
+    let tenth = (1 << 30) / 10;
+    let size = if size < 10 * tenth { size } else { size / tenth * tenth };
+    Some(format!("a quantization of at most {} would fit with {ctx} tokens", ByteSize(size)))
 }
+
+/// Below this part of a model's size, in percent, there is no quantization of it: F16 to about two bits.
+const SMALLEST: u64 = 12;

@@ -53,6 +53,18 @@ impl Task<'_> {
         if worth(&quantized) > worth(&plain) { quantized } else { plain }
     }
 
+    /// How much of the weights' size would fit with that context, in percent; None where not even none would.
+    pub(super) fn part_that_fits(&self, ctx: u64) -> Option<u64> {
+        let knobs = Knobs { ctx: Some(ctx), ..self.knobs.clone() };
+        let fits = |part: u64| {
+            let shape = self.shape.resized(part);
+            let estimate = self.estimate.of(&shape);
+            let task = Task { shape: &shape, estimate: &estimate, knobs: &knobs, ..*self };
+            task.fits(&task.best().settings)
+        };
+        first(0, 100, |less| fits(100 - less)).map(|less| 100 - less)
+    }
+
     /// The user's knobs and llama.cpp's defaults; context and placement are still to be found.
     pub(super) fn settings(&self, cache: CacheType) -> Settings {
         let Self { knobs, fixed, .. } = self;

@@ -173,6 +173,31 @@ fn what_the_user_fixed_stays_also_where_it_does_not_fit() {
 }
 
 #[test]
+fn a_quantization_of_the_size_that_is_named_would_fit() {
+    for (machine, experts) in [
+        (machine(Vec::new(), 7), 0),
+        (machine(vec![gpu("CUDA0", 4)], 4), 0),
+        (machine(vec![gpu("CUDA0", 8)], 24), 8),
+    ] {
+        let refused = check(experts, &machine, &Knobs::default());
+        let hint = refused.alternatives.last().unwrap();
+        let hint = hint.strip_suffix(" GiB would fit with 16384 tokens").unwrap();
+        let gib = hint.strip_prefix("a quantization of at most ").unwrap();
+        let tenths: u128 = gib.replace('.', "").parse().unwrap();
+        let mut facts = facts(experts);
+        let layered = |group: &TensorGroup| if group.layers.is_empty() { 1 } else { 32 };
+        let whole: u64 = facts.tensors.iter().map(|group| group.size * layered(group)).sum();
+        for group in &mut facts.tensors {
+            let size = u128::from(group.size) * tenths * u128::from(GIB) / 10 / u128::from(whole);
+            group.size = size.try_into().unwrap();
+        }
+        let knobs = Knobs { ctx: Some(16_384), ..Knobs::default() };
+        let found = plan(&Shape::of(&facts).unwrap(), &machine, &knobs, Extras::default()).unwrap();
+        assert!(found.fits, "{gib} GiB: {:?}", found.explain);
+    }
+}
+
+#[test]
 fn the_device_is_the_roomiest_or_the_one_that_was_named() {
     let two = machine(vec![gpu("CUDA0", 8), gpu("CUDA1", 24)], 64);
     let device = |knobs: &Knobs| check(0, &two, knobs).device.map(|device| device.id);
