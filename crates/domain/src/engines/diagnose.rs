@@ -22,6 +22,8 @@ pub struct End<'a> {
 pub enum EndClass {
     OutOfMemory,
     PortTaken,
+    /// The file is not whole.
+    Damaged,
     BadModel,
     BadFlag,
     Other,
@@ -38,6 +40,7 @@ pub struct Diagnosis {
 const MEMORY: &[&str] = &[
     "out of memory",
     "failed to allocate",
+    "unable to allocate",
     "cudamalloc failed",
     "hipmalloc failed",
     "bad_alloc",
@@ -47,21 +50,80 @@ const MEMORY: &[&str] = &[
 /// It tries again after that, with less.
 const NOT_THE_END: &str = "retrying without pipeline parallelism";
 
-const PORT: &[&str] = &["couldn't bind", "could not bind", "address already in use", "failed to bind"];
+/// What some of its words mean.
+struct Reading {
+    class: EndClass,
+    /// Lower case.
+    words: &'static [&'static str],
+    hint: fn(&End<'_>) -> Option<String>,
+}
 
-const FLAG: &[&str] =
-    &["error: invalid argument", "unknown argument", "unrecognized argument", "unrecognised option"];
-
-const MODEL: &[&str] = &[
-    "failed to open gguf file",
-    "invalid magic",
-    "failed to read magic",
-    "failed to load model",
-    "error loading model",
-    "tensor data is not within the file bounds",
-    "unknown model architecture",
-    "unable to load model",
+/// The most telling first: a general line often follows the one that says why.
+const READINGS: &[Reading] = &[
+    Reading { class: EndClass::OutOfMemory, words: MEMORY, hint: |end| Some(with_less(end)) },
+    Reading {
+        class: EndClass::PortTaken,
+        words: &["couldn't bind", "could not bind", "address already in use", "failed to bind"],
+        hint: |_| None,
+    },
+    Reading {
+        class: EndClass::BadFlag,
+        words: &[
+            "error: invalid argument",
+            "error while handling argument",
+            "unknown argument",
+            "unrecognized argument",
+            "unrecognised option",
+        ],
+        hint: |end| {
+            let engine = end.engine;
+            let what = "what stands after -- is passed on as it is";
+            Some(format!("what this {engine} takes is in its --help; {what}"))
+        },
+    },
+    Reading {
+        class: EndClass::Damaged,
+        words: &[
+            "corrupted or incomplete",
+            "not within the file bounds",
+            "invalid magic",
+            "failed to read magic",
+            "failed to read key-value pairs",
+            "failed to read tensor info",
+            "failed to read tensor data",
+        ],
+        hint: |_| Some("the file is damaged or was cut off: download it again".to_owned()),
+    },
+    Reading {
+        class: EndClass::BadModel,
+        words: &["failed to open gguf file"],
+        hint: |_| Some("it was moved, or may not be read: modelctl scan looks again".to_owned()),
+    },
+    Reading {
+        class: EndClass::BadModel,
+        words: &["unknown model architecture"],
+        hint: |end| Some(format!("a newer {} may know it", end.engine)),
+    },
+    Reading {
+        class: EndClass::BadModel,
+        words: &["check_tensor_dims", "key not found in model", "wrong number of tensors", "missing tensor"],
+        hint: |end| {
+            let engine = end.engine;
+            Some(format!(
+                "this {engine} expects other contents: try a newer one, or another file of the model"
+            ))
+        },
+    },
+    Reading { class: EndClass::BadModel, words: &["error loading model"], hint: |end| Some(shown(end)) },
+    Reading {
+        class: EndClass::BadModel,
+        words: &["failed to load model", "unable to load model"],
+        hint: |end| Some(shown(end)),
+    },
 ];
+
+/// Where the code stands that gave up.
+const ASSERT: &[&str] = &["ggml_assert", ".cpp:", ".cu:"];
 
 const SIGABRT: i32 = 6;
 const SIGKILL: i32 = 9;
@@ -69,46 +131,42 @@ const SIGKILL: i32 = 9;
 /// Says what an end means.
 pub fn diagnose(end: &End<'_>) -> Diagnosis {
     let how = how_it_went(end);
-    let said = |words: &[&str]| {
-        end.lines.iter().rev().find(|line| {
-            let line = line.to_lowercase();
-            words.iter().any(|word| line.contains(word)) && !line.contains(NOT_THE_END)
-        })
-    };
-    let quoted = |line: &String| format!("{} ({how})", line.trim());
-    // While weights are loaded a failed allocation aborts without a word.
-    let aborted = end.signal == Some(SIGABRT) || end.code == Some(128 + SIGABRT);
-    let says_memory = said(MEMORY);
-    if end.oom_kill || says_memory.is_some() || (aborted && !end.was_ready) {
-        let why = match says_memory {
-            _ if end.oom_kill => "the kernel killed it: memory was used up (oom_kill)".to_owned(),
-            Some(line) => format!("out of memory: {}", quoted(line)),
-            None => match said(&["ggml_assert", ".cpp:", ".cu:"]) {
-                Some(line) => {
-                    format!("it aborted while it loaded, often for want of memory: {}", quoted(line))
-                }
-                None => format!("it aborted while it loaded, most likely out of memory ({how})"),
-            },
-        };
+    let quoted = |line: &str| format!("{} ({how})", line.trim());
+    if end.oom_kill {
+        let why = "the kernel killed it: memory was used up (oom_kill)".to_owned();
         return Diagnosis { class: EndClass::OutOfMemory, why, hint: Some(with_less(end)) };
     }
-    if let Some(line) = said(PORT) {
-        return Diagnosis { class: EndClass::PortTaken, why: quoted(line), hint: None };
+    let told = READINGS.iter().find_map(|reading| Some((reading, said(end, reading.words)?)));
+    if let Some((reading, line)) = told {
+        let is_memory = reading.class == EndClass::OutOfMemory;
+        let why = if is_memory { format!("out of memory: {}", quoted(line)) } else { quoted(line) };
+        return Diagnosis { class: reading.class, why, hint: (reading.hint)(end) };
     }
-    if let Some(line) = said(FLAG) {
-        let hint = format!(
-            "what this {} takes is in its --help; what stands after -- is passed on as it is",
-            end.engine
-        );
-        return Diagnosis { class: EndClass::BadFlag, why: quoted(line), hint: Some(hint) };
-    }
-    if let Some(line) = said(MODEL) {
-        let hint = format!("modelctl show {} says what is known of its files", end.model);
-        return Diagnosis { class: EndClass::BadModel, why: quoted(line), hint: Some(hint) };
-    }
+    let has_aborted = end.signal == Some(SIGABRT) || end.code == Some(128 + SIGABRT);
+    let why = match said(end, ASSERT).filter(|_| has_aborted) {
+        Some(line) => format!("it aborted: {}", quoted(line)),
+        None if has_aborted => format!("it aborted without saying why ({how})"),
+        None if end.code == Some(0) && !end.was_ready => {
+            format!("it ended by itself before it was ready ({how})")
+        }
+        None => how,
+    };
     let hint = (end.signal == Some(SIGKILL))
         .then(|| "somebody killed it; nothing says that memory was short".into());
-    Diagnosis { class: EndClass::Other, why: how, hint }
+    Diagnosis { class: EndClass::Other, why, hint }
+}
+
+/// The last line with one of these words.
+fn said<'a>(end: &End<'a>, words: &[&str]) -> Option<&'a str> {
+    let has_one = |line: &&String| {
+        let line = line.to_lowercase();
+        words.iter().any(|word| line.contains(word)) && !line.contains(NOT_THE_END)
+    };
+    end.lines.iter().rev().find(has_one).map(String::as_str)
+}
+
+fn shown(end: &End<'_>) -> String {
+    format!("modelctl show {} says what is known of its files", end.model)
 }
 
 /// Leaves out what a debugger prints of stack and threads after an abort: the reason stands before it.
@@ -159,7 +217,7 @@ mod tests {
 
     #[test]
     fn the_last_words_of_llama_cpp_are_understood() {
-        use EndClass::{BadFlag, BadModel, Other, OutOfMemory, PortTaken};
+        use EndClass::{BadFlag, BadModel, Damaged, Other, OutOfMemory, PortTaken};
         for (line, class) in [
             (
                 "ggml_backend_cuda_buffer_type_alloc_buffer: allocating 4096.00 MiB on device 0: cudaMalloc failed: out of memory",
@@ -181,8 +239,10 @@ mod tests {
             ("error: invalid argument: --nonsense", BadFlag),
             (
                 "llama_model_load: error loading model: tensor 'blk.0' data is not within the file bounds",
-                BadModel,
+                Damaged,
             ),
+            (r#"error while handling argument "--temp": stof"#, BadFlag),
+            ("gguf_init_from_reader: failed to read magic", Damaged),
             ("gguf_init_from_file_impl: failed to open GGUF file '/m' (No such file or directory)", BadModel),
             ("llama_model_load: error loading model: unknown model architecture: 'x'", BadModel),
             ("bye", Other),
@@ -192,14 +252,49 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_blamed_for_what_the_kernel_and_an_abort_say_too() {
+    fn memory_is_blamed_only_where_kernel_or_log_say_so() {
         let killed = diagnose(&End { code: None, signal: Some(9), oom_kill: true, ..end(&[]) });
         assert_eq!((killed.class, killed.why.contains("oom_kill")), (EndClass::OutOfMemory, true));
-        let aborted = End { code: Some(134), ..end(&[]) };
-        assert_eq!(diagnose(&aborted).class, EndClass::OutOfMemory);
-        assert_eq!(diagnose(&End { was_ready: true, ..aborted }).class, EndClass::Other);
+        let aborted = diagnose(&End { code: Some(134), ..end(&[]) });
+        assert_eq!(
+            (aborted.class, aborted.why.as_str()),
+            (EndClass::Other, "it aborted without saying why (exit code 134)")
+        );
+        let at_once = diagnose(&End { code: Some(0), ..end(&[]) });
+        assert_eq!(at_once.why, "it ended by itself before it was ready (exit code 0)");
         let by_hand = diagnose(&End { code: None, signal: Some(9), ..end(&[]) });
         assert_eq!((by_hand.class, by_hand.why.as_str()), (EndClass::Other, "signal 9"));
+    }
+
+    /// The last lines of llama-server 0.7.0 for a file that lacks something.
+    #[test]
+    fn the_line_that_says_why_is_told_not_the_last_one() {
+        for (said, class, hint) in [
+            (
+                "tensor 'x' data is not within the file bounds, model is corrupted or incomplete",
+                EndClass::Damaged,
+                "download it again",
+            ),
+            ("unknown model architecture: 'x'", EndClass::BadModel, "a newer llama.cpp"),
+            ("check_tensor_dims: tensor 'x' not found", EndClass::BadModel, "another file"),
+            (
+                "error loading model hyperparameters: key not found in model: llama.block_count",
+                EndClass::BadModel,
+                "another file",
+            ),
+            ("something new", EndClass::BadModel, "modelctl show m"),
+        ] {
+            let lines = [
+                format!("0.00.351.586 E llama_model_load: error loading model: {said}"),
+                "0.00.351.615 E llama_model_load_from_file_impl: failed to load model".to_owned(),
+                "0.00.351.625 E srv    load_model: failed to load model, '/m.gguf'".to_owned(),
+                "0.00.354.060 E srv  llama_server: exiting due to model loading error".to_owned(),
+            ];
+            let diagnosis = diagnose(&end(&lines));
+            assert_eq!(diagnosis.class, class, "{said}");
+            assert!(diagnosis.why.contains(said), "{diagnosis:?}");
+            assert!(diagnosis.hint.unwrap().contains(hint), "{said}");
+        }
     }
 
     #[test]
