@@ -106,12 +106,7 @@ fn context(planned: &Planned, task: &Task<'_>) -> String {
 
 fn warnings(planned: &Planned, task: &Task<'_>) -> Vec<String> {
     let mut lines = Vec::new();
-    let trained = task.shape.trained;
-    if planned.settings.ctx_per_slot() > trained.next_multiple_of(STEP) {
-        lines.push(format!(
-            "a slot has more context than the {trained} tokens that it was trained for: answers get worse"
-        ));
-    }
+    lines.extend(beyond_training(&planned.settings, task.shape.trained));
     if !task.shape.is_measured() {
         lines.push(format!(
             "{} was never measured: its compute buffer is estimated, and a quarter more is kept free",
@@ -122,6 +117,22 @@ fn warnings(planned: &Planned, task: &Task<'_>) -> Vec<String> {
         lines.push("without flash attention, which takes memory with every token of context".to_owned());
     }
     lines
+}
+
+/// llama-server caps every slot at the trained context, whatever the cache holds (tools/server/server-context.cpp).
+fn beyond_training(settings: &Settings, trained: u64) -> Option<String> {
+    // Contexts are rounded up to whole steps.
+    let is_beyond = |tokens: u64, used: u64| tokens > used.saturating_add(STEP - 1);
+    if !is_beyond(settings.ctx_per_slot(), trained) {
+        return None;
+    }
+    let slots = if settings.kv_unified { settings.parallel.max(1) } else { 1 };
+    let rest = if is_beyond(settings.ctx_per_slot(), trained.saturating_mul(slots)) {
+        ": the rest takes memory for nothing"
+    } else {
+        ""
+    };
+    Some(format!("the server gives a slot at most the {trained} tokens that the model was trained for{rest}"))
 }
 
 fn devices(planned: &Planned, machine: &Hardware) -> Option<String> {

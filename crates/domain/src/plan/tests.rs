@@ -198,6 +198,19 @@ fn a_quantization_of_the_size_that_is_named_would_fit() {
 }
 
 #[test]
+fn a_context_beyond_training_is_said_to_be_of_no_use() {
+    let told = |ctx: u64, parallel: u64| {
+        let knobs = Knobs { ctx: Some(ctx), parallel: Some(parallel), ..Knobs::default() };
+        let found = check(0, &machine(vec![gpu("CUDA0", 80)], 64), &knobs);
+        found.explain.into_iter().find(|line| line.contains("was trained for"))
+    };
+    let at_most = "the server gives a slot at most the 131072 tokens that the model was trained for";
+    assert_eq!(told(200_000, 1), Some(format!("{at_most}: the rest takes memory for nothing")));
+    assert_eq!(told(200_000, 2), Some(at_most.to_owned()), "two slots share it");
+    assert_eq!(told(131_072, 1), None);
+}
+
+#[test]
 fn the_device_is_the_roomiest_or_the_one_that_was_named() {
     let two = machine(vec![gpu("CUDA0", 8), gpu("CUDA1", 24)], 64);
     let device = |knobs: &Knobs| check(0, &two, knobs).device.map(|device| device.id);
