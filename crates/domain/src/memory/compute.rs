@@ -162,21 +162,21 @@ fn mask(shape: &Shape, split: &Split, settings: &Settings, tokens: u64) -> u64 {
 }
 
 fn activations(shape: &Shape, settings: &Settings, tokens: u64) -> u64 {
-    let Widths { embedding, queries, heads, inner, recurrent, .. } = shape.widths;
+    let Widths { embedding, queries, heads, inner, recurrent, feed_forward, .. } = shape.widths;
     let row = |elements: u64| product([F32, tokens, elements]);
-    let state = |parts: u64| product([F32, settings.parallel.max(1), parts]);
+    let state =
+        |convolved: u64, rest: u64| product([F32, settings.parallel.max(1), convolved.saturating_add(rest)]);
+    let times = u64::saturating_mul;
     match shape.family.activations {
         Activations::Gated => row(gated(&shape.widths)),
-        Activations::FusedGate => row(sum([2 * embedding, 3 * shape.widths.feed_forward])),
+        Activations::FusedGate => row(sum([times(embedding, 2), times(feed_forward, 3)])),
         Activations::GatedAnd(percent) => {
-            let row = row(gated(&shape.widths).max(inner.saturating_mul(8)));
-            row.saturating_add(row / 100 * percent)
-                .saturating_add(state(sum([2 * recurrent.0, 2 * recurrent.1])))
+            let row = row(gated(&shape.widths).max(times(inner, 8)));
+            sum([row, times(row / 100, percent), state(times(recurrent.0, 2), times(recurrent.1, 2))])
         }
-        Activations::Scan => row(6 * inner).saturating_add(state(sum([2 * recurrent.0, recurrent.1]))),
-        Activations::TimeMix => {
-            row(18 * embedding + embedding / 16).saturating_add(state(sum([recurrent.0, 2 * recurrent.1])))
-        }
+        Activations::Scan => row(times(inner, 6)).saturating_add(state(times(recurrent.0, 2), recurrent.1)),
+        Activations::TimeMix => row(times(embedding, 18).saturating_add(embedding / 16))
+            .saturating_add(state(recurrent.0, times(recurrent.1, 2))),
         Activations::RelativeBias => {
             let positions = shape.trained.min(settings.ctx);
             row(gated(&shape.widths))
@@ -189,11 +189,12 @@ fn activations(shape: &Shape, settings: &Settings, tokens: u64) -> u64 {
 /// Elements that a gated feed-forward keeps for a token: dense, or the experts that work on it.
 fn gated(widths: &Widths) -> u64 {
     let Widths { embedding, queries, feed_forward, expert_feed_forward, experts_used, .. } = *widths;
+    let times = u64::saturating_mul;
     if experts_used == 0 {
-        return sum([2 * embedding, queries, 3 * feed_forward]);
+        return sum([times(embedding, 2), queries, times(feed_forward, 3)]);
     }
-    let inside = sum([2 * embedding, queries, product([3, experts_used, expert_feed_forward])]);
-    let outside = sum([3 * embedding, queries, product([2, experts_used, embedding])]);
+    let inside = sum([times(embedding, 2), queries, product([3, experts_used, expert_feed_forward])]);
+    let outside = sum([times(embedding, 3), queries, product([2, experts_used, embedding])]);
     inside.max(outside)
 }
 
@@ -208,10 +209,10 @@ fn attention(shape: &Shape, split: &Split, settings: &Settings, tokens: u64) -> 
     let is_quantized = settings.cache_type_k.is_quantized() || settings.cache_type_v.is_quantized();
     let is_long = values == 0 || is_quantized && shape.family.unpacks_beside;
     let least = if is_long { gated(&shape.widths) } else { 0 };
-    let around = (2 * embedding.saturating_add(queries)).max(least);
+    let around = embedding.saturating_add(queries).saturating_mul(2).max(least);
     if settings.flash_attn == FlashAttention::Off {
         let scores = product([heads, split.cells.per_stream, tokens, F32]);
-        return scores.saturating_add(row(around.saturating_add(2 * keys)));
+        return scores.saturating_add(row(around.saturating_add(keys.saturating_mul(2))));
     }
     // Kernels without shared KV heads write partial results of up to eight parts.
     let is_shared = keys < queries && heads.is_power_of_two();

@@ -113,6 +113,11 @@ static FAMILIES: &[Family] = &[
     Family { names: &["t5"], activations: Activations::RelativeBias, loses_flash_attention: true, ..OTHERS },
 ];
 
+#[cfg(test)]
+pub(super) fn architectures() -> impl Iterator<Item = &'static str> {
+    FAMILIES.iter().flat_map(|family| family.names).copied()
+}
+
 impl Family {
     pub(super) fn of(architecture: &str) -> &'static Self {
         FAMILIES.iter().find(|family| family.names.contains(&architecture)).unwrap_or(&OTHERS)

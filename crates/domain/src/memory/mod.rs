@@ -92,6 +92,12 @@ impl<'a> Estimate<'a> {
     }
 }
 
+/// Every architecture with rules of its own.
+#[cfg(test)]
+pub(crate) fn architectures() -> impl Iterator<Item = &'static str> {
+    families::architectures()
+}
+
 /// Buffers of a few hundred bytes each that are not laid out here, and their alignment.
 const SMALL: u64 = 1 << 20;
 

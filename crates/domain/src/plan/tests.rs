@@ -246,22 +246,47 @@ fn contradictions_are_refused() {
     }
 }
 
-#[test]
-fn numbers_of_a_hostile_file_overflow_nothing() {
+/// Every number is the largest that a file can claim, for a model of some kind.
+fn hostile(architecture: &str, recurrent: &[&str]) -> Facts {
     let mut facts = facts(8);
+    facts.architecture = Some(architecture.to_owned());
     for numbers in facts.hyperparameters.values_mut() {
         *numbers = vec![i64::MAX];
     }
-    facts.hyperparameters.insert("ssm.inner_size".into(), vec![1 << 32]);
-    facts.hyperparameters.insert("ssm.state_size".into(), vec![1 << 32]);
-    facts.hyperparameters.insert("ssm.conv_kernel".into(), vec![-1]);
+    for key in recurrent {
+        facts.hyperparameters.insert((*key).to_owned(), vec![1 << 32]);
+    }
+    facts.hyperparameters.insert("expert_feed_forward_length".into(), vec![1 << 32]);
     facts.context_length = Some(1 << 30);
+    facts.embedding_length = Some(u64::MAX);
+    facts.vocabulary = Some(u64::MAX);
+    if let Some(attention) = &mut facts.attention {
+        (attention.heads, attention.kv_heads) = (vec![u64::MAX; 32], vec![u64::MAX; 32]);
+        (attention.key_length, attention.value_length) = (1 << 32, 1 << 32);
+    }
     for group in &mut facts.tensors {
         group.size = u64::MAX;
         group.dims = vec![0, u64::MAX];
         group.layers = vec![(u64::MAX, u64::MAX), (0, u64::MAX)];
     }
-    let shape = Shape::of(&facts).unwrap();
-    let found = plan(&shape, &machine(vec![gpu("CUDA0", 24)], 64), &max_ctx(), Extras::default()).unwrap();
-    assert!(!found.fits);
+    facts
+}
+
+#[test]
+fn numbers_of_a_hostile_file_overflow_nothing() {
+    let machine = machine(vec![gpu("CUDA0", 24)], 64);
+    let ssm = ["ssm.inner_size", "ssm.state_size", "ssm.group_count", "ssm.conv_kernel"];
+    for architecture in crate::memory::architectures().chain(["unheard-of"]) {
+        for recurrent in [&ssm[..], &["wkv.head_size"], &["shortconv.l_cache"], &[]] {
+            for has_attention in [true, false] {
+                let mut facts = hostile(architecture, recurrent);
+                facts.attention = facts.attention.filter(|_| has_attention);
+                let Ok(shape) = Shape::of(&facts) else { continue };
+                for knobs in [max_ctx(), Knobs { flash_attn: Some("off".into()), ..Knobs::default() }] {
+                    let found = plan(&shape, &machine, &knobs, Extras::default()).unwrap();
+                    assert!(!found.fits, "{architecture}");
+                }
+            }
+        }
+    }
 }
