@@ -11,8 +11,6 @@ pub(super) struct Family {
     /// A window that is in the code, not in the file.
     pub(super) swa_window: Option<u64>,
     pub(super) activations: Activations,
-    /// Flash attention falls off by itself where a layer of it is not on the device.
-    pub(super) loses_flash_attention: bool,
     /// Layers have both attention and recurrent state.
     pub(super) is_parallel_hybrid: bool,
     /// The matrix that turns embeddings into logits is the embedding's own where the file has no other.
@@ -57,7 +55,6 @@ const OTHERS: Family = Family {
     swa_period: None,
     swa_window: None,
     activations: Activations::GatedAnd(15),
-    loses_flash_attention: false,
     is_parallel_hybrid: false,
     ties_output: true,
     embeds_norm_last: false,
@@ -99,18 +96,17 @@ static FAMILIES: &[Family] = &[
     Family {
         names: &["qwen3next"],
         activations: Activations::GatedAnd(26),
-        loses_flash_attention: true,
         copies_two_experts: true,
         ..MEASURED
     },
-    Family { names: &["jamba"], loses_flash_attention: true, copies_two_experts: true, ..MEASURED },
-    Family { names: &["lfm2"], loses_flash_attention: true, embeds_norm_last: true, ..MEASURED },
-    Family { names: &["falcon-h1"], loses_flash_attention: true, is_parallel_hybrid: true, ..OTHERS },
+    Family { names: &["jamba"], copies_two_experts: true, ..MEASURED },
+    Family { names: &["lfm2"], embeds_norm_last: true, ..MEASURED },
+    Family { names: &["falcon-h1"], is_parallel_hybrid: true, ..OTHERS },
     Family { names: &["mamba"], activations: Activations::Scan, ..MEASURED },
     Family { names: &["mamba2"], activations: Activations::Scan, ..OTHERS },
     Family { names: &["rwkv7"], activations: Activations::TimeMix, ..MEASURED },
     Family { names: &["bert", "nomic-bert"], ties_output: false, ..MEASURED },
-    Family { names: &["t5"], activations: Activations::RelativeBias, loses_flash_attention: true, ..OTHERS },
+    Family { names: &["t5"], activations: Activations::RelativeBias, ..OTHERS },
 ];
 
 #[cfg(test)]

@@ -167,11 +167,6 @@ impl Shape {
         self.widths.queries.checked_div(self.widths.heads).unwrap_or(0)
     }
 
-    /// Whether flash attention goes off by itself where not everything is on the device.
-    pub fn loses_flash_attention(&self) -> bool {
-        self.family.loses_flash_attention
-    }
-
     /// Reads what each layer keeps of a token and of a sequence.
     fn keep(&mut self, facts: &Facts) -> Result<(), Unplannable> {
         let recurrent = self.widths.recurrent;
