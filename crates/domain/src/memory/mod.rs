@@ -107,7 +107,7 @@ fn padded(size: u64, alignment: u64) -> u64 {
 }
 
 /// Adds up, saturating.
-fn sum(sizes: impl IntoIterator<Item = u64>) -> u64 {
+pub(crate) fn sum(sizes: impl IntoIterator<Item = u64>) -> u64 {
     sizes.into_iter().fold(0, u64::saturating_add)
 }
 

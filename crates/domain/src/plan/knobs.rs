@@ -1,7 +1,10 @@
 //! What the user fixes of a plan, and what of it contradicts itself.
 
 use super::Refusal;
-use crate::memory::{CacheType, FlashAttention, Shape};
+use crate::{
+    ByteSize,
+    memory::{CacheType, FlashAttention, Shape},
+};
 use serde::{Deserialize, Serialize};
 
 /// What a plan is good for.
@@ -115,6 +118,12 @@ impl Knobs {
                     "see: modelctl plan --help",
                 ));
             }
+        }
+        if let Some(margin) = self.margin.filter(|margin| *margin > super::ABSURD) {
+            return Err(refuse(
+                format!("a margin of {} is more than any device has", ByteSize(margin)),
+                "--margin is in MiB",
+            ));
         }
         if let (Some(batch), Some(ubatch)) = (self.batch, self.ubatch)
             && ubatch > batch

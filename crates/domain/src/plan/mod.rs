@@ -7,8 +7,9 @@ mod search;
 mod tests;
 
 use crate::{
+    ByteSize,
     hardware::{Gpu, Hardware, Ram},
-    memory::{Breakdown, CacheType, Charge, Estimate, Settings, Shape},
+    memory::{Breakdown, CacheType, Charge, Estimate, Settings, Shape, sum},
 };
 use serde::{Deserialize, Serialize};
 
@@ -130,6 +131,7 @@ const CACHE_RAM: u64 = 8192;
 /// Finds the settings that serve the goal best. Every knob that the user fixed stays as it is, also where it does not fit.
 pub fn plan(shape: &Shape, machine: &Hardware, knobs: &Knobs, extras: Extras) -> Result<Planned, Refusal> {
     let fixed = knobs.read(shape)?;
+    check_machine(machine)?;
     let device = choose(machine, knobs)?;
     let avoids_devices = device.is_none() && !machine.gpus.is_empty();
     let backend = device.map(|gpu| crate::memory::Backend::named(&gpu.backend));
@@ -141,6 +143,23 @@ pub fn plan(shape: &Shape, machine: &Hardware, knobs: &Knobs, extras: Extras) ->
     let mut planned = room.planned(&task, &found, avoids_devices);
     explain::tell(&mut planned, &task, &found, machine);
     Ok(planned)
+}
+
+/// More memory than any machine has, bytes.
+const ABSURD: u64 = 1 << 50;
+
+/// A machine may be described by hand.
+fn check_machine(machine: &Hardware) -> Result<(), Refusal> {
+    let ram = [("main memory", machine.ram.total), ("main memory", machine.ram.available)];
+    let gpus =
+        machine.gpus.iter().flat_map(|gpu| [gpu.total, gpu.free, gpu.overhead].map(|size| (&*gpu.id, size)));
+    match gpus.chain(ram).find(|(_, size)| *size > ABSURD) {
+        Some((place, size)) => Err(Refusal {
+            why: format!("{} of {place} is more than any machine has", ByteSize(size)),
+            hint: Some("sizes of a machine are bytes: see modelctl hardware --json".to_owned()),
+        }),
+        None => Ok(()),
+    }
 }
 
 /// The device to use: the one that was named, else the one with the most free memory of its own.
@@ -177,47 +196,48 @@ pub(super) struct Room<'a> {
     /// Bytes on the device besides buffers.
     overhead: u64,
     margin: u64,
-    /// Bytes for buffers on the device, margin and overhead taken off.
-    on_device: u64,
     ram: Ram,
     host_margin: u64,
-    /// Bytes for buffers in main memory.
-    on_host: u64,
+    /// Bytes in main memory besides buffers.
+    host_overhead: u64,
 }
 
 impl<'a> Room<'a> {
     fn of(device: Option<&'a Gpu>, ram: Ram, knobs: &Knobs, extras: Extras) -> Self {
-        let margin = knobs.margin.unwrap_or(MARGIN);
-        let overhead = device.map_or(0, |gpu| gpu.overhead.saturating_add(extras.projector));
-        let free = device.map_or(0, |gpu| gpu.free);
-        let host_margin = HOST_MARGIN.min(ram.total / HOST_MARGIN_PART);
         let beside = if device.is_some() { 0 } else { extras.projector };
-        let taken = host_margin.saturating_add(PROCESS).saturating_add(beside);
         Self {
             device,
-            overhead,
-            margin,
-            on_device: free.saturating_sub(margin).saturating_sub(overhead),
+            overhead: device.map_or(0, |gpu| gpu.overhead.saturating_add(extras.projector)),
+            margin: knobs.margin.unwrap_or(MARGIN),
             ram,
-            host_margin,
-            on_host: ram.available.saturating_sub(taken),
+            host_margin: HOST_MARGIN.min(ram.total / HOST_MARGIN_PART),
+            host_overhead: PROCESS.saturating_add(beside),
         }
+    }
+
+    /// What is taken, bytes: on the device besides its margin, and of main memory with its own.
+    fn taken(&self, breakdown: &Breakdown, slack: u64) -> (u64, u64) {
+        let on_device = match self.device {
+            Some(_) => sum([breakdown.device.total(), slack, self.overhead]),
+            None => 0,
+        };
+        let shared = if self.device.is_some_and(|gpu| gpu.shares_ram) { on_device } else { 0 };
+        (on_device, sum([breakdown.host.total(), self.host_overhead, self.host_margin, shared]))
     }
 
     /// What is missing, bytes: on the device, in main memory.
     fn missing(&self, breakdown: &Breakdown, slack: u64) -> (u64, u64) {
+        let (on_device, on_host) = self.taken(breakdown, slack);
         let on_device =
-            if self.device.is_some() { breakdown.device.total().saturating_add(slack) } else { 0 };
-        let shared = self.device.is_some_and(|gpu| gpu.shares_ram);
-        let on_host = breakdown.host.total().saturating_add(if shared { on_device } else { 0 });
-        (on_device.saturating_sub(self.on_device), on_host.saturating_sub(self.on_host))
+            self.device.map_or(0, |gpu| on_device.saturating_add(self.margin).saturating_sub(gpu.free));
+        (on_device, on_host.saturating_sub(self.ram.available))
     }
 
     fn planned(&self, task: &search::Task<'_>, found: &search::Found, avoids_devices: bool) -> Planned {
         let search::Found { settings, breakdown, slack, limit, goal } = found;
         let checkpoint = task.estimate.checkpoint(settings);
-        let shared = self.device.filter(|gpu| gpu.shares_ram).map_or(0, |_| breakdown.device.total());
-        let spare = self.on_host.saturating_sub(breakdown.host.total()).saturating_sub(shared);
+        let (_, taken) = self.taken(breakdown, *slack);
+        let spare = self.ram.available.saturating_sub(taken);
         let slots = settings.parallel.max(1);
         let checkpoints = (checkpoint > 0)
             .then(|| (spare / 2).checked_div(checkpoint.saturating_mul(slots)).unwrap_or(0).min(CHECKPOINTS));
@@ -240,7 +260,7 @@ impl<'a> Room<'a> {
                 available: self.ram.available,
                 cache_ram: cache_ram << 20,
                 checkpoints: kept,
-                overhead: PROCESS,
+                overhead: self.host_overhead,
                 margin: self.host_margin,
             },
             cache_ram,
@@ -253,6 +273,7 @@ impl<'a> Room<'a> {
     fn device_use(&self, gpu: &Gpu, charge: Charge, slack: u64) -> DeviceUse {
         let used = charge.total().saturating_add(self.overhead);
         let left = i128::from(gpu.free) - i128::from(used) - i128::from(self.margin);
+        let farthest = if left < 0 { i64::MIN } else { i64::MAX };
         DeviceUse {
             id: gpu.id.clone(),
             name: gpu.name.clone(),
@@ -265,7 +286,7 @@ impl<'a> Room<'a> {
             overhead: self.overhead,
             margin: self.margin,
             used,
-            left: i64::try_from(left).unwrap_or(i64::MIN),
+            left: i64::try_from(left).unwrap_or(farthest),
             shares_ram: gpu.shares_ram,
             slack,
         }

@@ -211,6 +211,41 @@ fn a_context_beyond_training_is_said_to_be_of_no_use() {
 }
 
 #[test]
+fn what_is_missing_is_what_is_taken_and_not_there() {
+    let machine = |free: u64| {
+        let mut machine = machine(vec![gpu("CUDA0", 24)], 64);
+        machine.gpus[0].free = free;
+        machine
+    };
+    let knobs = Knobs { margin: Some(30 * GIB), ctx: Some(4096), ..Knobs::default() };
+    let found = check(0, &machine(24 * GIB), &knobs);
+    let device = found.device.as_ref().unwrap();
+    let missing = ByteSize((device.slack as i64 - device.left).unsigned_abs());
+    assert_eq!(found.explain[0], format!("it does not fit: {missing} are missing on CUDA0"));
+    assert!(device.left < -6 * GIB as i64, "{device:?}");
+    let shape = Shape::of(&facts(0)).unwrap();
+    let refusal = plan(&shape, &machine(u64::MAX), &knobs, Extras::default()).unwrap_err();
+    assert!(refusal.why.contains("CUDA0") && refusal.hint.is_some(), "{refusal:?}");
+}
+
+#[test]
+fn what_is_loaded_besides_counts_where_it_lies() {
+    let shape = Shape::of(&facts(0)).unwrap();
+    let knobs = Knobs { ctx: Some(4096), ..Knobs::default() };
+    let extras = Extras { projector: GIB, embeds: false };
+    let alone = plan(&shape, &machine(Vec::new(), 16), &knobs, extras).unwrap();
+    let bare = check(0, &machine(Vec::new(), 16), &knobs);
+    assert_eq!(alone.host.overhead, bare.host.overhead + GIB);
+    let mut shared = machine(vec![gpu("Vulkan0", 64)], 16);
+    (shared.gpus[0].shares_ram, shared.gpus[0].overhead) = (true, 2 * GIB);
+    let found = check(0, &shared, &max_ctx());
+    let with = found.device.unwrap();
+    shared.gpus[0].overhead = 0;
+    let without = check(0, &shared, &max_ctx()).device.unwrap();
+    assert!(with.used - with.overhead < without.used, "{with:?} {without:?}");
+}
+
+#[test]
 fn the_device_is_the_roomiest_or_the_one_that_was_named() {
     let two = machine(vec![gpu("CUDA0", 8), gpu("CUDA1", 24)], 64);
     let device = |knobs: &Knobs| check(0, &two, knobs).device.map(|device| device.id);
@@ -238,6 +273,7 @@ fn contradictions_are_refused() {
             Knobs { flash_attn: text("off"), cache_type_v: text("q8_0"), ..Knobs::default() },
             "flash attention",
         ),
+        (Knobs { margin: Some(u64::MAX), ..Knobs::default() }, "a margin of"),
         (Knobs { device: Some(vec!["CUDA7".into()]), ..Knobs::default() }, "CUDA7"),
         (Knobs { tensor_split: Some(vec![1.0, 1.0]), ..Knobs::default() }, "one device"),
     ] {
