@@ -1,6 +1,6 @@
 //! What `plan` and `launch` are asked for: engine, model, and the knobs that the user fixes.
 
-use crate::context::Context;
+use crate::{context::Context, environment::Environment};
 use anyhow::{Context as _, Result};
 use api::LaunchRequest;
 use clap::{Args, ValueEnum};
@@ -8,7 +8,11 @@ use domain::{
     hardware::Hardware,
     plan::{Goal, Knobs},
 };
-use std::{fs, path::PathBuf};
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
 
 /// What to start on what.
 #[derive(Debug, Args)]
@@ -27,7 +31,7 @@ pub(crate) struct Order {
     memory: Memory,
     #[command(flatten)]
     place: Place,
-    /// Plan for the machine in this file, as `hardware --json` prints it
+    /// Plan for the machine in this file, as `hardware --json` prints it; - reads it from stdin
     #[arg(long, value_name = "FILE")]
     hardware: Option<PathBuf>,
     /// Passed on to the engine as it is
@@ -127,8 +131,7 @@ struct Place {
 
 impl Order {
     pub(crate) fn request(self, context: &Context<'_>) -> Result<LaunchRequest> {
-        let hardware =
-            self.hardware.as_ref().map(|file| read(&context.environment.absolute(file))).transpose()?;
+        let hardware = self.hardware.as_ref().map(|file| read(file, context.environment)).transpose()?;
         Ok(LaunchRequest {
             knobs: self.knobs(),
             engine: self.engine,
@@ -169,13 +172,27 @@ impl Order {
 }
 
 /// The largest such file that is read, bytes: a machine is described in a few hundred.
-const LONGEST: u64 = 1 << 20;
+const LONGEST: usize = 1 << 20;
 
-fn read(file: &std::path::Path) -> Result<Hardware> {
-    let reading = || format!("reading the machine in {}", file.display());
-    let size = fs::metadata(file).with_context(reading)?.len();
-    anyhow::ensure!(size <= LONGEST, "{} has {size} bytes: it does not describe a machine", file.display());
-    let text = fs::read_to_string(file).with_context(reading)?;
-    serde_json::from_str(&text)
-        .with_context(|| format!("{} is not what `modelctl hardware --json` prints", file.display()))
+fn read(file: &Path, environment: &Environment) -> Result<Hardware> {
+    let (name, read) = if file == Path::new("-") {
+        ("stdin".to_owned(), start_of(io::stdin().lock()))
+    } else {
+        let file = environment.absolute(file);
+        (file.display().to_string(), File::open(&file).and_then(start_of))
+    };
+    let text = read.with_context(|| format!("reading the machine in {name}"))?;
+    anyhow::ensure!(
+        text.len() <= LONGEST,
+        "{name} has more than {LONGEST} bytes: it does not describe a machine"
+    );
+    serde_json::from_slice(&text)
+        .with_context(|| format!("{name} is not what `modelctl hardware --json` prints"))
+}
+
+/// A device or a pipe may never end: no more is read than shows that it is too long.
+fn start_of(from: impl Read) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    from.take(LONGEST as u64 + 1).read_to_end(&mut text)?;
+    Ok(text)
 }

@@ -7,6 +7,8 @@ mod launch;
 #[cfg(test)]
 mod machine;
 #[cfg(test)]
+mod order;
+#[cfg(test)]
 mod refusals;
 #[cfg(test)]
 mod shown;

@@ -1,0 +1,27 @@
+//! What `plan` and `launch` read and refuse before the daemon is asked.
+
+use crate::fake::{environment, run};
+use std::{
+    io::Write as _,
+    process::{Command, Stdio},
+};
+
+#[test]
+fn a_machine_is_read_from_stdin_and_no_further_than_it_can_be_one() {
+    let said = run(&["plan", "llama.cpp", "m", "--hardware", "/dev/zero"], &environment(&[]));
+    assert_eq!(said.code, 1);
+    assert!(said.err.contains("/dev/zero has more than 1048576 bytes"), "{}", said.err);
+    for (machine, code, why) in [
+        ("nonsense", 1, "stdin is not what"),
+        (r#"{"gpus":[],"ram":{"total":1,"available":1},"cpu":{"cores":1}}"#, 3, "XDG_RUNTIME_DIR"),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_modelctl"));
+        command.args(["plan", "llama.cpp", "m", "--hardware", "-"]).env_clear();
+        command.stdin(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(machine.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(code) && err.contains(why), "{err}");
+    }
+}
