@@ -5,6 +5,7 @@ use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
     io::{self, IsTerminal as _},
+    os::unix::ffi::OsStrExt as _,
     path::{Component, Path, PathBuf},
 };
 
@@ -54,7 +55,11 @@ impl Environment {
         let is_said = |name: &str, value: &OsStr| !value.is_empty() || name.ends_with("_VISIBLE_DEVICES");
         let value = |name: &&str| {
             let value = self.variables.get(OsStr::new(*name)).filter(|value| is_said(name, value))?;
-            Some(value.to_str()?.to_owned())
+            match value.to_str() {
+                Some(text) => Some(text.to_owned()),
+                None if LISTS.contains(name) => sendable(value),
+                None => None,
+            }
         };
         let sent = api::LAUNCH_VARIABLES.iter();
         sent.filter_map(|name| Some(((*name).to_owned(), value(name)?))).collect()
@@ -94,4 +99,14 @@ impl Environment {
         }
         path.to_string_lossy().into_owned()
     }
+}
+
+/// Variables that name many paths.
+const LISTS: &[&str] = &["PATH", "LD_LIBRARY_PATH", "VK_DRIVER_FILES", "VK_ICD_FILENAMES"];
+
+/// Returns what of a list of paths is UTF-8, and None where nothing is: the wire has no other text.
+fn sendable(list: &OsStr) -> Option<String> {
+    let paths: Vec<&str> =
+        list.as_bytes().split(|byte| *byte == b':').filter_map(|path| str::from_utf8(path).ok()).collect();
+    (!paths.is_empty()).then(|| paths.join(":"))
 }

@@ -1,8 +1,11 @@
 //! What `plan` and `launch` read and refuse before the daemon is asked.
 
-use crate::fake::{environment, run};
+use crate::fake::{Fake, environment, run};
+use serde_json::json;
 use std::{
+    ffi::OsString,
     io::Write as _,
+    os::unix::ffi::OsStringExt as _,
     process::{Command, Stdio},
 };
 
@@ -24,4 +27,15 @@ fn a_machine_is_read_from_stdin_and_no_further_than_it_can_be_one() {
         let err = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.code() == Some(code) && err.contains(why), "{err}");
     }
+}
+
+#[test]
+fn a_folder_that_cannot_be_sent_takes_no_other_with_it() {
+    let fake = Fake::replying(r#"{"engines":[]}"#);
+    let mut environment = fake.environment();
+    let odd = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
+    environment.variables.insert("PATH".into(), odd(b"/usr/bin:/caf\xe9/bin:/home/you/bin"));
+    environment.variables.insert("HF_HOME".into(), odd(b"/caf\xe9"));
+    run(&["engines"], &environment);
+    assert_eq!(fake.call()["parameters"]["environment"], json!({"PATH": "/usr/bin:/home/you/bin"}));
 }
