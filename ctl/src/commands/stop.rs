@@ -2,10 +2,17 @@
 
 use crate::{context::Context, text::clean};
 use anyhow::Result;
-use api::{Request, RunState, Runs, Stopped, client::Client};
+use api::{
+    Request, RunState, Runs, Stopped,
+    client::{Client, ClientError},
+};
 use clap::Args;
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 
 /// Stop runs; returns when nothing of them is left
+///
+/// With --json one document: what ps tells of the run, and of several or with --all a list of them.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 EXAMPLES:
@@ -29,11 +36,16 @@ impl StopArgs {
         if runs.is_empty() && !context.json {
             writeln!(context.err, "nothing runs")?;
         }
-        let mut failed = None;
+        let is_list = self.all || runs.len() > 1;
+        let (mut stopped, mut failed) = (Vec::new(), None);
         for run in runs {
-            if let Err(error) = stop(&mut client, run, context) {
-                failed = failed.or(Some(error));
+            match stop(&mut client, run, context) {
+                Ok(reply) => stopped.push(reply),
+                Err(error) => failed = failed.or(Some(error)),
             }
+        }
+        if context.json {
+            print(&stopped, is_list, context)?;
         }
         failed.map_or(Ok(()), Err)
     }
@@ -44,13 +56,36 @@ fn live(client: &mut Client) -> Result<Vec<String>> {
     Ok(runs.into_iter().filter(|run| run.state.is_live()).map(|run| run.run).collect())
 }
 
-fn stop(client: &mut Client, run: String, context: &mut Context<'_>) -> Result<()> {
+/// Stops a run and says so; with `--json` that comes at the end.
+fn stop(client: &mut Client, run: String, context: &mut Context<'_>) -> Result<Box<RawValue>> {
     let reply = client.ask_raw(&Request::Stop { run })?;
-    if context.json {
-        return Ok(context.print_json(&reply)?);
+    if !context.json {
+        let Stopped { run } = serde_json::from_str(reply.get()).map_err(ClientError::Garbled)?;
+        let how = if run.state == RunState::Exited { "stopped" } else { super::ps::state(run.state) };
+        writeln!(context.out, "{}  {}  {how}", clean(&run.run), clean(&run.model.name))?;
+        context.out.flush()?;
     }
-    let Stopped { run } = serde_json::from_str(reply.get()).map_err(api::client::ClientError::Garbled)?;
-    let how = if run.state == RunState::Exited { "stopped" } else { super::ps::state(run.state) };
-    writeln!(context.out, "{}  {}  {how}", clean(&run.run), clean(&run.model.name))?;
-    Ok(context.out.flush()?)
+    Ok(reply)
+}
+
+/// One document: the reply of one run that was named, else a list as `ps` prints it.
+fn print(stopped: &[Box<RawValue>], is_list: bool, context: &mut Context<'_>) -> Result<()> {
+    #[derive(Deserialize)]
+    struct Reply<'a> {
+        #[serde(borrow)]
+        run: &'a RawValue,
+    }
+    #[derive(Serialize)]
+    struct List<'a> {
+        runs: Vec<&'a RawValue>,
+    }
+    if !is_list {
+        return Ok(stopped.iter().try_for_each(|reply| context.print_json(reply))?);
+    }
+    let mut runs = Vec::new();
+    for reply in stopped {
+        let Reply { run } = serde_json::from_str(reply.get()).map_err(ClientError::Garbled)?;
+        runs.push(run);
+    }
+    Ok(context.print_json(&to_raw_value(&List { runs })?)?)
 }

@@ -16,6 +16,8 @@ use tempfile::TempDir;
 pub(crate) enum Step {
     /// Sends one frame; its text is the JSON.
     Send(String),
+    /// Waits for the next call on the same connection.
+    Call,
     /// Waits until the client closes or half-closes.
     UntilHangUp,
 }
@@ -45,6 +47,7 @@ impl Fake {
                 match step {
                     // A client that has gone away is what some tests are about.
                     Step::Send(text) => drop(stream.write_all(&[text.as_bytes(), b"\0"].concat())),
+                    Step::Call => sender.send(call(&stream)).unwrap(),
                     Step::UntilHangUp => drop(stream.read_to_end(&mut Vec::new())),
                 }
             }

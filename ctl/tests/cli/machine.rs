@@ -1,6 +1,6 @@
 //! What people see of their machine and their engines, compared as text.
 
-use crate::fake::{Fake, frame};
+use crate::fake::{Fake, Step, frame};
 use serde_json::{Value, json};
 
 fn gpu(id: &str, name: &str) -> Value {
@@ -103,4 +103,27 @@ fn the_callers_world_goes_with_the_question() {
     let expected = json!({"path": "/home/you/here/bin", "environment": {"PATH": "/opt/bin", "CUDA_VISIBLE_DEVICES": "1", "HIP_VISIBLE_DEVICES": ""}});
     assert_eq!(fake.call()["parameters"], expected);
     assert_eq!(crate::fake::run(&["engines", "remove"], &environment).code, 2);
+}
+
+#[test]
+fn stopping_is_one_document_however_many_are_stopped() {
+    let reply = |run: &str| {
+        let run = json!({"run": run, "engine": "llama.cpp", "model": {"id": "m1", "name": "m"}, "state": "exited",
+            "since": "2026-11-22T12:00:00Z"});
+        frame(&json!({ "run": run }).to_string(), false)
+    };
+    let words = |said: &str| -> Value {
+        let said: Value = serde_json::from_str(said).unwrap();
+        said["runs"].as_array().unwrap().iter().map(|run| run["run"].clone()).collect()
+    };
+    let one = Fake::new(vec![reply("r1")]).run(&["stop", "r1", "--json"]);
+    assert_eq!(serde_json::from_str::<Value>(&one.out).unwrap()["run"]["run"], "r1");
+    let two = Fake::new(vec![reply("r1"), Step::Call, reply("r2")]).run(&["stop", "r1", "r2", "--json"]);
+    assert_eq!((words(&two.out), two.err.as_str()), (json!(["r1", "r2"]), ""));
+    let none = Fake::replying(r#"{"runs":[]}"#).run(&["stop", "--all", "--json"]);
+    assert_eq!((none.code, words(&none.out), none.err.as_str()), (0, json!([]), ""));
+    let refusal = json!({"error": "org.modelctl.Manager.NoSuchRun", "parameters": {"name": "x", "runs": []}});
+    let steps = vec![Step::Send(refusal.to_string()), Step::Call, reply("r2")];
+    let half = Fake::new(steps).run(&["stop", "x", "r2", "--json"]);
+    assert_eq!((half.code, words(&half.out)), (1, json!(["r2"])));
 }
