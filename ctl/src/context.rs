@@ -3,9 +3,16 @@
 use crate::{connect, environment::Environment, style::Style};
 use anyhow::Result;
 use api::{Request, client::Client};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
-use std::io::{self, Write};
+use std::{
+    io::{self, ErrorKind, Write},
+    os::fd::BorrowedFd,
+};
 
 pub(crate) struct Context<'a> {
     pub(crate) environment: &'a Environment,
@@ -42,10 +49,39 @@ impl<'a> Context<'a> {
         Ok(Some(value))
     }
 
+    /// Asks for a stream that may be silent for long, and ends with it or when nobody reads stdout any more.
+    pub(crate) fn follow(
+        &mut self,
+        request: &Request,
+        mut each: impl FnMut(&RawValue, &mut Self) -> Result<()>,
+    ) -> Result<()> {
+        let is_piped = self.environment.stdout_is_pipe;
+        let wait = |socket: BorrowedFd<'_>| if is_piped { Ok(wait(socket)?) } else { Ok(()) };
+        self.connect()?.stream_while(request, wait, |reply| each(reply, self).map(|()| true))
+    }
+
     /// Prints a value of the wire on a line of its own, and hands it on at once.
     pub(crate) fn print_json(&mut self, value: &RawValue) -> io::Result<()> {
         self.out.write_all(value.get().as_bytes())?;
         self.out.write_all(b"\n")?;
         self.out.flush()
+    }
+}
+
+/// Waits until there is something to read; a reader of stdout that leaves meanwhile is a broken pipe already now, not
+/// only when the next line is written.
+fn wait(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let stdout = io::stdout();
+    loop {
+        let mut both =
+            [PollFd::from_borrowed_fd(socket, PollFlags::IN), PollFd::new(&stdout, PollFlags::empty())];
+        match poll(&mut both, None) {
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+            Ok(_) => {
+                let [_, out] = both;
+                return if out.revents().is_empty() { Ok(()) } else { Err(ErrorKind::BrokenPipe.into()) };
+            }
+        }
     }
 }

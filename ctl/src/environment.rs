@@ -1,11 +1,12 @@
 //! The caller's world, as a value: variables, terminal, place, time.
 
 use jiff::Timestamp;
+use rustix::fs::FileType;
 use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
     io::{self, IsTerminal as _},
-    os::unix::ffi::OsStrExt as _,
+    os::{fd::AsFd, unix::ffi::OsStrExt as _},
     path::{Component, Path, PathBuf},
 };
 
@@ -17,6 +18,8 @@ pub struct Environment {
     /// This program's own file; the daemon is looked for beside it.
     pub program: Option<PathBuf>,
     pub stdout_is_terminal: bool,
+    /// Somebody else reads what is written, and can leave.
+    pub stdout_is_pipe: bool,
     pub stderr_is_terminal: bool,
     /// Columns that the terminal has; None leaves lines as long as they are.
     pub width: Option<usize>,
@@ -33,6 +36,7 @@ impl Environment {
             directory: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
             program: std::env::current_exe().ok(),
             stdout_is_terminal,
+            stdout_is_pipe: is_pipe(io::stdout()),
             stderr_is_terminal: io::stderr().is_terminal(),
             width: columns.or_else(|| size.map(|(width, _)| usize::from(width.0))),
             now: Timestamp::now(),
@@ -99,6 +103,11 @@ impl Environment {
         }
         path.to_string_lossy().into_owned()
     }
+}
+
+fn is_pipe(stream: impl AsFd) -> bool {
+    let kind = rustix::fs::fstat(stream).map(|stat| FileType::from_raw_mode(stat.st_mode));
+    matches!(kind, Ok(FileType::Fifo | FileType::Socket))
 }
 
 /// Variables that name many paths.

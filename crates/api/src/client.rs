@@ -6,7 +6,10 @@ use serde_json::value::RawValue;
 use std::{
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
     net::Shutdown,
-    os::unix::net::UnixStream,
+    os::{
+        fd::{AsFd as _, BorrowedFd},
+        unix::net::UnixStream,
+    },
     path::Path,
 };
 
@@ -57,10 +60,23 @@ impl Client {
     pub fn stream<E: From<ClientError>>(
         &mut self,
         request: &Request,
+        each: impl FnMut(&RawValue) -> Result<bool, E>,
+    ) -> Result<(), E> {
+        self.stream_while(request, |_| Ok(()), each)
+    }
+
+    /// Like `stream`, and lets `wait` wait for each answer on the socket: its failure ends the stream.
+    pub fn stream_while<E: From<ClientError>>(
+        &mut self,
+        request: &Request,
+        mut wait: impl FnMut(BorrowedFd<'_>) -> Result<(), E>,
         mut each: impl FnMut(&RawValue) -> Result<bool, E>,
     ) -> Result<(), E> {
         self.send(request, true)?;
         loop {
+            if self.reader.buffer().is_empty() {
+                wait(self.reader.get_ref().as_fd())?;
+            }
             let (parameters, continues) = self.receive()?;
             if !each(&parameters)? || !continues {
                 return Ok(());

@@ -45,13 +45,13 @@ struct Run {
 impl EventsArgs {
     pub(crate) fn run(self, context: &mut Context<'_>) -> Result<()> {
         let Self {} = self;
-        context.connect()?.stream(&Request::Events {}, |event| {
+        context.follow(&Request::Events {}, |event, context| {
             if context.json {
                 context.print_json(event)?;
             } else {
                 print(event, context)?;
             }
-            Ok(true)
+            Ok(())
         })
     }
 }

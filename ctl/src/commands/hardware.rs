@@ -37,10 +37,10 @@ impl HardwareArgs {
             return Ok(write(&report, context)?);
         }
         let mut is_first = true;
-        context.connect()?.stream(&request, |reply| {
+        context.follow(&request, |reply, context| {
             if context.json {
                 context.print_json(reply)?;
-                return Ok(true);
+                return Ok(());
             }
             let report = serde_json::from_str(reply.get()).map_err(ClientError::Garbled)?;
             if context.environment.stdout_is_terminal {
@@ -51,7 +51,7 @@ impl HardwareArgs {
             is_first = false;
             write(&report, context)?;
             context.out.flush()?;
-            Ok(true)
+            Ok(())
         })
     }
 }

@@ -40,13 +40,13 @@ impl LogsArgs {
             })?;
             return print(&all, context);
         }
-        context.connect()?.stream(&request, |lines| {
+        context.follow(&request, |lines, context| {
             if context.json {
                 context.print_json(lines)?;
             } else {
                 print(&parsed(lines)?, context)?;
             }
-            Ok(true)
+            Ok(())
         })
     }
 }

@@ -103,6 +103,7 @@ pub(crate) fn environment(variables: &[(&str, &str)]) -> Environment {
         directory: PathBuf::from("/home/you/here"),
         program: None,
         stdout_is_terminal: false,
+        stdout_is_pipe: false,
         stderr_is_terminal: false,
         width: None,
         now: "2026-11-22T12:00:00Z".parse().unwrap(),

@@ -17,7 +17,10 @@ mod start;
 
 use fake::{Fake, environment, frame, run};
 use serde_json::json;
-use std::io::{self, Write};
+use std::{
+    io::{self, BufRead as _, BufReader, Write},
+    process::{Command, Stdio},
+};
 
 #[test]
 fn json_is_the_reply_as_it_came() {
@@ -155,5 +158,25 @@ fn a_reader_that_leaves_early_is_no_error() {
         let mut err = Vec::new();
         let code = ctl::run(args.iter().map(Into::into), &fake.environment(), &mut Closed, &mut err);
         assert_eq!((code, err.as_slice()), (0, &b""[..]), "{args:?}");
+    }
+}
+
+#[test]
+fn a_reader_that_leaves_ends_a_stream_in_which_nothing_happens() {
+    let machine = r#"{"gpus":[],"ram":{"total":1,"available":1},"cpu":{"cores":1},"holders":{},"engines":[],"notes":[]}"#;
+    for (args, first) in [
+        (&["events"][..], r#"{"at":"2026-11-22T12:00:00Z","event":"Listening"}"#),
+        (&["logs", "-f", "r1"], r#"{"lines":["build: fake"]}"#),
+        (&["hardware", "--watch"], machine),
+    ] {
+        // The daemon says one thing, and nothing more.
+        let fake = Fake::new(vec![frame(first, true), fake::Step::UntilHangUp]);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_modelctl"));
+        command.args(args).env_clear().env("XDG_RUNTIME_DIR", fake.directory.path());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{args:?}: {output:?}");
     }
 }
