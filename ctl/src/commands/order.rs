@@ -122,7 +122,7 @@ struct Place {
     #[arg(long, value_name = "ID", value_delimiter = ',')]
     device: Vec<String>,
     /// Parts of the model for each device
-    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = share, allow_hyphen_values = true)]
     tensor_split: Vec<f64>,
     /// MiB of the device that stay free [default: 1024]
     #[arg(long, value_name = "MiB")]
@@ -169,6 +169,12 @@ impl Order {
             margin: place.margin.map(|mib| mib.saturating_mul(1 << 20)),
         }
     }
+}
+
+/// NaN and infinity have no form on the wire.
+fn share(text: &str) -> Result<f64, &'static str> {
+    let share = text.parse().ok().filter(|share: &f64| share.is_finite() && *share >= 0.0);
+    share.ok_or("a part is a number, 0 or more")
 }
 
 /// The largest such file that is read, bytes: a machine is described in a few hundred.

@@ -39,3 +39,15 @@ fn a_folder_that_cannot_be_sent_takes_no_other_with_it() {
     run(&["engines"], &environment);
     assert_eq!(fake.call()["parameters"]["environment"], json!({"PATH": "/usr/bin:/home/you/bin"}));
 }
+
+#[test]
+fn a_number_that_is_none_is_refused_with_what_it_can_be() {
+    for (flag, value, why) in [
+        ("--tensor-split", "nan", "a part is a number, 0 or more"),
+        ("--tensor-split", "1,inf", "a part is a number, 0 or more"),
+        ("--tensor-split", "-1,2", "a part is a number, 0 or more"),
+    ] {
+        let said = run(&["plan", "llama.cpp", "m", flag, value], &environment(&[]));
+        assert!(said.code == 2 && said.err.contains(why), "{flag} {value}: {}", said.err);
+    }
+}
