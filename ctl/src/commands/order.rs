@@ -64,11 +64,11 @@ impl From<Wanted> for Goal {
 #[command(next_help_heading = "Context and cache")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 struct Memory {
-    /// Context of all slots, tokens
-    #[arg(long, value_name = "N")]
+    /// Context of all slots, tokens: 32768 or 32k
+    #[arg(long, value_name = "N", value_parser = tokens, allow_negative_numbers = true)]
     ctx: Option<u64>,
     /// Slots: how many requests are answered at once [default: 1]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number, allow_negative_numbers = true)]
     parallel: Option<u64>,
     /// All slots share the context
     #[arg(long, conflicts_with = "no_kv_unified")]
@@ -89,16 +89,16 @@ struct Memory {
     #[arg(long, value_name = "WHEN")]
     flash_attn: Option<String>,
     /// Logical batch, tokens [default: 2048]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number, allow_negative_numbers = true)]
     batch: Option<u64>,
     /// Tokens computed at once [default: 512]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number, allow_negative_numbers = true)]
     ubatch: Option<u64>,
     /// Keep all of the context in layers with a sliding window
     #[arg(long)]
     swa_full: bool,
     /// Tokens of a batch whose logits are computed [default: what llama-server reserves]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number, allow_negative_numbers = true)]
     n_outputs: Option<u64>,
 }
 
@@ -107,10 +107,10 @@ struct Memory {
 #[command(next_help_heading = "Placement")]
 struct Place {
     /// Layers on the device: all, auto or a number; the output layer counts as one
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     gpu_layers: Option<String>,
     /// The first so many layers keep their experts in main memory
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number, allow_negative_numbers = true)]
     n_cpu_moe: Option<u64>,
     /// Keep the KV cache in main memory
     #[arg(long)]
@@ -125,7 +125,7 @@ struct Place {
     #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = share, allow_hyphen_values = true)]
     tensor_split: Vec<f64>,
     /// MiB of the device that stay free [default: 1024]
-    #[arg(long, value_name = "MiB")]
+    #[arg(long, value_name = "MiB", value_parser = number, allow_negative_numbers = true)]
     margin: Option<u64>,
 }
 
@@ -169,6 +169,18 @@ impl Order {
             margin: place.margin.map(|mib| mib.saturating_mul(1 << 20)),
         }
     }
+}
+
+fn number(text: &str) -> Result<u64, &'static str> {
+    text.parse().map_err(|_| "it is a whole number, 0 or more")
+}
+
+/// A number of tokens, in thousands of 1024 as `list` shows it.
+fn tokens(text: &str) -> Result<u64, &'static str> {
+    let thousands = text.strip_suffix(['k', 'K']);
+    let number = thousands.unwrap_or(text).parse::<u64>().ok();
+    let number = number.and_then(|number| number.checked_mul(if thousands.is_some() { 1024 } else { 1 }));
+    number.ok_or("it is a whole number of tokens, such as 32768 or 32k")
 }
 
 /// NaN and infinity have no form on the wire.

@@ -43,11 +43,27 @@ fn a_folder_that_cannot_be_sent_takes_no_other_with_it() {
 #[test]
 fn a_number_that_is_none_is_refused_with_what_it_can_be() {
     for (flag, value, why) in [
+        ("--ctx", "-1", "it is a whole number of tokens"),
+        ("--ctx", "8kk", "it is a whole number of tokens"),
+        ("--ctx", "99999999999999999k", "it is a whole number of tokens"),
+        ("--margin", "-5", "it is a whole number, 0 or more"),
+        ("--n-cpu-moe", "-1", "it is a whole number, 0 or more"),
         ("--tensor-split", "nan", "a part is a number, 0 or more"),
         ("--tensor-split", "1,inf", "a part is a number, 0 or more"),
         ("--tensor-split", "-1,2", "a part is a number, 0 or more"),
     ] {
         let said = run(&["plan", "llama.cpp", "m", flag, value], &environment(&[]));
         assert!(said.code == 2 && said.err.contains(why), "{flag} {value}: {}", said.err);
+    }
+}
+
+#[test]
+fn a_context_can_be_said_in_thousands() {
+    for (typed, sent) in [("8k", 8192), ("32K", 32768), ("4096", 4096)] {
+        let fake = Fake::replying("{}");
+        fake.run(&["plan", "llama.cpp", "m", "--json", "--ctx", typed, "--gpu-layers", "-1"]);
+        let call = fake.call();
+        let sent = (&json!(sent), &json!("-1"));
+        assert_eq!((&call["parameters"]["ctx"], &call["parameters"]["gpu_layers"]), sent, "{typed}");
     }
 }
