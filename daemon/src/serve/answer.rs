@@ -12,13 +12,16 @@ use api::{
 };
 use domain::{
     Model, RootStatus, State, Verdict, WirePath,
+    engines::shell_line,
     facts::Facts,
-    resolve::{Resolved, resolve},
+    resolve::{Names, Resolved, resolve},
 };
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::{
+    collections::BTreeMap,
+    io::ErrorKind,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -226,12 +229,42 @@ fn looked_at(hub: &Hub) -> Vec<PathBuf> {
 /// Finds the model that was meant.
 async fn find(hub: &Hub, typed: String) -> Result<String, Failure> {
     hub.first_scan().await;
-    let names = hub.read(Reader::names).await.map_err(refusal)?;
-    match resolve(&typed, &names) {
-        Resolved::One(id) => Ok(id),
-        Resolved::Ambiguous(candidates) => Err(ApiError::AmbiguousModel { name: typed, candidates }.into()),
-        Resolved::Unknown(similar) => Err(ApiError::NoSuchModel { name: typed, similar }.into()),
+    let found = hub.read(move |reader| {
+        let names = reader.names()?;
+        let refusal = match resolve(&typed, &names) {
+            Resolved::One(id) => return Ok(id),
+            Resolved::Ambiguous(candidates) => ApiError::AmbiguousModel { name: typed, candidates },
+            Resolved::Unknown(_) if typed.starts_with('/') => {
+                return Ok(at_path(&typed, &names, &reader.roots()?)?);
+            }
+            Resolved::Unknown(similar) => ApiError::NoSuchModel { name: typed, similar },
+        };
+        Err(refusal.into())
+    });
+    found.await.map_err(refusal)
+}
+
+/// A path that is no model's own may lead to one; else it is said why it means none.
+fn at_path(typed: &str, names: &[Names], roots: &[RootStatus]) -> Result<String, ApiError> {
+    let path = Path::new(typed);
+    let refuse = |why: String, hint: Option<&str>, path: &Path| {
+        let quoted = || shell_line(&BTreeMap::new(), &[path.into()]);
+        ApiError::Refused { why, hint: hint.map(|hint| format!("{hint} {}", quoted())) }
+    };
+    let real = path.canonicalize().map_err(|error| match error.kind() {
+        ErrorKind::NotFound => refuse(format!("there is no file {typed}"), None, path),
+        _ => refuse(format!("{typed} cannot be read: {error}"), None, path),
+    })?;
+    if let Resolved::One(id) = resolve(&real.to_string_lossy(), names) {
+        return Ok(id);
     }
+    if roots.iter().any(|root| real.starts_with(root.path.to_path())) {
+        let hint = "see what it is: modelctl inspect";
+        return Err(refuse(format!("{typed} is not known as a model"), Some(hint), path));
+    }
+    let dir = if real.is_dir() { Some(path) } else { path.parent() }.unwrap_or(path);
+    let why = format!("{typed} is in no place that is looked at");
+    Err(refuse(why, Some("modelctl roots add"), dir))
 }
 
 /// Returns the model that was meant, and what its weights say.
