@@ -70,11 +70,31 @@ fn told_apart(names: &Names, among: &[&Names]) -> String {
     if is_unique { names.name.clone() } else { format!("{} ({})", names.id, names.name) }
 }
 
+/// Whether a word of the text begins so: `del` is not in `models`.
+fn has_word(text: &str, start: &str) -> bool {
+    let is_start = |at: usize| !text.get(..at).unwrap_or_default().ends_with(char::is_alphanumeric);
+    text.match_indices(start).any(|(at, _)| is_start(at))
+}
+
+/// Whether the text begins with what was typed but for a slip in every third letter; a few letters are found in some
+/// order in every long name.
+fn is_slip(folded: &str, text: &str) -> bool {
+    let length = folded.chars().count();
+    (length.saturating_sub(1)..=length + 1).any(|cut| {
+        let start: String = text.chars().take(cut).collect();
+        strsim::damerau_levenshtein(folded, &start) <= (length / 3).max(1)
+    })
+}
+
 fn similar(folded: &str, all: &[Names]) -> Vec<String> {
     const ALIKE: f64 = 0.75; // where jaro-winkler stops offering unrelated names, tried on 1,000 hub names
     let score = |text: &String| {
         let text = text.to_lowercase();
-        if folded.len() >= 3 && text.contains(folded) { 1.0 } else { strsim::jaro_winkler(folded, &text) }
+        match folded.len() >= 3 && has_word(&text, folded) {
+            true => 1.0,
+            false if is_slip(folded, &text) => strsim::jaro_winkler(folded, &text),
+            false => 0.0,
+        }
     };
     let mut scored: Vec<(f64, &str)> = all
         .iter()
@@ -147,5 +167,8 @@ mod tests {
         );
         check("lama3", &Resolved::Unknown(vec!["llama3".into()]));
         check("", &Resolved::Unknown(vec![]));
+        check("qwne3-8b", &Resolved::Unknown(vec!["Qwen3-8B-Q8_0".into(), "Qwen3-8B-Q4_K_M".into()]));
+        check("q8_0", &Resolved::Unknown(vec!["Qwen3-8B-Q8_0".into()]));
+        check("wen", &Resolved::Unknown(vec![]));
     }
 }
