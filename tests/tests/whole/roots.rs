@@ -165,6 +165,9 @@ fn a_folder_that_cannot_be_read_is_told_and_its_siblings_are_listed() {
         unreadable["reason"].as_str().is_some_and(|reason| reason.contains("cannot be read")),
         "{unreadable}"
     );
+    let plan = house.ctl_wrapped(&["plan", "llama.cpp", "unreadable"]);
+    assert!(plan.code == 1 && plan.err.contains("it cannot be read: Permission denied"), "{plan:?}");
+    assert!(!plan.err.contains("vLLM"), "{plan:?}");
     let said = house.ctl_wrapped(&["roots", "--json"]);
     assert!(said.out.contains("closed cannot be read"), "{said:?}");
     mode("closed", 0o755);

@@ -28,6 +28,9 @@ impl Engine for LlamaCpp {
     fn accepts(&self, model: &Model) -> Result<(), Refusal> {
         let refuse = |why: String, hint: Option<&str>| Err(Refusal { why, hint: hint.map(str::to_owned) });
         let name = &model.name;
+        if let (None, Some(reason)) = (model.format, &model.reason) {
+            return refuse(format!("{name} cannot be run: {reason}"), None); // such as: it cannot be read
+        }
         if model.format != Some(Format::Gguf) {
             let format = model.format.map_or("of an unknown format", Format::name);
             return refuse(
