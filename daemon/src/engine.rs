@@ -1,6 +1,9 @@
 //! Prepares a launch: the model's files, the engine and what it can do, the command.
 
-use crate::engines::{Engines, LOOK, Probed, environment, placing, shown};
+use crate::{
+    engines::{Engines, LOOK, Probed, environment, placing, shown},
+    process,
+};
 use api::{ApiError, LaunchRequest};
 use domain::{
     Location, Model, Role, State,
@@ -31,6 +34,8 @@ pub(crate) struct Prepared {
     pub(crate) reserve: BTreeMap<String, u64>,
     /// The same by what a device is called by everybody; other launches plan without them until it holds them.
     pub(crate) booked: BTreeMap<String, u64>,
+    /// The port is the one that was asked for.
+    pub(crate) is_port_fixed: bool,
     /// It was planned for a machine that the caller described.
     is_imagined: bool,
 }
@@ -103,6 +108,23 @@ impl Prepared {
     }
 }
 
+impl Prepared {
+    /// Refuses to wait for a port that somebody else has.
+    pub(crate) fn check_port(&self) -> Result<(), ApiError> {
+        let port = self.port;
+        if !self.is_port_fixed {
+            return Ok(());
+        }
+        let Err(error) = TcpListener::bind(("127.0.0.1", port)) else { return Ok(()) };
+        let why = match process::listener(port) {
+            Some((pid, name)) => format!("port {port} is taken by {name} (pid {pid})"),
+            None => format!("port {port} cannot be had: {error}"),
+        };
+        let hint = Some("give another --port, or leave it out: a free one is found".to_owned());
+        Err(ApiError::Refused { why, hint })
+    }
+}
+
 /// How old an engine's list of devices may be: what is free on a card that a driver knows is asked of that.
 const LISTED: Duration = Duration::from_secs(60);
 
@@ -144,7 +166,7 @@ pub(crate) fn prepare(
         flags: std::mem::take(&mut tools.flags),
         program: std::mem::take(&mut tools.program),
         program_arguments: tools.arguments,
-        port: free_port()?,
+        port: request.port.map_or_else(free_port, Ok)?,
         planned: planned.as_ref().ok(),
         knobs: &knobs,
         extra: request.extra.clone(),
@@ -156,8 +178,8 @@ pub(crate) fn prepare(
     let reserve = planned.as_ref().map(reserve).unwrap_or_default();
     let booked = booked(&reserve, &tools.machine);
     let environment = environment(&request.environment);
-    let (port, is_imagined) = (order.port, request.hardware.is_some());
-    Ok(Prepared { launch, plan, environment, port, reserve, booked, is_imagined })
+    let (port, is_port_fixed, is_imagined) = (order.port, request.port.is_some(), request.hardware.is_some());
+    Ok(Prepared { launch, plan, environment, port, reserve, booked, is_port_fixed, is_imagined })
 }
 
 fn refused(refusal: Refusal) -> ApiError {

@@ -16,7 +16,7 @@ use crate::{
     process::{self, Process},
     rundir::{self, Ordered},
 };
-use api::{Event, EventKind, ModelRef, Run, RunState};
+use api::{ApiError, Event, EventKind, ModelRef, Run, RunState};
 use domain::{
     ByteSize,
     engines::{self, Allocated, HOST},
@@ -141,9 +141,15 @@ impl Runs {
         key: String,
         is_detached: bool,
     ) -> anyhow::Result<Run> {
-        while self.0.table.borrow().values().any(|entry| entry.holds(prepared.port)) {
+        while let Some(holder) = self.holder(prepared.port) {
+            if prepared.is_port_fixed {
+                let why = format!("port {} is taken by the run {holder}", prepared.port);
+                let hint = Some(format!("give another --port, or stop that one: modelctl stop {holder}"));
+                return Err(ApiError::Refused { why, hint }.into());
+            }
             prepared = prepared.moved_to(crate::engine::free_port()?);
         }
+        prepared.check_port()?;
         let word = format!("r{}", crate::run::mint().chars().take(6).collect::<String>());
         crate::config::make_private(&self.dir(&word))?;
         let run = new_run(word.clone(), &prepared);
@@ -165,6 +171,12 @@ impl Runs {
         self.publish(&run);
         tokio::spawn(self.clone().drive(word, prepared));
         Ok(run)
+    }
+
+    /// The run that has a port or is about to take it.
+    fn holder(&self, port: u16) -> Option<String> {
+        let table = self.0.table.borrow();
+        table.values().find(|entry| entry.holds(port)).map(|entry| entry.run.run.clone())
     }
 
     /// The runs that have processes, oldest first.

@@ -142,6 +142,9 @@ pub struct LaunchRequest {
     /// Plans for this machine instead of the one that it is; such a launch is not started.
     #[serde(default)]
     pub hardware: Option<Hardware>,
+    /// On loopback; left out, one that is free is found.
+    #[serde(default)]
+    pub port: Option<u16>,
     /// The run outlives the caller.
     #[serde(default)]
     pub detach: bool,

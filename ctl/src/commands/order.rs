@@ -31,6 +31,9 @@ pub(crate) struct Order {
     memory: Memory,
     #[command(flatten)]
     place: Place,
+    /// Listen on this port of 127.0.0.1 [default: one that is free]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    port: Option<u16>,
     /// Plan for the machine in this file, as `hardware --json` prints it; - reads it from stdin
     #[arg(long, value_name = "FILE")]
     hardware: Option<PathBuf>,
@@ -138,6 +141,7 @@ impl Order {
             model: context.environment.model(&self.model),
             max_ctx: self.max_ctx,
             hardware,
+            port: self.port,
             detach: false,
             extra: self.extra,
             environment: context.environment.callers(),

@@ -48,7 +48,8 @@ impl Runs {
                 Ok(supervisor) => self.attend(&word, supervisor).await,
                 Err(error) => failed(format!("{error:#}")),
             };
-            let again = attempt < ATTEMPTS && self.lost_its_port(&word, &ended);
+            let may_move = attempt < ATTEMPTS && !prepared.is_port_fixed;
+            let again = may_move && self.lost_its_port(&word, &ended);
             match engine::free_port().ok().filter(|_| again) {
                 Some(port) => prepared = prepared.moved_to(port),
                 None => return self.finish(&word, &ended),

@@ -1,6 +1,6 @@
 //! Launching: what the engine is told, byte for byte, and what it is not told.
 
-use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt as _, path::Path, process::Command};
+use std::{ffi::OsStr, fs, net::TcpListener, os::unix::ffi::OsStrExt as _, path::Path, process::Command};
 use tests::{
     House,
     engine::bytes,
@@ -151,6 +151,22 @@ fn a_launch_takes_what_is_free_now_not_what_a_plan_has_seen() {
     list(1500);
     let said = house.ctl(&[&["launch"], &order[..]].concat());
     assert!(said.code == 1 && said.err.contains("does not fit"), "{said:?}");
+}
+
+#[test]
+fn a_port_that_was_asked_for_is_taken_or_refused_and_never_another() {
+    let house = ready_to_launch();
+    let other = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = other.local_addr().unwrap().port().to_string();
+    let launch = ["launch", "llama.cpp", "m", "--detach", "--port", &port];
+    let said = house.ctl(&launch);
+    assert!(said.code == 1 && said.err.contains(&format!("port {port} is taken by")), "{said:?}");
+    drop(other);
+    let said = house.does(&launch);
+    assert!(said.contains(&format!("http://127.0.0.1:{port}\n")), "{said}");
+    let said = house.ctl(&[&launch[..], &["--ctx", "512"]].concat());
+    assert!(said.code == 1 && said.err.contains("is taken by the run r"), "{said:?}");
+    house.does(&["stop", "--all"]);
 }
 
 #[test]

@@ -28,6 +28,7 @@ pub(crate) fn launch() -> LaunchRequest {
         max_ctx: true,
         knobs: knobs(),
         hardware: Some(Hardware { gpus: vec![gpu()], ram: hardware().ram, cpu: hardware().cpu }),
+        port: Some(1),
         detach: true,
         extra: vec!["x".into()],
         environment: environment(),

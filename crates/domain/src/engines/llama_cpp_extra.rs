@@ -30,7 +30,8 @@ const OWNED: &[(&[&str], Owner)] = &[
     (&["--vision-gemma-4b-default", "--vision-gemma-12b-default"], Model),
     (&["--fim-qwen-1.5b-default", "--fim-qwen-3b-default", "--fim-qwen-7b-default"], Model),
     (&["--fim-qwen-7b-spec", "--fim-qwen-14b-spec", "--fim-qwen-30b-default"], Model),
-    (&["--host", "--port", "--reuse-port", "--api-prefix", "--ssl-key-file", "--ssl-cert-file"], Address),
+    (&["--port"], Knob("--port")),
+    (&["--host", "--reuse-port", "--api-prefix", "--ssl-key-file", "--ssl-cert-file"], Address),
     (&["-fit", "--fit", "-fitc", "--fit-ctx"], Plan),
     (&["-fitt", "--fit-target"], Knob("--margin")),
     (&["-c", "--ctx-size", "--kv-unified-per-slot"], Knob("--ctx")),
@@ -96,7 +97,7 @@ mod tests {
         for word in ["-hf", "--hf_repo", "-mm", "--mmproj-url", "-md", "--docker-repo", "--model"] {
             assert!(refused(word).why.ends_with("it names another model"), "{word}");
         }
-        for word in ["--port", "--api-prefix", "--ssl_key_file"] {
+        for word in ["--host", "--api-prefix", "--ssl_key_file"] {
             assert!(refused(word).hint.unwrap().contains("loopback"), "{word}");
         }
     }
