@@ -1,4 +1,5 @@
 use super::*;
+use api::ApiError;
 use domain::stores::Environment;
 use tempfile::TempDir;
 
@@ -79,4 +80,37 @@ fn a_run_that_got_ready_after_the_look_at_the_machine_is_still_reserved_for() {
     let reserved = |since| runs.reserved(at(since)).get("CUDA0").copied();
     assert_eq!(reserved(99), Some(1 + 2));
     assert_eq!(reserved(100), Some(1));
+}
+
+#[test]
+fn a_name_of_several_runs_is_told_with_each_of_them() {
+    use RunState::{Exited, Ready, Starting};
+    let (_dir, both) = runs(&[Ready, Exited, Starting]);
+    let refusal = ApiError::Refused {
+        why: "`m` names more than one run".into(),
+        hint: Some("name one by its word: rabcde2 (m, 4096 tokens), rabcde0 (m, 4096 tokens)".into()),
+    };
+    assert_eq!(both.resolve("m"), Err(refusal.clone()));
+    assert_eq!(both.resolve_live("m"), Err(refusal));
+    assert_eq!(both.resolve_live("rabcde1").unwrap(), "rabcde1");
+    let (_dir, one) = runs(&[Exited, Ready, Exited]);
+    assert_eq!(one.resolve("m").unwrap(), "rabcde1");
+    assert_eq!(one.resolve_live("rab").unwrap(), "rabcde1", "the only one that can be stopped");
+    let hint = "name one by its word: rabcde1 (m, 4096 tokens), rabcde2 (m, 4096 tokens, ended), \
+                rabcde0 (m, 4096 tokens, ended)";
+    let refused = one.resolve("rab").unwrap_err();
+    assert!(matches!(&refused, ApiError::Refused { hint: Some(told), .. } if told == hint), "{refused:?}");
+    let (_dir, ended) = runs(&[Exited; 10]);
+    assert_eq!(ended.resolve("m").unwrap(), "rabcde9", "the newest of those that ended");
+    assert!(
+        matches!(ended.resolve("rab"), Err(ApiError::Refused { hint: Some(told), .. }) if told.ends_with("and 2 more"))
+    );
+}
+
+#[test]
+fn a_name_of_no_run_is_told_with_what_lives_first_and_not_with_all() {
+    use RunState::{Exited, Ready};
+    let (_dir, runs) = runs(&[Ready, Exited, Exited, Exited, Exited, Exited, Exited, Exited, Exited, Exited]);
+    let Err(ApiError::NoSuchRun { runs: told, .. }) = runs.resolve("x") else { panic!("found") };
+    assert_eq!((told.len(), told[0].as_str(), told[1].as_str()), (8, "rabcde0", "rabcde9"));
 }

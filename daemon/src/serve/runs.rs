@@ -230,7 +230,7 @@ fn held(runs: &mut [Run], engines: &Engines) {
 }
 
 pub(super) async fn stop(hub: &Hub, typed: &str) -> Result<Stopped, Failure> {
-    let word = hub.runs.resolve(typed)?;
+    let word = hub.runs.resolve_live(typed)?;
     let run = hub.runs.stop(&word).await;
     let run = run.ok_or_else(|| ApiError::NoSuchRun { name: typed.to_owned(), runs: Vec::new() })?;
     if run.state.is_live() {
