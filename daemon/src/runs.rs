@@ -24,6 +24,7 @@ use domain::{
 use jiff::Timestamp;
 use rustix::process::Signal;
 use std::{
+    cmp::Reverse,
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
@@ -189,13 +190,14 @@ impl Runs {
 
     /// What runs, with its memory and last lines, then what has ended lately; blocking.
     pub(crate) fn all(&self) -> Vec<Run> {
-        let mut entries: Vec<Entry> = self.0.table.borrow().values().cloned().collect();
-        entries.sort_by_key(|entry| {
-            let ended = entry.ended.map(|at| -at.as_second());
-            (ended.is_some(), ended, entry.run.since)
-        });
-        entries
-            .into_iter()
+        self.prune();
+        let entries = self.0.table.borrow().values().cloned().collect::<Vec<Entry>>();
+        let (mut ended, mut live): (Vec<_>, Vec<_>) =
+            entries.into_iter().partition(|entry| entry.ended.is_some());
+        live.sort_by_key(|entry| entry.run.since);
+        ended.sort_by_key(|entry| Reverse((entry.ended, entry.run.since)));
+        live.into_iter()
+            .chain(ended.into_iter().take(adopt::KEPT))
             .map(|mut entry| {
                 if entry.run.state.is_live() {
                     entry.run.memory.extend(memory(entry.supervisor));

@@ -14,7 +14,7 @@ use std::{fs, path::Path, time::Duration};
 use tokio::time::{Instant, sleep};
 
 /// Ended runs that are told, and how long.
-const KEPT: usize = 20;
+pub(super) const KEPT: usize = 20;
 const KEPT_HOURS: i64 = 24;
 
 /// Whoever follows a run must see how it ended, also where many end at once.
@@ -118,8 +118,10 @@ impl Runs {
             .map(|(_, (_, word))| word)
             .collect();
         for word in old {
-            self.0.table.send_modify(|table| drop(table.remove(&word)));
-            remove(&self.dir(&word));
+            // Another thread may have come to it first.
+            if self.0.table.send_if_modified(|table| table.remove(&word).is_some()) {
+                remove(&self.dir(&word));
+            }
         }
     }
 }

@@ -114,3 +114,18 @@ fn a_name_of_no_run_is_told_with_what_lives_first_and_not_with_all() {
     let Err(ApiError::NoSuchRun { runs: told, .. }) = runs.resolve("x") else { panic!("found") };
     assert_eq!((told.len(), told[0].as_str(), told[1].as_str()), (8, "rabcde0", "rabcde9"));
 }
+
+#[test]
+fn twenty_ended_runs_are_told_and_the_others_are_kept_for_a_moment_only() {
+    let (_dir, runs) = runs(&[RunState::Exited; 25]);
+    let end_all = |seconds_ago: i64| {
+        let at = Timestamp::now() - jiff::SignedDuration::from_secs(seconds_ago);
+        runs.0.table.send_modify(|table| table.values_mut().for_each(|entry| entry.ended = Some(at)));
+    };
+    end_all(10);
+    let told = runs.all();
+    assert_eq!((told.len(), told[0].run.as_str()), (20, "rabcde24"));
+    assert!(runs.get("rabcde0").is_some(), "somebody may follow it");
+    end_all(70);
+    assert_eq!((runs.all().len(), runs.0.table.borrow().len()), (20, 20));
+}
