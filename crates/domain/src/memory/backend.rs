@@ -11,22 +11,29 @@ pub struct Backend {
     row_padding: Option<u64>,
     /// Flash attention has kernels for some sizes of heads only.
     has_few_heads: bool,
+    /// Compute buffers were measured there.
+    pub(super) is_measured: bool,
 }
 
 /// `TENSOR_ALIGNMENT` of ggml's CPU buffers, pinned ones as well.
 const HOST_ALIGNMENT: u64 = 32;
 
 impl Backend {
-    /// ggml-cuda.cu: alignment 128, `MATRIX_ROW_PADDING` 512. ROCm and MUSA are built from the same source.
-    pub const CUDA: Self = Self { alignment: 128, row_padding: Some(512), has_few_heads: true };
+    /// ggml-cuda.cu: alignment 128, `MATRIX_ROW_PADDING` 512.
+    pub const CUDA: Self =
+        Self { alignment: 128, row_padding: Some(512), has_few_heads: true, is_measured: true };
+    /// ROCm and MUSA are built from the same source.
+    const LIKE_CUDA: Self = Self { is_measured: false, ..Self::CUDA };
     /// ggml-vulkan.cpp: `minStorageBufferOffsetAlignment`, which is 256 at most by the Vulkan specification.
-    pub const VULKAN: Self = Self { alignment: 256, row_padding: None, has_few_heads: false };
-    pub(super) const HOST: Self = Self { alignment: HOST_ALIGNMENT, row_padding: None, has_few_heads: false };
+    pub const VULKAN: Self =
+        Self { alignment: 256, row_padding: None, has_few_heads: false, is_measured: false };
+    pub(super) const HOST: Self = Self { alignment: HOST_ALIGNMENT, ..Self::VULKAN };
 
     /// By the name that llama.cpp gives a device without its number: `CUDA`, `ROCm`, `Vulkan`, `SYCL`, …
     pub fn named(name: &str) -> Self {
         match name {
-            "CUDA" | "ROCm" | "MUSA" => Self::CUDA,
+            "CUDA" => Self::CUDA,
+            "ROCm" | "MUSA" => Self::LIKE_CUDA,
             _ => Self::VULKAN,
         }
     }

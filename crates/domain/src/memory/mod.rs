@@ -78,15 +78,19 @@ impl<'a> Estimate<'a> {
     }
 
     /// Bytes by which the device's compute buffer may be larger than said. Over all that was measured with 1 or 4 slots,
-    /// batches of 512 and flash attention, no buffer was larger than this.
+    /// batches of 512 and flash attention, no buffer was larger than this. All of it was measured with CUDA: other
+    /// backends are given as much as a family that never was.
     pub fn slack(&self, settings: &Settings, breakdown: &Breakdown) -> u64 {
         let is_whole =
             settings.gpu_layers > self.shape.layers && settings.n_cpu_moe == 0 && settings.kv_offload;
         let compute = breakdown.device.compute;
         let is_plain = !settings.cache_type_k.is_quantized() && !settings.cache_type_v.is_quantized();
+        let is_measured = self.device.is_some_and(|device| device.is_measured);
         match self.shape.family.known {
-            Known::Exactly if is_whole && is_plain => SMALL,
-            Known::Exactly | Known::Measured if is_whole => (compute / 8).saturating_add(SMALL),
+            Known::Exactly if is_measured && is_whole && is_plain => SMALL,
+            Known::Exactly | Known::Measured if is_measured && is_whole => {
+                (compute / 8).saturating_add(SMALL)
+            }
             Known::Exactly | Known::Measured | Known::Never => (compute / 4).saturating_add(64 << 20),
         }
     }

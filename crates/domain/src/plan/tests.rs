@@ -229,6 +229,21 @@ fn what_is_missing_is_what_is_taken_and_not_there() {
 }
 
 #[test]
+fn only_cuda_is_taken_at_its_word() {
+    let slack = |backend: &str| {
+        let mut machine = machine(vec![gpu("X0", 24)], 64);
+        machine.gpus[0].backend = backend.into();
+        let device = check(0, &machine, &Knobs { ctx: Some(4096), ..Knobs::default() }).device.unwrap();
+        (device.slack, device.compute / 4 + (64 << 20))
+    };
+    assert_eq!(slack("CUDA").0, 1 << 20);
+    for backend in ["Vulkan", "ROCm", "SYCL", "Metal"] {
+        let (slack, wide) = slack(backend);
+        assert_eq!(slack, wide, "{backend}");
+    }
+}
+
+#[test]
 fn what_is_loaded_besides_counts_where_it_lies() {
     let shape = Shape::of(&facts(0)).unwrap();
     let knobs = Knobs { ctx: Some(4096), ..Knobs::default() };
