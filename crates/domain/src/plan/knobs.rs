@@ -84,20 +84,71 @@ fn refuse(why: String, hint: &str) -> Refusal {
 }
 
 impl Knobs {
+    /// Refuses what makes no sense, whatever the model.
+    pub fn check(&self) -> Result<(), Refusal> {
+        self.words().map(drop)
+    }
+
     /// Understands the words among the knobs, and refuses what makes no sense for this model.
     pub(super) fn read(&self, shape: &Shape) -> Result<Fixed, Refusal> {
-        self.check_numbers(shape)?;
-        let fixed = Fixed {
-            gpu_layers: self.gpu_layers(shape)?,
-            cache_type_k: cache_type(self.cache_type_k.as_deref())?,
-            cache_type_v: cache_type(self.cache_type_v.as_deref())?,
-            flash_attn: self.flash_attn()?,
-        };
+        let words = self.words()?;
+        if self.n_cpu_moe.is_some_and(|layers| layers > 0) && shape.expert_layers() == 0 {
+            return Err(refuse(
+                "--n-cpu-moe moves experts, and this model has none".into(),
+                "--gpu-layers moves whole layers",
+            ));
+        }
+        if self.tensor_split.is_some() {
+            return Err(refuse(
+                "--tensor-split divides a model among devices, and a plan uses one device so far".into(),
+                "name one with --device",
+            ));
+        }
+        let gpu_layers = words.gpu_layers.map(|layers| layers.min(shape.layers + 1));
+        let fixed = Fixed { gpu_layers, ..words };
         check_cache(&fixed, shape)?;
         Ok(fixed)
     }
 
-    fn check_numbers(&self, shape: &Shape) -> Result<(), Refusal> {
+    /// `all` layers are `u64::MAX` here.
+    fn words(&self) -> Result<Fixed, Refusal> {
+        self.check_numbers()?;
+        let fixed = Fixed {
+            gpu_layers: self.gpu_layers()?,
+            cache_type_k: cache_type(self.cache_type_k.as_deref())?,
+            cache_type_v: cache_type(self.cache_type_v.as_deref())?,
+            flash_attn: self.flash_attn()?,
+        };
+        self.check_place(&fixed)?;
+        let is_quantized = fixed.cache_type_v.is_some_and(CacheType::is_quantized);
+        if is_quantized && fixed.flash_attn == Some(FlashAttention::Off) {
+            return Err(refuse(
+                "a quantized V cache needs flash attention, and --flash-attn off forbids it".into(),
+                "leave --flash-attn out, or give --cache-type-v f16",
+            ));
+        }
+        Ok(fixed)
+    }
+
+    fn check_place(&self, fixed: &Fixed) -> Result<(), Refusal> {
+        let avoids_devices = self.device.as_ref().is_some_and(|ids| ids.iter().any(|id| id == "none"));
+        if avoids_devices && fixed.gpu_layers.is_some_and(|layers| layers > 0) {
+            return Err(refuse(
+                "--gpu-layers puts layers on a device, and --device none forbids all of them".into(),
+                "give one of the two",
+            ));
+        }
+        let is_part = |part: &f64| part.is_finite() && *part >= 0.0;
+        if let Some(part) = self.tensor_split.iter().flatten().find(|part| !is_part(part)) {
+            return Err(refuse(
+                format!("--tensor-split is made of numbers from 0, and {part} is none"),
+                "such as 3,1: three parts on the first device, one on the second",
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_numbers(&self) -> Result<(), Refusal> {
         if self.goal == Some(Goal::MaxCtx) && self.ctx.is_some() {
             return Err(refuse(
                 "--ctx says how much context there is, and --max-ctx asks for the most".into(),
@@ -133,27 +184,15 @@ impl Knobs {
                 "make --batch at least as large",
             ));
         }
-        if self.n_cpu_moe.is_some_and(|layers| layers > 0) && shape.expert_layers() == 0 {
-            return Err(refuse(
-                "--n-cpu-moe moves experts, and this model has none".into(),
-                "--gpu-layers moves whole layers",
-            ));
-        }
-        if self.tensor_split.is_some() {
-            return Err(refuse(
-                "--tensor-split divides a model among devices, and a plan uses one device so far".into(),
-                "name one with --device; or pass the flag to the engine itself, behind --",
-            ));
-        }
         Ok(())
     }
 
-    fn gpu_layers(&self, shape: &Shape) -> Result<Option<u64>, Refusal> {
+    fn gpu_layers(&self) -> Result<Option<u64>, Refusal> {
         match self.gpu_layers.as_deref() {
             None | Some("auto") => Ok(None),
-            Some("all") => Ok(Some(shape.layers + 1)),
+            Some("all") => Ok(Some(u64::MAX)),
             Some(text) => match text.parse::<u64>() {
-                Ok(layers) => Ok(Some(layers.min(shape.layers + 1))),
+                Ok(layers) => Ok(Some(layers)),
                 Err(_) => Err(refuse(
                     format!("--gpu-layers is all, auto or a number, not `{text}`"),
                     "all counts the output layer too: one more than the model has blocks",
@@ -187,13 +226,6 @@ fn cache_type(text: Option<&str>) -> Result<Option<CacheType>, Refusal> {
 fn check_cache(fixed: &Fixed, shape: &Shape) -> Result<(), Refusal> {
     let (_, values) = shape.cache_rows();
     let (key, value) = shape.heads();
-    let is_quantized = fixed.cache_type_v.is_some_and(CacheType::is_quantized);
-    if is_quantized && fixed.flash_attn == Some(FlashAttention::Off) {
-        return Err(refuse(
-            "a quantized V cache needs flash attention, and --flash-attn off forbids it".into(),
-            "leave --flash-attn out, or give --cache-type-v f16",
-        ));
-    }
     for (flag, kind, row) in
         [("--cache-type-k", fixed.cache_type_k, key), ("--cache-type-v", fixed.cache_type_v, value)]
     {

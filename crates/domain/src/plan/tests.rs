@@ -290,6 +290,12 @@ fn contradictions_are_refused() {
         ),
         (Knobs { margin: Some(u64::MAX), ..Knobs::default() }, "a margin of"),
         (Knobs { device: Some(vec!["CUDA7".into()]), ..Knobs::default() }, "CUDA7"),
+        (
+            Knobs { device: Some(vec!["none".into()]), gpu_layers: text("3"), ..Knobs::default() },
+            "--device none",
+        ),
+        (Knobs { device: Some(vec!["none".into()]), gpu_layers: text("all"), ..Knobs::default() }, "forbids"),
+        (Knobs { tensor_split: Some(vec![1.0, f64::NAN]), ..Knobs::default() }, "NaN"),
         (Knobs { tensor_split: Some(vec![1.0, 1.0]), ..Knobs::default() }, "one device"),
     ] {
         let refusal = plan(&shape, &machine, &knobs, Extras::default()).unwrap_err();
@@ -321,6 +327,13 @@ fn hostile(architecture: &str, recurrent: &[&str]) -> Facts {
         group.layers = vec![(u64::MAX, u64::MAX), (0, u64::MAX)];
     }
     facts
+}
+
+#[test]
+fn no_layers_on_no_device_is_no_contradiction() {
+    let knobs = Knobs { device: Some(vec!["none".into()]), gpu_layers: Some("0".into()), ..Knobs::default() };
+    let found = check(0, &machine(vec![gpu("CUDA0", 24)], 64), &knobs);
+    assert!(found.fits && found.device.is_none(), "{:?}", found.explain);
 }
 
 #[test]
