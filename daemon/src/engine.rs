@@ -158,6 +158,7 @@ pub(crate) fn prepare(
     })?;
     let mut tools = tools(engine, request, world)?;
     let knobs = knobs(request);
+    knobs.check().map_err(refused)?;
     let planned = planned(&knobs, facts, &tools.machine, engine.extras(model, location))?;
     let order = Order {
         model,

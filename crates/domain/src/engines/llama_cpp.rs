@@ -124,6 +124,7 @@ const USUAL: &[&str] = &[
     "--device",
     "--gpu-layers",
     "--n-cpu-moe",
+    "--tensor-split",
     "--cache-type-k",
     "--cache-type-v",
     "--flash-attn",
@@ -218,13 +219,32 @@ fn delegate(words: &mut Words<'_>, knobs: &Knobs) {
         ("--batch-size", number(knobs.batch)),
         ("--ubatch-size", number(knobs.ubatch)),
         ("--device", knobs.device.as_ref().map(|ids| ids.join(","))),
+        ("--tensor-split", knobs.tensor_split.as_deref().map(joined)),
         ("--parallel", Some(knobs.parallel.unwrap_or(1).to_string())),
     ] {
         if let Some(value) = value {
             words.put(flag, value);
         }
     }
+    for (switch, is_on) in [
+        ("--kv-unified", knobs.kv_unified == Some(true)),
+        ("--no-kv-unified", knobs.kv_unified == Some(false)),
+        ("--swa-full", knobs.swa_full == Some(true)),
+        ("--no-kv-offload", knobs.kv_offload == Some(false)),
+        ("--no-op-offload", knobs.op_offload == Some(false)),
+    ] {
+        if is_on {
+            words.switch(switch);
+        }
+    }
+    if knobs.n_outputs.is_some() {
+        words.explain.push("--n-outputs is left out: only a plan counts with it".to_owned());
+    }
     words.put_if_known("--fit-target", (knobs.margin.unwrap_or(MARGIN) >> 20).to_string());
+}
+
+fn joined(parts: &[f64]) -> String {
+    parts.iter().map(f64::to_string).collect::<Vec<_>>().join(",")
 }
 
 /// The command as it grows: no flag that the program does not have.
@@ -271,4 +291,40 @@ impl<'a> Words<'a> {
 /// The first file of a role: the first shard names the others itself.
 fn path_of(order: &Order<'_>, role: Role) -> Option<PathBuf> {
     order.location.files.iter().find(|file| file.role == role).map(|file| file.path.to_path())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn written(write: impl FnOnce(&mut Words<'_>), flags: &[&str]) -> (String, Vec<String>) {
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let mut words = Words { argv: Vec::new(), flags: &flags, explain: Vec::new() };
+        write(&mut words);
+        let argv: Vec<String> = words.argv.into_iter().map(|word| word.into_string().unwrap()).collect();
+        (argv.join(" "), words.explain)
+    }
+
+    #[test]
+    fn without_a_plan_nothing_that_was_fixed_is_lost() {
+        let knobs = Knobs {
+            kv_unified: Some(true),
+            swa_full: Some(true),
+            kv_offload: Some(false),
+            op_offload: Some(false),
+            n_outputs: Some(4),
+            tensor_split: Some(vec![3.0, 1.5]),
+            ..Knobs::default()
+        };
+        let (argv, explain) = written(|words| delegate(words, &knobs), USUAL);
+        assert_eq!(
+            argv,
+            "--tensor-split 3,1.5 --parallel 1 --kv-unified --swa-full --no-kv-offload --no-op-offload \
+             --fit-target 1024"
+        );
+        assert_eq!(explain, ["--n-outputs is left out: only a plan counts with it"]);
+        let (_, explain) = written(|words| delegate(words, &knobs), &["--parallel"]);
+        assert_eq!(explain.len(), 6, "{explain:?}");
+    }
 }
