@@ -2,7 +2,10 @@
 //! Two ways, never mixed: what was planned is pinned, and fit is off; where nothing could be planned, context and layers
 //! are left to llama.cpp's own fit.
 
-use super::{Allocated, Engine, Launch, Order, Program, Ready, Refusal, llama_cpp_extra, llama_cpp_log};
+use super::{
+    Allocated, Engine, Launch, Order, Program, Ready, Refusal, llama_cpp_devices::FLASH_SWITCH,
+    llama_cpp_extra, llama_cpp_log,
+};
 use crate::{
     Format, Kind, Model, Role, State,
     memory::{CacheType, FlashAttention, Settings},
@@ -184,9 +187,11 @@ fn pin(words: &mut Words<'_>, planned: &Planned) {
         words.put("--cache-type-k", cache_type_k.name());
         words.put("--cache-type-v", cache_type_v.name());
     }
-    // Where the switch took no value there was no `--cache-ram` yet.
-    if words.flags.contains("--cache-ram") {
-        words.put("--flash-attn", if flash_attn == FlashAttention::On { "on" } else { "off" });
+    match flash_attn {
+        FlashAttention::On if words.flags.contains(FLASH_SWITCH) => words.switch("--flash-attn"),
+        FlashAttention::Off if words.flags.contains(FLASH_SWITCH) => {}
+        FlashAttention::On => words.put("--flash-attn", "on"),
+        FlashAttention::Off => words.put("--flash-attn", "off"),
     }
     words.put("--batch-size", batch.to_string());
     words.put("--ubatch-size", ubatch.to_string());

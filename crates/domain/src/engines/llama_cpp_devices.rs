@@ -29,13 +29,22 @@ fn device(line: &str) -> Option<Gpu> {
     })
 }
 
-/// Every flag that a `--help` lists.
+/// Every flag that a `--help` lists, and `FLASH_SWITCH` where it is of an older version.
 pub fn listed_flags(text: &str) -> BTreeSet<String> {
     let is_flag = |word: &&str| word.starts_with('-') && word.len() > 1;
     let words =
         text.split(|c: char| c.is_whitespace() || matches!(c, ',' | '=' | '|' | '[' | ']' | '(' | ')'));
-    words.filter(is_flag).map(str::to_owned).collect()
+    let mut flags: BTreeSet<String> = words.filter(is_flag).map(str::to_owned).collect();
+    // What a flag takes stands one blank behind it, what it is good for further away.
+    let after = text.lines().find_map(|line| line.split_once("--flash-attn").map(|(_, after)| after));
+    if after.is_some_and(|after| after.starts_with("  ")) {
+        flags.insert(FLASH_SWITCH.to_owned());
+    }
+    flags
 }
+
+/// No flag: it stands for a `--flash-attn` that is off unless given, and takes no value, as it was until August 2025.
+pub(super) const FLASH_SWITCH: &str = "--flash-attn (a switch)";
 
 /// Whether these are the flags of a server that this module's engine can start.
 pub fn is_server(flags: &BTreeSet<String>) -> bool {
@@ -115,6 +124,21 @@ mod tests {
         ] {
             assert_eq!(listed_version(text).as_deref(), version, "{text}");
         }
+    }
+
+    #[test]
+    fn a_switch_is_told_from_a_flag_with_a_value() {
+        let is_switch = |line: &str| listed_flags(line).contains(FLASH_SWITCH);
+        assert!(is_switch(
+            "-fa,   --flash-attn                     enable Flash Attention (default: disabled)"
+        ));
+        assert!(!is_switch(
+            "-fa,   --flash-attn [on|off|auto]       set Flash Attention use ('on', 'off', or"
+        ));
+        assert!(!is_switch(
+            "-fa,   --flash-attn FA                  set Flash Attention use ('on', 'off', or"
+        ));
+        assert!(!is_switch("--port N                               port"));
     }
 
     #[test]
