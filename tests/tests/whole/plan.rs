@@ -160,6 +160,18 @@ fn what_does_not_fit_is_planned_and_never_launched() {
 }
 
 #[test]
+fn cards_that_a_plan_leaves_alone_are_counted() {
+    let house = with_large_models();
+    for (count, said) in [(2, "CUDA1 is left alone"), (3, "CUDA1, CUDA2 are left alone")] {
+        let card = |n: u64| json!({"id": format!("CUDA{n}"), "name": "card", "backend": "CUDA", "total": 24 * GIB, "free": (24 - n) * GIB});
+        let machine = json!({"gpus": (0..count).map(card).collect::<Vec<_>>(), "ram": { "total": 64 * GIB, "available": 60 * GIB }, "cpu": { "cores": 8 }});
+        write(house.home("machine.json"), machine.to_string());
+        let explain = plan(&house, &["dense"])["explain"].to_string();
+        assert!(explain.contains(said), "{explain}");
+    }
+}
+
+#[test]
 fn contradictions_and_nonsense_are_refused_with_what_to_do() {
     let house = with_large_models();
     for (args, code, word) in [

@@ -139,8 +139,9 @@ fn devices(planned: &Planned, machine: &Hardware) -> Option<String> {
     let used = planned.device.as_ref()?;
     let others: Vec<&str> =
         machine.gpus.iter().map(|gpu| gpu.id.as_str()).filter(|id| *id != used.id).collect();
+    let are = if others.len() == 1 { "is" } else { "are" };
     (!others.is_empty())
-        .then(|| format!("{} is left alone: a plan uses one device so far", others.join(", ")))
+        .then(|| format!("{} {are} left alone: a plan uses one device so far", others.join(", ")))
 }
 
 /// What else could be had, and its price.
