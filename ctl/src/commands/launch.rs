@@ -140,6 +140,8 @@ struct Screen<'a, 'b> {
     reasons: Vec<String>,
     /// The page to try, and what to send there.
     request: (&'static str, &'static str),
+    /// The engine answers only who knows its key.
+    has_key: bool,
     is_ready: bool,
     ticks: usize,
     ended: Option<Failure>,
@@ -153,6 +155,8 @@ struct Screen<'a, 'b> {
 const SPINNER: [&str; 4] = ["-", "\\", "|", "/"];
 const CHAT: (&str, &str) = ("v1/chat/completions", r#"{"messages":[{"role":"user","content":"Hello"}]}"#);
 const EMBED: (&str, &str) = ("v1/embeddings", r#"{"input":"Hello"}"#);
+/// What gives an engine a key.
+const KEYS: [&str; 2] = ["--api-key", "--api-key-file"];
 /// What a progress line may take where the terminal does not tell its width.
 const PROGRESS_WIDTH: usize = 80;
 
@@ -163,6 +167,7 @@ impl<'a, 'b> Screen<'a, 'b> {
             url: None,
             reasons: Vec::new(),
             request: CHAT,
+            has_key: false,
             is_ready: false,
             ticks: 0,
             ended: None,
@@ -185,6 +190,8 @@ impl<'a, 'b> Screen<'a, 'b> {
                 if plan.argv.iter().any(|word| word == "--embedding" || word == "--embeddings") {
                     self.request = EMBED;
                 }
+                let is_key = |word: &String| KEYS.contains(&word.split('=').next().unwrap_or_default());
+                self.has_key = plan.argv.iter().any(is_key);
                 self.url = Some(plan.url);
                 self.reasons = plan.explain;
             }
@@ -239,7 +246,12 @@ impl<'a, 'b> Screen<'a, 'b> {
         }
         let (path, body) = self.request;
         let url = url.trim_end_matches('/');
-        writeln!(out, "try      curl {}/{path} -H 'Content-Type: application/json' -d '{body}'", clean(url))?;
+        let key = if self.has_key { " -H \"Authorization: Bearer $API_KEY\"" } else { "" };
+        writeln!(
+            out,
+            "try      curl {}/{path}{key} -H 'Content-Type: application/json' -d '{body}'",
+            clean(url)
+        )?;
         out.flush()?;
         for note in &run.notes {
             writeln!(self.context.err, "note: {}", clean(note))?;

@@ -127,6 +127,22 @@ fn print_is_the_command_alone() {
 }
 
 #[test]
+fn the_line_to_try_says_where_a_key_belongs_and_not_which() {
+    for (flag, has_key) in [("--api-key", true), ("--api-key-file=/k", true), ("--jinja", false)] {
+        let mut plan = plan();
+        plan["argv"] = json!(["/bin/llama-server", flag, "***"]);
+        let planned = frame(&json!({"update": "planned", "plan": plan}).to_string(), true);
+        let said = Fake::new(vec![planned, update("ready", "ready"), update("stopped", "exited")]).run(&[
+            "launch",
+            "llama.cpp",
+            "m",
+        ]);
+        let key = "completions -H \"Authorization: Bearer $API_KEY\" -H 'Content-Type";
+        assert_eq!(said.out.contains(key), has_key, "{}", said.out);
+    }
+}
+
+#[test]
 fn an_engine_that_dies_is_a_failure() {
     let updates = || ["planned", "started", "ready", "log", "died"].map(|name| update(name, "ready")).into();
     let said = Fake::new(updates()).run(&["launch", "llama.cpp", "m"]);
