@@ -46,9 +46,10 @@ struct AddArgs {
 
 /// Forget an engine that was added; its files are not touched
 #[derive(Debug, Args)]
-#[command(after_help = "EXAMPLES:\n  modelctl engines remove ~/llama.cpp/build/bin/llama-server")]
+#[command(after_help = "EXAMPLES:\n  modelctl engines remove ~/llama.cpp/build/bin/llama-server\n  \
+                        modelctl engines remove ~/llama.cpp/build/bin")]
 struct RemoveArgs {
-    /// The program, as modelctl engines shows it
+    /// The program, as modelctl engines shows it, or the folder that was added
     path: PathBuf,
 }
 

@@ -22,7 +22,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::{OsStr, OsString},
     os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -213,6 +213,11 @@ impl Engines {
         Ok((seen, at))
     }
 
+    /// What the user has added.
+    pub(crate) fn added(&self) -> anyhow::Result<Vec<PathBuf>> {
+        User::reader(&self.user)?.engines()
+    }
+
     /// Every program that is this engine, in the order in which they are taken, and every place that was looked at:
     /// the caller's PATH, what the user has added, the daemon's own PATH. The two PATHs give one program at most.
     pub(crate) fn find(
@@ -220,7 +225,7 @@ impl Engines {
         engine: &dyn Engine,
         callers: &BTreeMap<String, String>,
     ) -> anyhow::Result<(Vec<Found>, Vec<String>)> {
-        let added = User::reader(&self.user)?.engines()?;
+        let added = self.added()?;
         let of_callers = directories(callers.get("PATH").map(OsStr::new));
         let own = directories(self.path.as_deref());
         let mut found: Vec<Found> = search(engine, &of_callers).into_iter().collect();
@@ -278,6 +283,35 @@ pub(crate) fn as_added(engine: &dyn Engine, path: &Path) -> Found {
 /// The program of an engine in a folder, as a build leaves it.
 pub(crate) fn in_directory(engine: &dyn Engine, dir: &Path) -> Option<Found> {
     search(engine, &[dir.to_owned()]).map(|found| Found { is_added: true, ..found })
+}
+
+/// What was added by this path, also where its file is gone: the program itself, or one in that folder.
+pub(crate) fn added_by<'a>(engine: &dyn Engine, path: &Path, added: &'a [PathBuf]) -> Option<&'a PathBuf> {
+    let path = without_dots(path);
+    let inside: Vec<PathBuf> = engine.programs().iter().map(|program| path.join(program.name)).collect();
+    let mut wanted = std::iter::once(&path).chain(&inside);
+    wanted.find_map(|wanted| added.iter().find(|program| without_dots(program) == *wanted))
+}
+
+/// The path as its user named it, links and all, without a `..` that can be left out: one file is one engine.
+pub(crate) fn tidied(path: PathBuf) -> PathBuf {
+    let tidied = without_dots(&path);
+    let leads_there =
+        tidied.canonicalize().is_ok_and(|real| path.canonicalize().is_ok_and(|own| own == real));
+    if leads_there { tidied } else { path }
+}
+
+fn without_dots(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::ParentDir => drop(plain.pop()),
+            Component::Prefix(_) | Component::RootDir | Component::CurDir | Component::Normal(_) => {
+                plain.push(component);
+            }
+        }
+    }
+    plain
 }
 
 pub(crate) fn is_executable(path: &Path) -> bool {

@@ -6,7 +6,7 @@ use super::{
     varlink::Out,
 };
 use crate::{
-    engines::{Engines, Found, LOOK, as_added, in_directory, is_executable, not_a_server},
+    engines::{Engines, Found, LOOK, added_by, as_added, in_directory, is_executable, not_a_server, tidied},
     hardware,
     index::UserChange,
 };
@@ -193,7 +193,8 @@ pub(super) async fn add(hub: &Hub, path: PathBuf, callers: Callers) -> Result<ap
     if !path.is_absolute() {
         return Err(ApiError::InvalidParameter { parameter: "path".into() }.into());
     }
-    let (program, engine) = off_the_loop(hub, move |engines| examine(engines, &path, &callers)).await?;
+    let examined = off_the_loop(hub, move |engines| examine(engines, &tidied(path), &callers));
+    let (program, engine) = examined.await?;
     hub.memory.change(UserChange::AddEngine(program)).await.map_err(refusal)?;
     Ok(api::AddedEngine { engine })
 }
@@ -205,13 +206,18 @@ fn examine(
 ) -> anyhow::Result<(PathBuf, EngineStatus)> {
     let engine: &dyn Engine = *ENGINES.first().context("no engine is known")?;
     let found = in_directory(engine, path).unwrap_or_else(|| as_added(engine, path));
+    let names: Vec<&str> = engine.programs().iter().map(|program| program.name).collect();
+    let names = names.join(" or ");
     let refuse = |why: String| {
-        let names: Vec<&str> = engine.programs().iter().map(|program| program.name).collect();
-        let hint = Some(format!("give the path of {}, or the folder that it is in", names.join(" or ")));
+        let hint = Some(format!("give the path of {names}, or the folder that it is in"));
         anyhow::Error::from(ApiError::Refused { why, hint })
     };
     if !is_executable(&found.program) {
-        return Err(refuse(format!("{} is not a program that can be run", path.display())));
+        let path = path.display();
+        return Err(refuse(match found.program.is_dir() {
+            true => format!("there is no {names} in {path}"),
+            false => format!("{path} is not a program that can be run"),
+        }));
     }
     let probed = engines.ask(&found, callers, SHOWN)?;
     if !is_server(&probed.flags) {
@@ -222,7 +228,14 @@ fn examine(
     Ok((found.program, shown))
 }
 
+/// Forgets what was added by this path.
 pub(super) async fn remove(hub: &Hub, path: PathBuf) -> Result<serde_json::Value, Failure> {
+    let meant = off_the_loop(hub, move |engines| {
+        let added = engines.added()?;
+        let meant = ENGINES.iter().find_map(|engine| added_by(*engine, &path, &added));
+        Ok(meant.cloned().unwrap_or(path))
+    });
+    let path = meant.await?;
     hub.memory.change(UserChange::RemoveEngine(path)).await.map_err(refusal)?;
     Ok(serde_json::json!({}))
 }

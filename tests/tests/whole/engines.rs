@@ -69,6 +69,32 @@ fn an_engine_that_was_added_is_used_until_it_is_removed_and_survives_a_restart()
 }
 
 #[test]
+fn one_file_is_one_engine_and_is_removed_as_it_was_added() {
+    let mut house = with_engine();
+    house.set("PATH", "/usr/bin:/bin");
+    let (tools, link) = (house.at("tools"), house.at("current"));
+    std::os::unix::fs::symlink(&tools, &link).unwrap();
+    let text = |path: std::path::PathBuf| path.to_str().unwrap().to_owned();
+    let programs = || -> Vec<String> {
+        let engines = house.json(&["engines"])["engines"].take();
+        let found = engines.as_array().unwrap().iter().filter(|engine| engine["found"] == true);
+        found.map(|engine| engine["program"].as_str().unwrap().to_owned()).collect()
+    };
+    for path in ["tools", "tools/llama-server", "tools/../tools/llama-server", "tools/../tools"] {
+        house.does(&["engines", "add", &text(house.at(path))]);
+        assert_eq!(programs(), [text(tools.join("llama-server"))], "{path}");
+    }
+    // A link may lead elsewhere tomorrow: it stays as it was named.
+    house.does(&["engines", "add", &text(link.clone())]);
+    assert_eq!(programs(), [text(link.join("llama-server")), text(tools.join("llama-server"))]);
+    house.does(&["engines", "remove", &text(house.at("tools/../tools"))]);
+    fs::remove_file(tools.join("llama-server")).unwrap();
+    house.does(&["engines", "remove", &text(link.clone())]);
+    let gone = house.ctl(&["engines", "remove", &text(link)]);
+    assert!(gone.code == 1 && gone.err.contains("not added"), "{gone:?}");
+}
+
+#[test]
 fn what_is_no_engine_is_not_remembered() {
     let house = house!().started();
     let script = |name: &str, text: &str| {
@@ -81,7 +107,7 @@ fn what_is_no_engine_is_not_remembered() {
     for (path, why) in [
         (house.at("nowhere"), "is not a program"),
         (house.at("bin/text"), "is not a program"),
-        (house.at("bin"), "is not a program"),
+        (house.at("bin"), "there is no llama-server or llama in "),
         (script("fails", "#!/bin/sh\necho it has no GPU >&2\nexit 3\n"), "it has no GPU"),
         (script("other", "#!/bin/sh\necho '--model FILE, --prompt TEXT'\n"), "is not a server of llama.cpp"),
     ] {
