@@ -4,7 +4,7 @@ use crate::{connect, environment::Environment, style::Style};
 use anyhow::Result;
 use api::{Request, client::Client};
 use rustix::{
-    event::{PollFd, PollFlags, poll},
+    event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
 };
 use serde::de::DeserializeOwned;
@@ -40,7 +40,10 @@ impl<'a> Context<'a> {
 
     /// Asks. Returns the reply to be shown; with `--json` it is printed as it came instead, and None is returned.
     pub(crate) fn ask<T: DeserializeOwned>(&mut self, request: &Request) -> Result<Option<T>> {
-        let reply = self.connect()?.ask_raw(request)?;
+        let is_told = self.environment.stderr_is_terminal && asks_engines(request);
+        let mut client = self.connect()?;
+        let reply = client
+            .ask_while(request, |socket| if is_told { tell_if_long(socket, self.err) } else { Ok(()) })?;
         if self.json {
             self.print_json(&reply)?;
             return Ok(None);
@@ -65,6 +68,22 @@ impl<'a> Context<'a> {
         self.out.write_all(value.get().as_bytes())?;
         self.out.write_all(b"\n")?;
         self.out.flush()
+    }
+}
+
+/// What may have to run an engine first: one that reads its libraries from a slow disk takes its time.
+fn asks_engines(request: &Request) -> bool {
+    use Request::{AddEngine, Engines, Hardware, Plan};
+    matches!(request, Engines { .. } | AddEngine { .. } | Hardware { .. } | Plan { .. })
+}
+
+/// How long an answer may take before it is said what is waited for.
+const PATIENCE: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
+
+fn tell_if_long(socket: BorrowedFd<'_>, err: &mut dyn Write) -> io::Result<()> {
+    match poll(&mut [PollFd::from_borrowed_fd(socket, PollFlags::IN)], Some(&PATIENCE)) {
+        Ok(0) => writeln!(err, "asking the engines what they can do…"),
+        _ => Ok(()), // the reading that follows waits as well, and tells what fails
     }
 }
 

@@ -46,7 +46,17 @@ impl Client {
 
     /// Asks, and returns the one answer's parameters as JSON text.
     pub fn ask_raw(&mut self, request: &Request) -> Result<Box<RawValue>, ClientError> {
+        self.ask_while(request, |_| Ok(()))
+    }
+
+    /// Like `ask_raw`, and lets `wait` wait on the socket first, for as long as it likes.
+    pub fn ask_while(
+        &mut self,
+        request: &Request,
+        wait: impl FnOnce(BorrowedFd<'_>) -> io::Result<()>,
+    ) -> Result<Box<RawValue>, ClientError> {
         self.send(request, false)?;
+        wait(self.reader.get_ref().as_fd())?;
         self.receive().map(|(parameters, _)| parameters)
     }
 

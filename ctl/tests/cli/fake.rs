@@ -10,6 +10,7 @@ use std::{
     path::PathBuf,
     sync::mpsc::{Receiver, channel},
     thread,
+    time::Duration,
 };
 use tempfile::TempDir;
 
@@ -18,6 +19,7 @@ pub(crate) enum Step {
     Send(String),
     /// Waits for the next call on the same connection.
     Call,
+    Pause(Duration),
     /// Waits until the client closes or half-closes.
     UntilHangUp,
 }
@@ -48,6 +50,7 @@ impl Fake {
                     // A client that has gone away is what some tests are about.
                     Step::Send(text) => drop(stream.write_all(&[text.as_bytes(), b"\0"].concat())),
                     Step::Call => sender.send(call(&stream)).unwrap(),
+                    Step::Pause(time) => thread::sleep(time),
                     Step::UntilHangUp => drop(stream.read_to_end(&mut Vec::new())),
                 }
             }

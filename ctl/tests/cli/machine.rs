@@ -1,7 +1,8 @@
 //! What people see of their machine and their engines, compared as text.
 
-use crate::fake::{Fake, Step, frame};
+use crate::fake::{Fake, Step, frame, run};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 fn gpu(id: &str, name: &str) -> Value {
     json!({
@@ -99,10 +100,10 @@ fn the_callers_world_goes_with_the_question() {
     ] {
         environment.variables.insert(name.into(), value.into());
     }
-    assert_eq!(crate::fake::run(&["engines", "add", "bin", "--json"], &environment).code, 0);
+    assert_eq!(run(&["engines", "add", "bin", "--json"], &environment).code, 0);
     let expected = json!({"path": "/home/you/here/bin", "environment": {"PATH": "/opt/bin", "CUDA_VISIBLE_DEVICES": "1", "HIP_VISIBLE_DEVICES": ""}});
     assert_eq!(fake.call()["parameters"], expected);
-    assert_eq!(crate::fake::run(&["engines", "remove"], &environment).code, 2);
+    assert_eq!(run(&["engines", "remove"], &environment).code, 2);
 }
 
 #[test]
@@ -126,4 +127,18 @@ fn stopping_is_one_document_however_many_are_stopped() {
     let steps = vec![Step::Send(refusal.to_string()), Step::Call, reply("r2")];
     let half = Fake::new(steps).run(&["stop", "x", "r2", "--json"]);
     assert_eq!((half.code, words(&half.out)), (1, json!(["r2"])));
+}
+
+#[test]
+fn engines_that_take_long_to_answer_are_waited_for_with_a_word_on_a_terminal() {
+    for (is_terminal, time, told) in
+        [(true, 2500, "asking the engines what they can do…\n"), (true, 0, ""), (false, 2500, "")]
+    {
+        let steps = vec![Step::Pause(Duration::from_millis(time)), frame(r#"{"engines":[]}"#, false)];
+        let fake = Fake::new(steps);
+        let mut environment = fake.environment();
+        environment.stderr_is_terminal = is_terminal;
+        let said = run(&["engines"], &environment);
+        assert_eq!((said.code, said.err.as_str()), (0, told));
+    }
 }
