@@ -34,7 +34,6 @@ use clap::{Parser, Subcommand};
 #[command(
     name = "modelctl",
     version,
-    disable_help_subcommand = true,
     after_help = "\
 EXAMPLES:
   modelctl                                    the home screen

@@ -98,7 +98,9 @@ fn every_help_has_examples() {
     let commands = top.out.split("Commands:").nth(1).unwrap().split("Options:").next().unwrap();
     let names: Vec<&str> = commands.lines().filter_map(|line| line.split_whitespace().next()).collect();
     assert!(names.len() >= 15, "{names:?}");
-    for words in names.iter().map(|name| vec![*name]).chain([vec!["roots", "add"], vec!["roots", "remove"]]) {
+    // clap's own has nothing to give examples of.
+    let ours = names.iter().filter(|name| **name != "help");
+    for words in ours.map(|name| vec![*name]).chain([vec!["roots", "add"], vec!["roots", "remove"]]) {
         for flag in ["--help", "-h"] {
             let mut args = words.clone();
             args.push(flag);
@@ -107,6 +109,20 @@ fn every_help_has_examples() {
             assert!(said.out.contains("--json"), "{args:?}");
         }
     }
+}
+
+#[test]
+fn help_is_a_command_too() {
+    let nowhere = environment(&[]);
+    for (asked, flag) in [
+        (&["help"][..], &["--help"][..]),
+        (&["help", "plan"], &["plan", "--help"]),
+        (&["help", "roots", "add"], &["roots", "add", "--help"]),
+    ] {
+        let said = run(asked, &nowhere);
+        assert_eq!((said.code, said.out), (0, run(flag, &nowhere).out), "{asked:?}");
+    }
+    assert_eq!(run(&["help", "nonsense"], &nowhere).code, 2);
 }
 
 #[test]
