@@ -210,7 +210,9 @@ fn tools(engine: &dyn Engine, request: &LaunchRequest, world: &World<'_>) -> any
     let max_age = if is_to_sleep { Duration::MAX } else { LISTED };
     let mut probed = match (world.engines.probe(engine, callers, max_age), &request.hardware) {
         (Ok(probed), _) => probed,
-        (Err(error), Some(machine)) if error.is::<ApiError>() => return Ok(imagined(engine, machine)),
+        (Err(error), Some(machine)) if error.is::<ApiError>() => {
+            return Ok(imagined(engine, machine, &error));
+        }
         (Err(error), _) => return Err(error),
     };
     let (machine, notes) = match &request.hardware {
@@ -247,15 +249,19 @@ fn see(
 }
 
 /// A plan for another machine needs no engine on this one.
-fn imagined(engine: &dyn Engine, machine: &Hardware) -> Tools {
+fn imagined(engine: &dyn Engine, machine: &Hardware, error: &anyhow::Error) -> Tools {
     let program = engine.programs().first().map_or("", |program| program.name);
+    let why = match error.downcast_ref() {
+        Some(ApiError::EngineMissing { .. }) => format!("{program} is not installed here"),
+        _ => format!("{error:#}"),
+    };
     Tools {
         program: program.into(),
         arguments: &[],
         flags: engine.usual_flags().iter().map(|flag| (*flag).to_owned()).collect(),
         placing: BTreeMap::new(),
         machine: machine.clone(),
-        notes: vec![format!("{program} is not installed here: the command is for a current version")],
+        notes: vec![format!("{why}: the command is for a current version")],
     }
 }
 

@@ -28,4 +28,4 @@ pub use config::Config;
 pub use heap::be_frugal;
 pub use lock::Held;
 pub use run::run;
-pub use supervise::{exec_engine, supervise};
+pub use supervise::beside_an_engine;

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use rustix::process::{Signal, WaitOptions, WaitStatus};
 use std::{
     convert::Infallible,
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     fs,
     os::unix::process::CommandExt as _,
     path::Path,
@@ -40,8 +40,27 @@ const KILLING: Duration = Duration::from_millis(1500);
 
 const BEAT: Duration = Duration::from_millis(20);
 
+/// How the daemon starts itself beside an engine, with words that nobody types; None for any others. A failure comes with
+/// the exit code for it.
+pub fn beside_an_engine(arguments: &[OsString]) -> Option<Result<(), (u8, anyhow::Error)>> {
+    match arguments {
+        [command, dir] if command == "supervise" => {
+            crate::be_frugal();
+            Some(supervise(Path::new(dir)).map_err(|error| (1, error)))
+        }
+        [command, dir, supervisor] if command == "exec-engine" => {
+            let Err(error) = exec_engine(Path::new(dir), supervisor);
+            Some(Err((NOT_STARTED, error)))
+        }
+        _ => None,
+    }
+}
+
+/// What a shell exits with where a command cannot be started.
+const NOT_STARTED: u8 = 127;
+
 /// Starts what the directory orders and stays until nothing of it is left.
-pub fn supervise(dir: &Path) -> anyhow::Result<()> {
+fn supervise(dir: &Path) -> anyhow::Result<()> {
     let lock = rundir::lock_file(dir).context("opening the lock")?;
     // The daemon holds it for moments only, to see whether anybody is here.
     lock.lock().context("taking the lock")?;
@@ -62,7 +81,7 @@ pub fn supervise(dir: &Path) -> anyhow::Result<()> {
 }
 
 /// Becomes the engine of a directory, and dies with the supervisor.
-pub fn exec_engine(dir: &Path, supervisor: &OsStr) -> anyhow::Result<Infallible> {
+fn exec_engine(dir: &Path, supervisor: &OsStr) -> anyhow::Result<Infallible> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().to_string());
     if parent.as_deref().map(OsStr::new) != Some(supervisor) {

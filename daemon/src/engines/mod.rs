@@ -12,7 +12,7 @@ use crate::{
 };
 use api::ApiError;
 use domain::{
-    engines::{Engine, is_server},
+    engines::{CUDA_ORDER, Engine, is_server},
     hardware::{Gpu, Listing, Seen, see},
 };
 use jiff::Timestamp;
@@ -335,9 +335,6 @@ pub(crate) fn environment(callers: &BTreeMap<String, String>) -> BTreeMap<String
     }
     environment
 }
-
-/// CUDA counts the fastest card first unless told; NVML, and so everybody else, goes by address.
-pub(crate) const CUDA_ORDER: (&str, &str) = ("CUDA_DEVICE_ORDER", "PCI_BUS_ID");
 
 /// What stands before a command that is to be pasted: the caller's, and the order of devices where it matters.
 pub(crate) fn placing(callers: &BTreeMap<String, String>, probed: &Probed) -> BTreeMap<String, String> {

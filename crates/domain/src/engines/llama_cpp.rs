@@ -103,7 +103,7 @@ impl Engine for LlamaCpp {
             .is_some_and(|device| device.backend == "CUDA")
         {
             // Devices are numbered as they were when they were listed.
-            env.entry("CUDA_DEVICE_ORDER".into()).or_insert_with(|| "PCI_BUS_ID".into());
+            env.entry(CUDA_ORDER.0.into()).or_insert_with(|| CUDA_ORDER.1.into());
         }
         let Words { mut argv, explain, .. } = words;
         argv.extend(order.extra.iter().map(OsString::from));
@@ -150,6 +150,9 @@ const USUAL: &[&str] = &[
     "--cors-origins",
     "--log-verbosity",
 ];
+
+/// CUDA counts the fastest card first unless told; NVML, and so everybody else, goes by address.
+pub const CUDA_ORDER: (&str, &str) = ("CUDA_DEVICE_ORDER", "PCI_BUS_ID");
 
 const HOST: &str = "127.0.0.1";
 

@@ -23,6 +23,7 @@ use std::{
 
 pub use crate::plan::Refusal;
 pub use diagnose::{Diagnosis, End, EndClass, diagnose, telling};
+pub use llama_cpp::CUDA_ORDER;
 pub use llama_cpp_devices::{is_server, listed_devices, listed_flags, listed_version};
 pub use llama_cpp_log::{Allocated, HOST};
 pub use quote::shell_line;
