@@ -48,7 +48,7 @@ pub fn secrets(argv: &[OsString]) -> Vec<String> {
 
 /// Returns the key that the server wants of whoever asks it; the last flag counts, and any of its keys will do.
 pub fn api_key(argv: &[OsString]) -> Option<String> {
-    values(argv, API_KEY).into_iter().next_back()
+    values(argv, API_KEY).into_iter().rfind(|key| !key.is_empty())
 }
 
 /// The keys behind one flag: as the next word or behind `=`, several divided by commas.
@@ -97,5 +97,6 @@ mod tests {
         assert_eq!(shown, expected);
         assert_eq!(api_key(&argv).as_deref(), Some("sk_1234"));
         assert_eq!(api_key(&argv[..3]), None);
+        assert_eq!(api_key(&["--api-key", ""].map(Into::into)), None);
     }
 }
