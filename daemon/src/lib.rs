@@ -6,6 +6,7 @@ pub mod config;
 pub mod core;
 mod engine;
 mod engines;
+mod fault;
 mod hardware;
 mod heap;
 pub mod index;

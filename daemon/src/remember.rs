@@ -82,5 +82,5 @@ fn write(user: &mut User, path: &Path, queue: &Receiver<Order>) {
 /// A file that was deleted under us takes words that nobody will find again.
 fn change(user: &mut User, path: &Path, changes: &[UserChange]) -> anyhow::Result<()> {
     anyhow::ensure!(path.exists(), "{} was deleted: restart modeld, which makes a new one", path.display());
-    user.change(changes, Timestamp::now())
+    user.change(changes, Timestamp::now()).with_context(|| format!("writing {}", path.display()))
 }

@@ -3,6 +3,7 @@
 use crate::{
     config::Config,
     core::{Core, Effect, Event, Handle, Wanted},
+    fault,
     index::{Index, User},
     lock, mounts,
     remember::Memory,
@@ -11,6 +12,7 @@ use crate::{
     work::Workers,
 };
 use anyhow::Context as _;
+use api::ApiError;
 use jiff::Timestamp;
 use std::{
     os::unix::net::UnixListener,
@@ -50,7 +52,9 @@ pub async fn run(
 
     let (published, _) = broadcast::channel(BEHIND);
     let (settled, is_settled) = watch::channel(false);
-    let world = World { workers, watch, memory: memory.clone(), published: published.clone(), settled };
+    let (failed, has_failed) = watch::channel(None);
+    let world =
+        World { workers, watch, memory: memory.clone(), published: published.clone(), settled, failed };
     for effect in core.reconcile()? {
         world.perform(effect);
     }
@@ -60,7 +64,13 @@ pub async fn run(
     let turning =
         thread::Builder::new().name("core".into()).spawn(move || turn(core, &events, &world, &own))?;
 
-    let links = Links { core: inbox.clone(), memory: memory.clone(), published, settled: is_settled };
+    let links = Links {
+        core: inbox.clone(),
+        memory: memory.clone(),
+        published,
+        settled: is_settled,
+        failed: has_failed,
+    };
     let hub = Arc::new(Hub::new(config, links, opened, has_cookies));
     let listener = serve::bind(&hub.config.socket, listener)?;
     let served = serve::run(listener, Arc::clone(&hub), shutdown).await;
@@ -93,6 +103,7 @@ struct World {
     memory: Memory,
     published: broadcast::Sender<Arc<api::Event>>,
     settled: watch::Sender<bool>,
+    failed: watch::Sender<Option<ApiError>>,
 }
 
 impl World {
@@ -137,6 +148,8 @@ fn turn(mut core: Core, events: &Receiver<Event>, world: &World, config: &Config
             Ok(effects)
         });
         let effects = effects.unwrap_or_else(|error| {
+            let error = error.context(format!("writing {}", index.display()));
+            world.failed.send_replace(Some(fault::told(&error)));
             tracing::error!(error = format!("{error:#}"), "event failed");
             vec![Effect::Wake(RETRY_SECONDS)]
         });

@@ -8,6 +8,7 @@ mod units;
 mod user;
 
 pub use models::Refreshed;
+pub(crate) use open::error_kind;
 pub use open::{Opened, UnusableDatabase};
 pub use read::{Reader, Totals, UnitBefore};
 pub use units::{Applied, Depend, DependChange, KnownFile, LocationRow, NewLocation, UnitChange, UnitRow};

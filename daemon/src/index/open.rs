@@ -151,6 +151,19 @@ fn migrate(db: &mut Connection, version: usize, migrations: &[&str]) -> anyhow::
     Ok(transaction.commit()?)
 }
 
+/// What an error of SQLite would be as one of the file system, where it is about the file's place.
+pub(crate) fn error_kind(error: &(dyn std::error::Error + 'static)) -> Option<io::ErrorKind> {
+    const KINDS: &[(ErrorCode, io::ErrorKind)] = &[
+        (ErrorCode::DiskFull, io::ErrorKind::StorageFull),
+        (ErrorCode::PermissionDenied, io::ErrorKind::PermissionDenied),
+        (ErrorCode::ReadOnly, io::ErrorKind::PermissionDenied),
+        (ErrorCode::DatabaseBusy, io::ErrorKind::ResourceBusy),
+        (ErrorCode::DatabaseLocked, io::ErrorKind::ResourceBusy),
+    ];
+    let own = error.downcast_ref::<rusqlite::Error>()?.sqlite_error_code()?;
+    KINDS.iter().find(|(code, _)| *code == own).map(|(_, kind)| *kind)
+}
+
 fn is_damage(error: &anyhow::Error) -> bool {
     error.downcast_ref::<rusqlite::Error>().or_else(|| error.root_cause().downcast_ref()).is_some_and(
         |error| {

@@ -4,6 +4,7 @@
 use super::{Entry, LAST_LINES, Runs, adopt, http, log};
 use crate::{
     engine::{self, Prepared},
+    fault,
     process::{self, Process},
     rundir::{self, Ended, Order, State},
 };
@@ -46,7 +47,7 @@ impl Runs {
         loop {
             let ended = match self.start(&word, &prepared, attempt).await {
                 Ok(supervisor) => self.attend(&word, supervisor).await,
-                Err(error) => failed(format!("{error:#}")),
+                Err(error) => failed(with_advice(&error)),
             };
             let may_move = attempt < ATTEMPTS && !prepared.is_port_fixed;
             let again = may_move && self.lost_its_port(&word, &ended);
@@ -291,6 +292,13 @@ pub(super) async fn outcome(dir: &Path, supervisor: Process) -> Ended {
     let ended = failed("its supervisor was killed, and the engine with it".into());
     adopt::give_up(dir, ended.clone());
     ended
+}
+
+fn with_advice(error: &anyhow::Error) -> String {
+    match fault::advice(error) {
+        Some(advice) => format!("{error:#}; {advice}"),
+        None => format!("{error:#}"),
+    }
 }
 
 pub(super) fn failed(why: String) -> Ended {

@@ -3,7 +3,7 @@
 use super::{hub::Hub, list, machine, runs, varlink::Out};
 use crate::{
     core::{Event, Wanted},
-    engine, hardware,
+    engine, fault, hardware,
     index::{Reader, User, UserChange, UserError},
     look, read,
 };
@@ -143,7 +143,7 @@ fn raw(value: impl Serialize) -> Result<Box<RawValue>, Failure> {
     serde_json::value::to_raw_value(&value).map_err(|error| refusal(error.into()))
 }
 
-/// A domain's refusal travels as itself; anything else is a bug, and logged.
+/// A domain's refusal travels as itself; anything else is a bug or a fault of the disk, and logged.
 pub(super) fn refusal(error: anyhow::Error) -> Failure {
     let refusal = match error.downcast::<ApiError>() {
         Ok(refusal) => refusal,
@@ -151,7 +151,7 @@ pub(super) fn refusal(error: anyhow::Error) -> Failure {
             Some(refused) => ApiError::Refused { why: refused.to_string(), hint: None },
             None => {
                 tracing::error!(error = format!("{error:#}"), "request failed");
-                ApiError::Internal { message: format!("{error:#}") }
+                fault::told(&error)
             }
         },
     };

@@ -2,13 +2,14 @@
 
 use crate::{
     config::Config,
-    core::{Event, Handle, Settled},
+    core::{Event, Handle, Settled, Stopped},
     engines::Engines,
     index::{Opened, Reader},
     remember::Memory,
     runs::Runs,
 };
 use anyhow::Context as _;
+use api::ApiError;
 use std::{
     fs,
     path::PathBuf,
@@ -18,7 +19,10 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tokio::sync::{broadcast, oneshot, watch};
+use tokio::{
+    sync::{broadcast, oneshot, watch},
+    time::timeout,
+};
 
 pub(crate) struct Hub {
     pub(crate) config: Config,
@@ -28,6 +32,7 @@ pub(crate) struct Hub {
     published: broadcast::Sender<Arc<api::Event>>,
     core: Handle,
     settled: watch::Receiver<bool>,
+    failed: watch::Receiver<Option<ApiError>>,
     opened: Opened,
     has_cookies: bool,
     cookies: AtomicU64,
@@ -42,17 +47,22 @@ pub(crate) struct Links {
     pub(crate) published: broadcast::Sender<Arc<api::Event>>,
     /// Whether everything that is known to have changed has been looked at.
     pub(crate) settled: watch::Receiver<bool>,
+    /// Why the core could not store an event, each time.
+    pub(crate) failed: watch::Receiver<Option<ApiError>>,
 }
 
 /// How long an index that was deleted under the daemon may take to be there again.
 const REMAKING: Duration = Duration::from_secs(5);
+
+/// The core drops a question that it cannot answer, and says why right after.
+const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// How long the first list of a new index waits for the first scan.
 const FIRST_SCAN: Duration = Duration::from_secs(20);
 
 impl Hub {
     pub(crate) fn new(config: Config, links: Links, opened: Opened, has_cookies: bool) -> Self {
-        let Links { core, memory, published, settled } = links;
+        let Links { core, memory, published, settled, failed } = links;
         let runs = Runs::new(&config, published.clone());
         let engines = Arc::new(Engines::start(&config));
         Self {
@@ -63,6 +73,7 @@ impl Hub {
             published,
             core,
             settled,
+            failed,
             opened,
             has_cookies,
             cookies: AtomicU64::new(0),
@@ -104,7 +115,7 @@ impl Hub {
     async fn is_settled(&self) {
         let mut settled = self.settled.clone();
         let done = settled.wait_for(|settled| *settled);
-        drop(tokio::time::timeout(FIRST_SCAN, done).await); // then with what there is
+        drop(timeout(FIRST_SCAN, done).await); // then with what there is
     }
 
     /// Sends an event to the core, off the event loop: its inbox may be full.
@@ -142,30 +153,53 @@ impl Hub {
         if !self.has_cookies {
             return self.scan().await;
         }
-        let (reply, settled) = oneshot::channel();
         let name = format!("{}-{}", std::process::id(), self.cookies.fetch_add(1, Ordering::Relaxed));
-        self.tell(Event::Sync { cookie: name.clone(), reply }).await?;
+        let settled = self.ask(|reply| Event::Sync { cookie: name.clone(), reply }).await?;
         let path: PathBuf = self.config.cookies().join(name);
         let made = path.clone();
         tokio::task::spawn_blocking(move || fs::write(&made, b""))
             .await?
             .with_context(|| format!("making {}", path.display()))?;
-        let settled = settled.await.context("the daemon is stopping");
+        let settled = settled.get().await;
         drop(fs::remove_file(&path)); // a leftover is harmless
         settled
     }
 
     /// Looks at everything again.
     pub(crate) async fn scan(&self) -> anyhow::Result<Settled> {
-        let (reply, settled) = oneshot::channel();
-        self.tell(Event::Scan(reply)).await?;
-        settled.await.context("the daemon is stopping")
+        self.ask(Event::Scan).await?.get().await
     }
 
     /// Has a model assembled again after the user said something of it.
     pub(crate) async fn said(&self, model: String) -> anyhow::Result<Option<Box<domain::Model>>> {
+        self.ask(|reply| Event::Said(model, reply)).await?.get().await
+    }
+
+    async fn ask<T>(&self, event: impl FnOnce(oneshot::Sender<T>) -> Event) -> anyhow::Result<Answer<T>> {
+        let mut failed = self.failed.clone();
+        failed.mark_unchanged();
         let (reply, answer) = oneshot::channel();
-        self.tell(Event::Said(model, reply)).await?;
-        answer.await.context("the daemon is stopping")
+        self.tell(event(reply)).await?;
+        Ok(Answer { answer, failed })
+    }
+}
+
+/// An answer of the core that is on its way.
+struct Answer<T> {
+    answer: oneshot::Receiver<T>,
+    failed: watch::Receiver<Option<ApiError>>,
+}
+
+impl<T> Answer<T> {
+    /// Where none comes the core could not store what it was to answer for, or it has ended.
+    async fn get(mut self) -> anyhow::Result<T> {
+        if let Ok(answer) = self.answer.await {
+            return Ok(answer);
+        }
+        let failure = match timeout(LAST_WORD, self.failed.changed()).await {
+            Ok(Ok(())) => self.failed.borrow().clone(),
+            Ok(Err(_)) | Err(_) => None,
+        };
+        Err(failure.map_or_else(|| Stopped.into(), anyhow::Error::from))
     }
 }

@@ -109,3 +109,20 @@ fn an_index_that_is_deleted_under_the_daemon_comes_back() {
     is_as_before(&house, &id);
     assert_eq!(house.names(&["tag=other"]), ["m8"]);
 }
+
+#[test]
+fn an_index_that_cannot_be_written_is_said_with_the_cause_and_is_no_bug() {
+    let (house, id) = tagged();
+    let held = rusqlite::Connection::open(house.state("index.db")).unwrap();
+    held.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let said = house.ctl(&["sync"]);
+    held.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(said.code, 1, "{said:?}");
+    let index = house.state("index.db").display().to_string();
+    for word in [index.as_str(), "locked", "hint: another program holds it"] {
+        assert!(said.err.contains(word), "{word}: {said:?}");
+    }
+    assert!(!said.err.contains("stopping") && !said.err.contains("bug"), "{said:?}");
+    house.sync();
+    is_as_before(&house, &id);
+}

@@ -132,3 +132,15 @@ fn old_runs_are_forgotten_with_their_directories_and_nothing_else_is() {
     assert_eq!(house.json(&["ps"])["runs"], json!([]));
     assert!(runs.join("rfoobar/mine").exists() && runs.join("notes.txt").exists());
 }
+
+#[test]
+fn a_directory_of_runs_that_cannot_be_written_is_said_with_what_to_do() {
+    let house = ready_to_launch();
+    let runs = house.state("runs");
+    fs::remove_dir_all(&runs).unwrap();
+    std::os::unix::fs::symlink("/sys/kernel", &runs).unwrap(); // refuses root as well
+    let said = house.ctl(&["launch", "llama.cpp", "m"]);
+    assert_eq!((said.code, house.engine_starts()), (1, 0), "{said:?}");
+    assert!(said.err.contains(runs.to_str().unwrap()) && said.err.contains("hint: "), "{said:?}");
+    assert!(!said.err.contains("bug"), "{said:?}");
+}
