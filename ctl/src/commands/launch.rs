@@ -140,8 +140,8 @@ struct Screen<'a, 'b> {
     reasons: Vec<String>,
     /// The page to try, and what to send there.
     request: (&'static str, &'static str),
-    /// The engine answers only who knows its key.
-    has_key: bool,
+    /// What goes with it where the engine answers only who knows its key.
+    key: &'static str,
     is_ready: bool,
     ticks: usize,
     ended: Option<Failure>,
@@ -157,6 +157,7 @@ const CHAT: (&str, &str) = ("v1/chat/completions", r#"{"messages":[{"role":"user
 const EMBED: (&str, &str) = ("v1/embeddings", r#"{"input":"Hello"}"#);
 /// What gives an engine a key.
 const KEYS: [&str; 2] = ["--api-key", "--api-key-file"];
+const KEY: &str = " -H \"Authorization: Bearer $API_KEY\"";
 /// What a progress line may take where the terminal does not tell its width.
 const PROGRESS_WIDTH: usize = 80;
 
@@ -167,7 +168,7 @@ impl<'a, 'b> Screen<'a, 'b> {
             url: None,
             reasons: Vec::new(),
             request: CHAT,
-            has_key: false,
+            key: "",
             is_ready: false,
             ticks: 0,
             ended: None,
@@ -191,7 +192,9 @@ impl<'a, 'b> Screen<'a, 'b> {
                     self.request = EMBED;
                 }
                 let is_key = |word: &String| KEYS.contains(&word.split('=').next().unwrap_or_default());
-                self.has_key = plan.argv.iter().any(is_key);
+                if plan.argv.iter().any(is_key) {
+                    self.key = KEY;
+                }
                 self.url = Some(plan.url);
                 self.reasons = plan.explain;
             }
@@ -246,7 +249,7 @@ impl<'a, 'b> Screen<'a, 'b> {
         }
         let (path, body) = self.request;
         let url = url.trim_end_matches('/');
-        let key = if self.has_key { " -H \"Authorization: Bearer $API_KEY\"" } else { "" };
+        let key = self.key;
         writeln!(
             out,
             "try      curl {}/{path}{key} -H 'Content-Type: application/json' -d '{body}'",

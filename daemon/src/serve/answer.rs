@@ -66,7 +66,8 @@ pub(super) async fn answer(
         Request::Launch { .. } | Request::Events {} if !is_more => Err(ApiError::ExpectedMore {}.into()),
         Request::Launch { launch: order } => runs::launch(hub, order, out, read).await,
         Request::Logs { follow: true, .. } if !is_more => Err(ApiError::ExpectedMore {}.into()),
-        Request::Logs { run, follow } => runs::logs(hub, &run, follow, is_more, out, read).await,
+        Request::Logs { run, follow: true } => runs::follow(hub, &run, out, read).await,
+        Request::Logs { run, .. } if is_more => runs::whole_log(hub, &run, out).await,
         Request::Events {} => events(hub, out, read).await,
         Request::Hardware { environment } if is_more => machine::watch(hub, environment, out, read).await,
         Request::Overview {}
@@ -87,6 +88,7 @@ pub(super) async fn answer(
         | Request::RemoveEngine { .. }
         | Request::Ps {}
         | Request::Stop { .. }
+        | Request::Logs { .. }
         | Request::Plan { .. } => Ok(out.last(&reply(request, hub).await?).await?),
     }
 }
@@ -133,7 +135,8 @@ async fn reply(request: Request, hub: &Hub) -> Result<Box<RawValue>, Failure> {
         Request::Plan { launch } => raw(api::Launch { plan: prepare(hub, launch).await?.plan }),
         Request::Ps {} => raw(api::Runs { runs: runs::all(hub).await? }),
         Request::Stop { run } => raw(runs::stop(hub, &run).await?),
-        Request::List { .. } | Request::Launch { .. } | Request::Logs { .. } | Request::Events {} => {
+        Request::Logs { run, .. } => runs::log_end(hub, &run).await,
+        Request::List { .. } | Request::Launch { .. } | Request::Events {} => {
             Err(ApiError::ExpectedMore {}.into())
         }
     }
@@ -251,9 +254,11 @@ fn at_path(typed: &str, names: &[Names], roots: &[RootStatus]) -> Result<String,
         let quoted = || shell_line(&BTreeMap::new(), &[path.into()]);
         ApiError::Refused { why, hint: hint.map(|hint| format!("{hint} {}", quoted())) }
     };
-    let real = path.canonicalize().map_err(|error| match error.kind() {
-        ErrorKind::NotFound => refuse(format!("there is no file {typed}"), None, path),
-        _ => refuse(format!("{typed} cannot be read: {error}"), None, path),
+    let real = path.canonicalize().map_err(|error| {
+        let is_gone = error.kind() == ErrorKind::NotFound;
+        let missing = || format!("there is no file {typed}");
+        let why = if is_gone { missing() } else { format!("{typed} cannot be read: {error}") };
+        refuse(why, None, path)
     })?;
     if let Resolved::One(id) = resolve(&real.to_string_lossy(), names) {
         return Ok(id);

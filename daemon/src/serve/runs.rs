@@ -15,6 +15,7 @@ use crate::{
 use anyhow::Context as _;
 use api::{ApiError, LaunchRequest, LaunchUpdate, Logged, Run, RunState, Stopped};
 use domain::{Model, engines::HOST, facts::Facts};
+use serde_json::value::RawValue;
 use std::{sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
@@ -242,30 +243,17 @@ pub(super) async fn stop(hub: &Hub, typed: &str) -> Result<Stopped, Failure> {
     Ok(Stopped { run })
 }
 
-/// Sends a log, in one message its end only; with `is_following` until the run ends or the peer hangs up.
-pub(super) async fn logs(
-    hub: &Hub,
-    typed: &str,
-    is_following: bool,
-    is_more: bool,
-    out: &mut Out<'_>,
-    read: &mut BufReader<OwnedReadHalf>,
-) -> Done {
-    let word = hub.runs.resolve(typed)?;
-    match (is_more, is_following) {
-        (false, _) => {
-            let runs = hub.runs.clone();
-            let end = move || serde_json::value::to_raw_value(&Logged { lines: runs.log_end(&word) });
-            let end = tokio::task::spawn_blocking(end).await.map_err(anyhow::Error::from).map_err(refusal)?;
-            Ok(out.last(&end.map_err(anyhow::Error::from)?).await?)
-        }
-        (true, false) => whole_log(hub.runs.log(&word, true), out).await,
-        (true, true) => follow(hub, &word, out, read).await,
-    }
+/// The end of a log as one answer, which is made off the event loop too.
+pub(super) async fn log_end(hub: &Hub, typed: &str) -> Result<Box<RawValue>, Failure> {
+    let (runs, word) = (hub.runs.clone(), hub.runs.resolve(typed)?);
+    let end = move || Ok(serde_json::value::to_raw_value(&Logged { lines: runs.log_end(&word) })?);
+    let end = tokio::task::spawn_blocking(end).await.map_err(anyhow::Error::from);
+    end.and_then(|end: anyhow::Result<_>| end).map_err(refusal)
 }
 
 /// Sends what is kept of a log now.
-async fn whole_log(mut log: Log, out: &mut Out<'_>) -> Done {
+pub(super) async fn whole_log(hub: &Hub, typed: &str, out: &mut Out<'_>) -> Done {
+    let mut log = hub.runs.log(&hub.runs.resolve(typed)?, true);
     for _ in 0..PIECES {
         let lines;
         (log, lines) = read_on(log).await?;
@@ -277,11 +265,18 @@ async fn whole_log(mut log: Log, out: &mut Out<'_>) -> Done {
     Ok(out.last(&Logged { lines: log.last_line() }).await?)
 }
 
-async fn follow(hub: &Hub, word: &str, out: &mut Out<'_>, read: &mut BufReader<OwnedReadHalf>) -> Done {
-    let mut log = hub.runs.log(word, true);
+/// Sends a log until the run ends or the peer hangs up.
+pub(super) async fn follow(
+    hub: &Hub,
+    typed: &str,
+    out: &mut Out<'_>,
+    read: &mut BufReader<OwnedReadHalf>,
+) -> Done {
+    let word = hub.runs.resolve(typed)?;
+    let mut log = hub.runs.log(&word, true);
     let mut changes = hub.runs.changes();
     loop {
-        let is_over = hub.runs.get(word).is_none_or(|run| !run.state.is_live());
+        let is_over = hub.runs.get(&word).is_none_or(|run| !run.state.is_live());
         let lines;
         (log, lines) = read_on(log).await?;
         if lines.is_empty() && is_over {
