@@ -68,7 +68,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ),
     (
         "ctl",
-        "api domain anyhow clap clap_complete clap_mangen jiff serde serde_json signal-hook terminal_size unicode-width",
+        "api domain anyhow clap clap_complete clap_mangen jiff rustix serde serde_json signal-hook terminal_size unicode-width",
     ),
 ];
 
