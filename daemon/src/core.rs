@@ -245,6 +245,7 @@ impl Core {
                 self.said.push((reply, model));
             }
             Event::Sync { cookie, reply } => {
+                self.try_again()?;
                 self.poll_unwatched()?;
                 self.wait(Until::Cookie(cookie), reply);
             }

@@ -298,11 +298,7 @@ impl Core {
 
     pub(super) fn tick(&mut self, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
         let now = self.now;
-        if std::mem::take(&mut self.is_troubled) {
-            for path in self.online_roots() {
-                self.look_at_root(&path, Why::Check)?;
-            }
-        }
+        self.try_again()?;
         self.look_at_growing(effects);
         self.look_at_links(effects);
         let last = *self.roots.last_poll.get_or_insert(now);
@@ -310,6 +306,16 @@ impl Core {
         if now.duration_since(last) >= poll || now < last {
             self.roots.last_poll = Some(now);
             self.poll_unwatched()?;
+        }
+        Ok(())
+    }
+
+    /// Looks at what could not be stored, where there is such.
+    pub(super) fn try_again(&mut self) -> anyhow::Result<()> {
+        if std::mem::take(&mut self.is_troubled) {
+            for path in self.online_roots() {
+                self.look_at_root(&path, Why::Check)?;
+            }
         }
         Ok(())
     }

@@ -244,6 +244,20 @@ fn sync_answers_when_all_that_came_before_the_cookie_is_done() {
 }
 
 #[test]
+fn sync_waits_for_what_could_not_be_stored_before() {
+    let mut core = settled();
+    core.start_over();
+    let (reply, mut answer) = oneshot::channel();
+    let effects = handle(&mut core, Event::Sync { cookie: "c1".into(), reply });
+    assert_eq!(units(&effects).len(), 2, "both roots are looked at again");
+    handle(&mut core, Event::Cookie("c1".into()));
+    handle(&mut core, looked(ROOT, &[], &[]));
+    assert!(answer.try_recv().is_err());
+    handle(&mut core, looked(OTHER, &[], &[]));
+    assert!(answer.try_recv().is_ok());
+}
+
+#[test]
 fn lost_events_mean_that_everything_is_checked_again() {
     let mut core = settled();
     let effects = handle(&mut core, Event::Lost);
