@@ -1,5 +1,6 @@
 //! The caller's world, as a value: variables, terminal, place, time.
 
+use domain::stores::lexical;
 use jiff::Timestamp;
 use rustix::fs::FileType;
 use std::{
@@ -7,7 +8,7 @@ use std::{
     ffi::{OsStr, OsString},
     io::{self, IsTerminal as _},
     os::{fd::AsFd, unix::ffi::OsStrExt as _},
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
 };
 
 #[derive(Debug, Clone)]
@@ -92,16 +93,7 @@ impl Environment {
         if !typed.starts_with("./") && !typed.starts_with("../") {
             return typed.to_owned();
         }
-        let mut path = PathBuf::new();
-        for component in self.directory.join(typed).components() {
-            match component {
-                Component::ParentDir => drop(path.pop()),
-                Component::Prefix(_) | Component::RootDir | Component::CurDir | Component::Normal(_) => {
-                    path.push(component);
-                }
-            }
-        }
-        path.to_string_lossy().into_owned()
+        lexical(&self.directory, Path::new(typed)).to_string_lossy().into_owned()
     }
 }
 

@@ -14,6 +14,7 @@ use api::ApiError;
 use domain::{
     engines::{CUDA_ORDER, Engine, is_server},
     hardware::{Gpu, Listing, Seen, see},
+    stores::lexical,
 };
 use jiff::Timestamp;
 use known::is_young;
@@ -22,7 +23,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::{OsStr, OsString},
     os::unix::fs::PermissionsExt as _,
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -287,31 +288,18 @@ pub(crate) fn in_directory(engine: &dyn Engine, dir: &Path) -> Option<Found> {
 
 /// What was added by this path, also where its file is gone: the program itself, or one in that folder.
 pub(crate) fn added_by<'a>(engine: &dyn Engine, path: &Path, added: &'a [PathBuf]) -> Option<&'a PathBuf> {
-    let path = without_dots(path);
+    let path = lexical(path, Path::new(""));
     let inside: Vec<PathBuf> = engine.programs().iter().map(|program| path.join(program.name)).collect();
     let mut wanted = std::iter::once(&path).chain(&inside);
-    wanted.find_map(|wanted| added.iter().find(|program| without_dots(program) == *wanted))
+    wanted.find_map(|wanted| added.iter().find(|program| lexical(program, Path::new("")) == *wanted))
 }
 
 /// The path as its user named it, links and all, without a `..` that can be left out: one file is one engine.
 pub(crate) fn tidied(path: PathBuf) -> PathBuf {
-    let tidied = without_dots(&path);
+    let tidied = lexical(&path, Path::new(""));
     let leads_there =
         tidied.canonicalize().is_ok_and(|real| path.canonicalize().is_ok_and(|own| own == real));
     if leads_there { tidied } else { path }
-}
-
-fn without_dots(path: &Path) -> PathBuf {
-    let mut plain = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::ParentDir => drop(plain.pop()),
-            Component::Prefix(_) | Component::RootDir | Component::CurDir | Component::Normal(_) => {
-                plain.push(component);
-            }
-        }
-    }
-    plain
 }
 
 pub(crate) fn is_executable(path: &Path) -> bool {

@@ -70,7 +70,7 @@ impl<'a> Ask<'a> {
 }
 
 /// Joins a link's target to the directory the link is in and resolves `.` and `..` by text alone.
-pub(super) fn lexical(dir: &Path, target: &Path) -> PathBuf {
+pub fn lexical(dir: &Path, target: &Path) -> PathBuf {
     let mut path = PathBuf::new();
     for part in dir.join(target).components() {
         match part {

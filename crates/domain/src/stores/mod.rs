@@ -21,6 +21,7 @@ mod web;
 mod weights;
 
 use crate::{App, Role, Source};
+pub use ask::lexical;
 use std::{
     collections::BTreeMap,
     ffi::OsString,
