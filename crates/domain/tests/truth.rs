@@ -37,7 +37,8 @@ const STORED: &str = include_str!("data/memory.jsonl");
 
 /// What a card said of a CUDA build with models of zeros that `modelctl plan` had planned: the card, then a run a line.
 /// `device_mib` is what the engine printed (weights, context, compute, to a hundredth of a MiB), `process_*` what NVML
-/// told of the process, bytes, when it was ready and at the most while it worked on `prompt_tokens`.
+/// told of the process, bytes, when it was ready and at the most while it worked on `prompt_tokens`. Below, launches on the
+/// same card while another process held all but `free_mib` of it (the last beside the one before it).
 const CUDA: &str = include_str!("data/cuda.jsonl");
 
 fn folder() -> PathBuf {

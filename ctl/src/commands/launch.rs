@@ -191,7 +191,9 @@ impl<'a, 'b> Screen<'a, 'b> {
                 if plan.argv.iter().any(|word| word == "--embedding" || word == "--embeddings") {
                     self.request = EMBED;
                 }
-                let is_key = |word: &String| KEYS.contains(&word.split('=').next().unwrap_or_default());
+                // llama.cpp takes `_` for `-` in its long flags.
+                let flag = |word: &str| word.split('=').next().unwrap_or_default().replace('_', "-");
+                let is_key = |word: &String| KEYS.contains(&flag(word).as_str());
                 if plan.argv.iter().any(is_key) {
                     self.key = KEY;
                 }
