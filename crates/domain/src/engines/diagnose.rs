@@ -169,14 +169,17 @@ fn shown(end: &End<'_>) -> String {
     format!("modelctl show {} says what is known of its files", end.model)
 }
 
-/// Leaves out what a debugger prints of stack and threads after an abort: the reason stands before it.
+/// Leaves out what a debugger or glibc prints of stack and threads after an abort: the reason stands before it.
 pub fn telling(lines: Vec<String>) -> Vec<String> {
     let is_frame = |line: &str| {
         let number = line.strip_prefix('#').and_then(|rest| rest.split_whitespace().next());
         number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
     };
-    let is_noise =
-        |line: &str| is_frame(line) || line.starts_with("[New LWP ") || line.starts_with("[Inferior ");
+    // As backtrace_symbols(3) writes them: `/usr/lib/libggml-base.so.0(ggml_abort+0x11e)[0x7f3a5394e7de]`.
+    let is_symbol = |line: &str| line.contains("+0x") && line.contains(")[0x") && line.ends_with(']');
+    let is_noise = |line: &str| {
+        is_frame(line) || is_symbol(line) || line.starts_with("[New LWP ") || line.starts_with("[Inferior ")
+    };
     lines.into_iter().filter(|line| !is_noise(line)).collect()
 }
 
@@ -299,8 +302,14 @@ mod tests {
 
     #[test]
     fn an_abort_is_told_by_what_stands_before_its_backtrace() {
-        let said =
-            ["ggml-backend.cpp:1089: pre-allocated tensor", "[New LWP 7]", "#0  0x0 in ?? ()", "#22 main ()"];
+        let said = [
+            "ggml-backend.cpp:1089: pre-allocated tensor",
+            "[New LWP 7]",
+            "#0  0x0 in ?? ()",
+            "#22 main ()",
+            "/usr/lib/libggml-base.so.0(ggml_abort+0x11e)[0x7f3a5394e7de]",
+            "/usr/bin/llama-server(+0x11b1)[0x55937e57c1b1]",
+        ];
         let lines = telling(said.map(str::to_owned).into());
         assert_eq!(lines, said[..1]);
         let diagnosis = diagnose(&End { code: None, signal: Some(6), ..end(&lines) });

@@ -222,6 +222,11 @@ fn moved(planned: &Planned, other: &Settings) -> String {
     text
 }
 
+/// What is left where a device is full.
+pub(super) fn by_processor(other: &Planned) -> String {
+    format!("--device none: {} tokens, all computed by the processor", other.settings.ctx)
+}
+
 /// What would fit where this does not.
 fn smaller(planned: &Planned, task: &Task<'_>) -> Option<String> {
     let free = with_knobs(task, |knobs| {

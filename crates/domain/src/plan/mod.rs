@@ -142,6 +142,11 @@ pub fn plan(shape: &Shape, machine: &Hardware, knobs: &Knobs, extras: Extras) ->
     let found = task.best();
     let mut planned = room.planned(&task, &found, avoids_devices);
     explain::tell(&mut planned, &task, &found, machine);
+    if !planned.fits && knobs.device.is_none() && device.is_some_and(|gpu| !gpu.shares_ram) {
+        let by_processor = Knobs { device: Some(vec!["none".into()]), ..knobs.clone() };
+        let other = plan(shape, machine, &by_processor, extras).ok().filter(|other| other.fits);
+        planned.alternatives.splice(0..0, other.map(|other| explain::by_processor(&other)));
+    }
     Ok(planned)
 }
 

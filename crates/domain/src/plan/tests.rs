@@ -229,6 +229,15 @@ fn what_is_missing_is_what_is_taken_and_not_there() {
 }
 
 #[test]
+fn where_a_card_is_full_the_processor_is_what_is_left() {
+    let full = Gpu { free: GIB / 2, ..gpu("CUDA0", 24) };
+    let found = check(0, &machine(vec![full.clone()], 64), &max_ctx());
+    assert!(!found.fits && found.alternatives[0].starts_with("--device none: "), "{:?}", found.alternatives);
+    let found = check(0, &machine(vec![full], 1), &max_ctx());
+    assert!(!found.alternatives.iter().any(|line| line.contains("none")), "{:?}", found.alternatives);
+}
+
+#[test]
 fn only_cuda_is_taken_at_its_word() {
     let slack = |backend: &str| {
         let mut machine = machine(vec![gpu("X0", 24)], 64);
