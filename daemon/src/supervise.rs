@@ -112,7 +112,7 @@ async fn run(dir: &Path, state: &mut State) -> anyhow::Result<Ended> {
             _ = terminate.recv() => stopped = true,
             _ = interrupt.recv() => stopped = true,
             _ = hangup.recv() => stopped = true,
-            _ = children.recv() => status = reap(engine),
+            _ = children.recv() => status = reap(engine).0,
         }
     }
     // Also what the engine has left behind when it ended by itself.
@@ -150,15 +150,19 @@ fn start(dir: &Path) -> anyhow::Result<(u32, log::Done)> {
     Ok((child.id(), log))
 }
 
-/// Fetches every child that has ended; returns how the engine did.
-fn reap(engine: u32) -> Option<WaitStatus> {
+/// Fetches every child that has ended; returns how the engine did, and whether there are children left.
+fn reap(engine: u32) -> (Option<WaitStatus>, bool) {
     let mut found = None;
-    while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
-        if pid.as_raw_nonzero().get().cast_unsigned() == engine {
-            found = Some(status);
+    loop {
+        match rustix::process::wait(WaitOptions::NOHANG) {
+            Ok(Some((pid, status))) if pid.as_raw_nonzero().get().cast_unsigned() == engine => {
+                found = Some(status);
+            }
+            Ok(Some(_)) => {}
+            Ok(None) => return (found, true),
+            Err(_) => return (found, false), // ECHILD
         }
     }
-    found
 }
 
 /// Asks everything below to end, waits, kills; returns how the engine ended where that was not known yet.
@@ -167,12 +171,13 @@ async fn end_all(engine: u32) -> Option<WaitStatus> {
     let asked = Instant::now();
     let mut told: Vec<Process> = Vec::new();
     loop {
-        found = found.or(reap(engine));
-        let left = process::descendants(std::process::id());
-        if left.is_empty() || asked.elapsed() > GRACE + KILLING {
-            return found.or(reap(engine));
+        // A process whose first thread has ended looks dead while others of it still free its memory.
+        let (status, has_children) = reap(engine);
+        found = found.or(status);
+        if !has_children || asked.elapsed() > GRACE + KILLING {
+            return found;
         }
-        for process in left {
+        for process in process::descendants(std::process::id()) {
             if asked.elapsed() > GRACE {
                 process.signal(Signal::KILL);
             } else if !told.contains(&process) {
