@@ -1,5 +1,6 @@
 //! What a llama-server says that it has allocated, read from its log (`--log-verbosity 4`).
 
+use crate::memory::sum;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -15,9 +16,7 @@ pub struct Allocated {
 
 impl Allocated {
     pub fn total(&self) -> u64 {
-        [self.weights, self.context, self.compute, self.output]
-            .iter()
-            .fold(0, |sum, part| sum.saturating_add(*part))
+        sum([self.weights, self.context, self.compute, self.output])
     }
 }
 
@@ -45,7 +44,7 @@ pub(super) fn allocated<'a>(lines: impl IntoIterator<Item = &'a str>) -> BTreeMa
     let mut all: BTreeMap<String, Allocated> = BTreeMap::new();
     for ((backend, kind), sizes) in buffers {
         let place = all.entry(place(&backend)).or_default();
-        let bytes = sizes.iter().fold(0_u64, |sum, size| sum.saturating_add(*size));
+        let bytes = sum(sizes);
         let part = match kind {
             "model" => &mut place.weights,
             "KV" | "RS" => &mut place.context,

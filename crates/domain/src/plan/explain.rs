@@ -1,7 +1,8 @@
 //! A plan in words: what goes where, what it takes, what limited it, what would be otherwise.
 
 use super::{
-    Goal, Limit, Planned, QUANTIZED,
+    Goal, Knobs, Limit, Planned, QUANTIZED,
+    knobs::Fixed,
     search::{Found, STEP, Task, USABLE},
 };
 use crate::{
@@ -169,22 +170,12 @@ fn alternatives(planned: &Planned, task: &Task<'_>) -> Vec<String> {
     lines
 }
 
-fn with_knobs(task: &Task<'_>, change: impl FnOnce(&mut super::Knobs)) -> Found {
-    let mut knobs = task.knobs.clone();
-    change(&mut knobs);
-    Task {
-        shape: task.shape,
-        estimate: task.estimate,
-        room: task.room,
-        knobs: &knobs,
-        fixed: task.fixed,
-        embeds: task.embeds,
-    }
-    .best()
+fn with_knobs(task: &Task<'_>, knobs: &Knobs) -> Found {
+    Task { knobs, ..*task }.best()
 }
 
 fn quantized(planned: &Planned, task: &Task<'_>) -> Option<String> {
-    let other = with_knobs(task, |knobs| knobs.allow_kv_quant = Some(true));
+    let other = with_knobs(task, &Knobs { allow_kv_quant: Some(true), ..task.knobs.clone() });
     let is_better = other.settings.cache_type_k == QUANTIZED && task.fits(&other.settings);
     is_better.then(|| {
         format!(
@@ -198,7 +189,7 @@ fn quantized(planned: &Planned, task: &Task<'_>) -> Option<String> {
 }
 
 fn other_goal(planned: &Planned, task: &Task<'_>, goal: Goal) -> Option<String> {
-    let other = with_knobs(task, |knobs| knobs.goal = Some(goal));
+    let other = with_knobs(task, &Knobs { goal: Some(goal), ..task.knobs.clone() });
     let is_other = other.settings != planned.settings && task.fits(&other.settings);
     is_other.then(|| {
         format!("--goal {}: {} tokens{}", goal.name(), other.settings.ctx, moved(planned, &other.settings))
@@ -229,27 +220,12 @@ pub(super) fn by_processor(other: &Planned) -> String {
 
 /// What would fit where this does not.
 fn smaller(planned: &Planned, task: &Task<'_>) -> Option<String> {
-    let free = with_knobs(task, |knobs| {
-        let fixed =
-            super::Knobs { device: knobs.device.clone(), margin: knobs.margin, ..super::Knobs::default() };
-        *knobs = fixed;
-    });
-    let without = Task {
-        shape: task.shape,
-        estimate: task.estimate,
-        room: task.room,
-        knobs: &super::Knobs::default(),
-        fixed: &super::knobs::Fixed {
-            gpu_layers: None,
-            cache_type_k: None,
-            cache_type_v: None,
-            flash_attn: None,
-        },
-        embeds: task.embeds,
-    }
-    .best();
-    let other = if task.fits(&free.settings) { free } else { without };
-    if task.fits(&other.settings) {
+    // Device and margin are the room's, and stay.
+    let knobs = Knobs::default();
+    let free = Task { knobs: &knobs, ..*task };
+    let without = Task { fixed: &Fixed::default(), ..free };
+    let mut others = [free, without].into_iter().map(|other| other.best());
+    if let Some(other) = others.find(|other| task.fits(&other.settings)) {
         let what = format!("{} tokens{}", other.settings.ctx, moved(planned, &other.settings));
         return Some(format!("without the fixed knobs it fits: {what}"));
     }

@@ -65,7 +65,7 @@ pub struct Knobs {
 }
 
 /// The knobs, understood.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Fixed {
     pub(super) gpu_layers: Option<u64>,
     pub(super) cache_type_k: Option<CacheType>,
