@@ -53,19 +53,45 @@ impl Prepared {
             |url: &str| url.strip_suffix(&old).map_or_else(|| url.to_owned(), |host| format!("{host}{new}"));
         moved.launch.url = at_port(&self.launch.url);
         moved.plan.url = at_port(&self.plan.url);
-        moved.plan.argv = moved.launch.argv.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-        moved.plan.command = engines::shell_line(&moved.launch.env, &moved.launch.argv);
+        moved.plan = moved.plan.with_command(&moved.launch.argv);
         Self { port, ..moved }
     }
 
     /// The plan as it is shown to whoever follows the launch: without keys.
     pub(crate) fn shown_plan(&self) -> Plan {
-        let argv = engines::redacted(&self.launch.argv);
-        Plan {
-            command: engines::shell_line(&self.launch.env, &argv),
-            argv: argv.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
-            ..self.plan.clone()
+        self.plan.clone().with_command(&engines::redacted(&self.launch.argv))
+    }
+
+    /// Refuses to start what does not fit, or what was planned for another machine.
+    pub(crate) fn check(&self) -> Result<(), ApiError> {
+        let refuse = |why: &str, hint: Option<String>| Err(ApiError::Refused { why: why.to_owned(), hint });
+        if self.is_imagined {
+            let hint = "leave --hardware out, or see the plan alone: modelctl plan".to_owned();
+            return refuse("a plan for another machine cannot be launched on this one", Some(hint));
         }
+        match self.plan.explain.first().filter(|_| self.plan.fits == Some(false)) {
+            None => Ok(()),
+            Some(why) => {
+                let see = "modelctl plan shows what it would take; a smaller --ctx, model or quantization takes less";
+                let hint = self.plan.alternatives.first().cloned().unwrap_or_else(|| see.to_owned());
+                refuse(why, Some(hint))
+            }
+        }
+    }
+
+    /// Refuses to wait for a port that somebody else has.
+    pub(crate) fn check_port(&self) -> Result<(), ApiError> {
+        let port = self.port;
+        if !self.is_port_fixed {
+            return Ok(());
+        }
+        let Err(error) = TcpListener::bind(("127.0.0.1", port)) else { return Ok(()) };
+        let why = match process::listener(port) {
+            Some((pid, name)) => format!("port {port} is taken by {name} (pid {pid})"),
+            None => format!("port {port} cannot be had: {error}"),
+        };
+        let hint = Some("give another --port, or leave it out: a free one is found".to_owned());
+        Err(ApiError::Refused { why, hint })
     }
 }
 
@@ -87,42 +113,6 @@ pub(crate) fn key(request: &LaunchRequest, model: &str, found: &Engines) -> anyh
     };
     let text = serde_json::to_vec(&(wishes, program))?;
     Ok(blake3::hash(&text).to_hex().chars().take(32).collect())
-}
-
-impl Prepared {
-    /// Refuses to start what does not fit, or what was planned for another machine.
-    pub(crate) fn check(&self) -> Result<(), ApiError> {
-        let refuse = |why: &str, hint: Option<String>| Err(ApiError::Refused { why: why.to_owned(), hint });
-        if self.is_imagined {
-            let hint = "leave --hardware out, or see the plan alone: modelctl plan".to_owned();
-            return refuse("a plan for another machine cannot be launched on this one", Some(hint));
-        }
-        match self.plan.explain.first().filter(|_| self.plan.fits == Some(false)) {
-            None => Ok(()),
-            Some(why) => {
-                let see = "modelctl plan shows what it would take; a smaller --ctx, model or quantization takes less";
-                let hint = self.plan.alternatives.first().cloned().unwrap_or_else(|| see.to_owned());
-                refuse(why, Some(hint))
-            }
-        }
-    }
-}
-
-impl Prepared {
-    /// Refuses to wait for a port that somebody else has.
-    pub(crate) fn check_port(&self) -> Result<(), ApiError> {
-        let port = self.port;
-        if !self.is_port_fixed {
-            return Ok(());
-        }
-        let Err(error) = TcpListener::bind(("127.0.0.1", port)) else { return Ok(()) };
-        let why = match process::listener(port) {
-            Some((pid, name)) => format!("port {port} is taken by {name} (pid {pid})"),
-            None => format!("port {port} cannot be had: {error}"),
-        };
-        let hint = Some("give another --port, or leave it out: a free one is found".to_owned());
-        Err(ApiError::Refused { why, hint })
-    }
 }
 
 /// How old an engine's list of devices may be: what is free on a card that a driver knows is asked of that.

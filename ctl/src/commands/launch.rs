@@ -13,7 +13,7 @@ use api::{
     client::{ClientError, HangUp},
 };
 use clap::Args;
-use domain::engines::Plan;
+use domain::engines::{Plan, asks_for_key};
 use serde_json::value::RawValue;
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
@@ -155,8 +155,6 @@ struct Screen<'a, 'b> {
 const SPINNER: [&str; 4] = ["-", "\\", "|", "/"];
 const CHAT: (&str, &str) = ("v1/chat/completions", r#"{"messages":[{"role":"user","content":"Hello"}]}"#);
 const EMBED: (&str, &str) = ("v1/embeddings", r#"{"input":"Hello"}"#);
-/// What gives an engine a key.
-const KEYS: [&str; 2] = ["--api-key", "--api-key-file"];
 const KEY: &str = " -H \"Authorization: Bearer $API_KEY\"";
 /// What a progress line may take where the terminal does not tell its width.
 const PROGRESS_WIDTH: usize = 80;
@@ -191,10 +189,7 @@ impl<'a, 'b> Screen<'a, 'b> {
                 if plan.argv.iter().any(|word| word == "--embedding" || word == "--embeddings") {
                     self.request = EMBED;
                 }
-                // llama.cpp takes `_` for `-` in its long flags.
-                let flag = |word: &str| word.split('=').next().unwrap_or_default().replace('_', "-");
-                let is_key = |word: &String| KEYS.contains(&flag(word).as_str());
-                if plan.argv.iter().any(is_key) {
+                if asks_for_key(&plan.argv) {
                     self.key = KEY;
                 }
                 self.url = Some(plan.url);

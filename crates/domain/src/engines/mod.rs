@@ -27,7 +27,7 @@ pub use llama_cpp::CUDA_ORDER;
 pub use llama_cpp_devices::{is_server, listed_devices, listed_flags, listed_version};
 pub use llama_cpp_log::{Allocated, HOST};
 pub use quote::shell_line;
-pub use secret::{api_key, redact, redacted, secrets};
+pub use secret::{api_key, asks_for_key, redact, redacted, secrets};
 
 /// Every engine that can be launched.
 pub const ENGINES: &[&dyn Engine] = &[&llama_cpp::LlamaCpp];
@@ -179,6 +179,18 @@ impl From<&Planned> for LlamaKnobs {
     }
 }
 
+impl Plan {
+    /// The same plan with this command, in both of its forms.
+    #[must_use]
+    pub fn with_command(self, argv: &[OsString]) -> Self {
+        Self {
+            command: shell_line(&self.env, argv),
+            argv: argv.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
+            ..self
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Named {
     pub id: String,
@@ -214,12 +226,13 @@ pub fn plan(engine: &dyn Engine, order: &Order<'_>, launch: &Launch) -> Plan {
         llama: planned.map(LlamaKnobs::from),
         devices: planned.and_then(|planned| planned.device.clone()).into_iter().collect(),
         host: planned.map(|planned| planned.host),
-        argv: launch.argv.iter().map(|argument| argument.to_string_lossy().into_owned()).collect(),
+        argv: Vec::new(),
         env: launch.env.clone(),
         files: Vec::new(),
         explain: [said, launch.explain.clone()].concat(),
         alternatives: planned.map(|planned| planned.alternatives.clone()).unwrap_or_default(),
-        command: shell_line(&launch.env, &launch.argv),
+        command: String::new(),
         url: launch.url.clone(),
     }
+    .with_command(&launch.argv)
 }

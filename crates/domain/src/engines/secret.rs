@@ -5,6 +5,9 @@ use std::ffi::OsString;
 /// Its value is what the server wants of whoever asks it.
 const API_KEY: &str = "--api-key";
 
+/// The same, in a file.
+const API_KEY_FILE: &str = "--api-key-file";
+
 /// Flags whose value is a key.
 const KEYS: &[&str] = &[API_KEY, "--hf-token", "-hft"];
 
@@ -49,6 +52,11 @@ pub fn secrets(argv: &[OsString]) -> Vec<String> {
 /// Returns the key that the server wants of whoever asks it; the last flag counts, and any of its keys will do.
 pub fn api_key(argv: &[OsString]) -> Option<String> {
     values(argv, API_KEY).into_iter().rfind(|key| !key.is_empty())
+}
+
+/// Whether a server that is started with this command answers only who knows its key.
+pub fn asks_for_key(argv: &[String]) -> bool {
+    argv.iter().any(|word| [API_KEY, API_KEY_FILE].contains(&flag(word).as_str()))
 }
 
 /// The keys behind one flag: as the next word or behind `=`, several divided by commas.
@@ -97,6 +105,11 @@ mod tests {
         assert_eq!(shown, expected);
         assert_eq!(api_key(&argv).as_deref(), Some("sk_1234"));
         assert_eq!(api_key(&argv[..3]), None);
+        for (word, expected) in
+            [("--api_key", true), ("--api-key-file=/k", true), ("--api-key-x", false), ("-hft", false)]
+        {
+            assert_eq!(asks_for_key(&["e".into(), word.into()]), expected, "{word}");
+        }
         assert_eq!(api_key(&["--api-key", ""].map(Into::into)), None);
     }
 }
