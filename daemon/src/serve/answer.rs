@@ -146,6 +146,18 @@ fn raw(value: impl Serialize) -> Result<Box<RawValue>, Failure> {
     serde_json::value::to_raw_value(&value).map_err(|error| refusal(error.into()))
 }
 
+/// Does what waits for disks, programs or drivers where it holds nobody up.
+pub(super) async fn off_the_loop<T, E>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, Failure>
+where
+    T: Send + 'static,
+    E: Into<anyhow::Error> + Send + 'static,
+{
+    let done = tokio::task::spawn_blocking(work).await.map_err(anyhow::Error::from);
+    done.and_then(|done| done.map_err(Into::into)).map_err(refusal)
+}
+
 /// A domain's refusal travels as itself; anything else is a bug or a fault of the disk, and logged.
 pub(super) fn refusal(error: anyhow::Error) -> Failure {
     let refusal = match error.downcast::<ApiError>() {
@@ -315,7 +327,7 @@ async fn inspect(path: WirePath) -> Result<Inspected, Failure> {
             .map_err(|error| refuse(format!("{shown} cannot be read: {error}")))?;
         Ok(Inspected { path, size: meta.len(), verdict: reading.verdict })
     };
-    Ok(tokio::task::spawn_blocking(work).await.map_err(anyhow::Error::from).map_err(refusal)??)
+    off_the_loop(work).await
 }
 
 async fn add_root(hub: &Hub, path: PathBuf) -> Result<api::Added, Failure> {
@@ -342,13 +354,13 @@ async fn add_root(hub: &Hub, path: PathBuf) -> Result<api::Added, Failure> {
 
 async fn remove_root(hub: &Hub, path: PathBuf) -> Result<serde_json::Value, Failure> {
     let (added, user) = (path.clone(), hub.config.user());
-    let stored = tokio::task::spawn_blocking(move || -> anyhow::Result<PathBuf> {
+    let stored = off_the_loop(move || -> anyhow::Result<PathBuf> {
         // `roots` shows where a path leads; what was typed may have been a link.
         let roots = User::reader(&user)?.roots()?;
         let is_meant = |root: &PathBuf| *root == added || look::resolved(root).as_ref() == Some(&added);
         Ok(roots.into_iter().find(is_meant).unwrap_or(added))
     });
-    let stored = stored.await.map_err(anyhow::Error::from).and_then(|stored| stored).map_err(refusal)?;
+    let stored = stored.await?;
     hub.memory.change(UserChange::RemoveRoot(stored.clone())).await.map_err(refusal)?;
     // A place that is looked at anyway stays.
     if !looked_at(hub).contains(&stored) && !hub.config.roots.contains(&stored) {

@@ -1,7 +1,7 @@
 //! What there is to run models on, and by which engines: looks when asked, and every second while somebody watches.
 
 use super::{
-    answer::{Done, Failure, refusal},
+    answer::{Done, Failure, off_the_loop, refusal},
     hub::Hub,
     varlink::Out,
 };
@@ -33,7 +33,7 @@ const BEAT: Duration = Duration::from_secs(1);
 type Callers = BTreeMap<String, String>;
 
 pub(super) async fn hardware(hub: &Hub, callers: Callers) -> Result<HardwareReport, Failure> {
-    off_the_loop(hub, move |engines| report(engines, &callers)).await
+    with_engines(hub, move |engines| report(engines, &callers)).await
 }
 
 /// A new report whenever it differs enough, until the peer hangs up.
@@ -72,14 +72,12 @@ fn is_news(now: &HardwareReport, told: &HardwareReport) -> bool {
     machine(now).differs_enough(&machine(told)) || programs(now) != programs(told) || now.notes != told.notes
 }
 
-/// Runs what waits for programs and drivers where it holds nobody up.
-async fn off_the_loop<T: Send + 'static>(
+async fn with_engines<T: Send + 'static>(
     hub: &Hub,
     work: impl FnOnce(&Engines) -> anyhow::Result<T> + Send + 'static,
 ) -> Result<T, Failure> {
     let engines = Arc::clone(&hub.engines);
-    let done = tokio::task::spawn_blocking(move || work(&engines)).await;
-    done.context("looking at the machine").and_then(|done| done).map_err(refusal)
+    off_the_loop(move || work(&engines)).await
 }
 
 fn report(engines: &Engines, callers: &Callers) -> anyhow::Result<HardwareReport> {
@@ -155,7 +153,7 @@ fn status(
 }
 
 pub(super) async fn engines(hub: &Hub, callers: Callers) -> Result<api::Engines, Failure> {
-    off_the_loop(hub, move |engines| {
+    with_engines(hub, move |engines| {
         let max_age = if engines.machine()?.is_asleep { Duration::MAX } else { SHOWN };
         let mut all = Vec::new();
         for engine in ENGINES {
@@ -193,7 +191,7 @@ pub(super) async fn add(hub: &Hub, path: PathBuf, callers: Callers) -> Result<ap
     if !path.is_absolute() {
         return Err(ApiError::InvalidParameter { parameter: "path".into() }.into());
     }
-    let examined = off_the_loop(hub, move |engines| examine(engines, &tidied(path), &callers));
+    let examined = with_engines(hub, move |engines| examine(engines, &tidied(path), &callers));
     let (program, engine) = examined.await?;
     hub.memory.change(UserChange::AddEngine(program)).await.map_err(refusal)?;
     Ok(api::AddedEngine { engine })
@@ -230,7 +228,7 @@ fn examine(
 
 /// Forgets what was added by this path.
 pub(super) async fn remove(hub: &Hub, path: PathBuf) -> Result<serde_json::Value, Failure> {
-    let meant = off_the_loop(hub, move |engines| {
+    let meant = with_engines(hub, move |engines| {
         let added = engines.added()?;
         let meant = ENGINES.iter().find_map(|engine| added_by(*engine, &path, &added));
         Ok(meant.cloned().unwrap_or(path))

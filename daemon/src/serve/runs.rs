@@ -1,7 +1,7 @@
 //! Answers about runs: launches and whoever follows them, what runs, its end, its log.
 
 use super::{
-    answer::{Done, Failure, meant, refusal},
+    answer::{Done, Failure, meant, off_the_loop, refusal},
     hub::Hub,
     varlink::Out,
 };
@@ -12,7 +12,6 @@ use crate::{
     process,
     runs::{Log, PIECES},
 };
-use anyhow::Context as _;
 use api::{ApiError, LaunchRequest, LaunchUpdate, Logged, Run, RunState, Stopped};
 use domain::{Model, engines::HOST, facts::Facts};
 use serde_json::value::RawValue;
@@ -29,7 +28,7 @@ const BEAT: Duration = Duration::from_millis(100);
 /// Lines of a log in one answer.
 const CHUNK: usize = 1000;
 
-/// Plans a launch where it holds nobody up; `max_age` is how old the list of devices may be.
+/// Plans a launch where it holds nobody up; `max_age` is how old what is free may be.
 pub(super) async fn prepare(
     hub: &Hub,
     order: LaunchRequest,
@@ -37,18 +36,17 @@ pub(super) async fn prepare(
     max_age: Duration,
 ) -> Result<engine::Prepared, Failure> {
     let (engines, runs) = (Arc::clone(&hub.engines), hub.runs.clone());
-    let prepared = tokio::task::spawn_blocking(move || {
+    off_the_loop(move || {
         let world = engine::World { engines: &engines, reserved: &|since| runs.reserved(since), max_age };
         engine::prepare(&order, (&model, facts.as_ref()), &world)
-    });
-    prepared.await.context("preparing the launch").map_err(refusal)?.map_err(refusal)
+    })
+    .await
 }
 
 /// What the launch is known by.
 async fn key(hub: &Hub, order: &LaunchRequest, model: &Model) -> Result<String, Failure> {
     let (engines, order, id) = (Arc::clone(&hub.engines), order.clone(), model.id.clone());
-    let key = tokio::task::spawn_blocking(move || engine::key(&order, &id, &engines));
-    key.await.context("finding the engine").map_err(refusal)?.map_err(refusal)
+    off_the_loop(move || engine::key(&order, &id, &engines)).await
 }
 
 /// Starts a run or joins the one that is meant, and tells how it goes.
@@ -199,12 +197,12 @@ fn exited(run: Run, stopped: bool) -> LaunchUpdate {
 
 pub(super) async fn all(hub: &Hub) -> Result<Vec<Run>, Failure> {
     let (runs, engines) = (hub.runs.clone(), Arc::clone(&hub.engines));
-    let all = tokio::task::spawn_blocking(move || {
+    off_the_loop(move || {
         let mut all = runs.all();
         held(&mut all, &engines);
-        all
-    });
-    all.await.map_err(anyhow::Error::from).map_err(refusal)
+        anyhow::Ok(all)
+    })
+    .await
 }
 
 /// What the driver says that runs hold on a card, in place of what the engine has said that it allocates.
@@ -246,9 +244,7 @@ pub(super) async fn stop(hub: &Hub, typed: &str) -> Result<Stopped, Failure> {
 /// The end of a log as one answer, which is made off the event loop too.
 pub(super) async fn log_end(hub: &Hub, typed: &str) -> Result<Box<RawValue>, Failure> {
     let (runs, word) = (hub.runs.clone(), hub.runs.resolve(typed)?);
-    let end = move || Ok(serde_json::value::to_raw_value(&Logged { lines: runs.log_end(&word) })?);
-    let end = tokio::task::spawn_blocking(end).await.map_err(anyhow::Error::from);
-    end.and_then(|end: anyhow::Result<_>| end).map_err(refusal)
+    off_the_loop(move || serde_json::value::to_raw_value(&Logged { lines: runs.log_end(&word) })).await
 }
 
 /// Sends what is kept of a log now.
@@ -302,9 +298,9 @@ async fn send(lines: &[String], out: &mut Out<'_>) -> Done {
 
 /// Reads the next lines, off the event loop: there may be as many as bytes, and the disk may be slow.
 async fn read_on(mut log: Log) -> Result<(Log, Vec<String>), Failure> {
-    let read = tokio::task::spawn_blocking(move || {
+    off_the_loop(move || {
         let lines = log.new_lines();
-        (log, lines)
-    });
-    read.await.context("reading a log").map_err(refusal)
+        anyhow::Ok((log, lines))
+    })
+    .await
 }
