@@ -50,22 +50,36 @@ pub(crate) fn boot() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
-/// Processes below one, at any depth, that have not ended.
-pub(crate) fn descendants(root: u32) -> Vec<Process> {
-    let mut below: BTreeMap<u32, Vec<Stat>> = BTreeMap::new();
-    for stat in all() {
-        below.entry(stat.parent).or_default().push(stat);
+/// All processes of a moment, by their parents.
+pub(crate) struct Tree(BTreeMap<u32, Vec<Stat>>);
+
+impl Tree {
+    pub(crate) fn now() -> Self {
+        let mut below: BTreeMap<u32, Vec<Stat>> = BTreeMap::new();
+        for stat in all() {
+            below.entry(stat.parent).or_default().push(stat);
+        }
+        Self(below)
     }
-    let (mut found, mut next, mut seen) = (Vec::new(), vec![root], BTreeSet::new());
-    while let Some(parent) = next.pop() {
-        for stat in below.get(&parent).into_iter().flatten().filter(|stat| seen.insert(stat.process)) {
-            next.push(stat.process.pid);
-            if !stat.is_dead {
-                found.push(stat.process);
+
+    /// Processes below one, at any depth, that have not ended.
+    pub(crate) fn below(&self, root: u32) -> Vec<Process> {
+        let (mut found, mut next, mut seen) = (Vec::new(), vec![root], BTreeSet::new());
+        while let Some(parent) = next.pop() {
+            for stat in self.0.get(&parent).into_iter().flatten().filter(|stat| seen.insert(stat.process)) {
+                next.push(stat.process.pid);
+                if !stat.is_dead {
+                    found.push(stat.process);
+                }
             }
         }
+        found
     }
-    found
+}
+
+/// Processes below one, at any depth, that have not ended.
+pub(crate) fn descendants(root: u32) -> Vec<Process> {
+    Tree::now().below(root)
 }
 
 /// Names a run's directory to all that its engine starts, so that what has left its session is known as well.
@@ -92,9 +106,18 @@ pub(crate) fn left_behind(supervisor: Process, dir: &Path) -> Vec<Process> {
 /// Bytes of memory that nothing else shares.
 pub(crate) fn anonymous_memory(pid: u32) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("RssAnon:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
-    kib.unwrap_or_default().saturating_mul(1024)
+    field(&text, "RssAnon:").unwrap_or_default()
+}
+
+/// Bytes behind a name in `status` and `meminfo`, which are in KiB and say kB.
+pub(crate) fn field(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// What a process is called, where it still runs.
+pub(crate) fn name(pid: u32) -> Option<String> {
+    Some(fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim().to_owned())
 }
 
 /// Whether one of these processes listens on a TCP port.
@@ -107,7 +130,7 @@ pub(crate) fn listens(port: u16, processes: &[Process]) -> bool {
 pub(crate) fn listener(port: u16) -> Option<(u32, String)> {
     let sockets = listening(port);
     let pid = all().map(|stat| stat.process.pid).find(|pid| holds(*pid, &sockets))?;
-    Some((pid, fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned()))
+    Some((pid, name(pid).unwrap_or_default()))
 }
 
 fn holds(pid: u32, sockets: &BTreeSet<PathBuf>) -> bool {

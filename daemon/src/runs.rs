@@ -13,7 +13,7 @@ mod tests;
 use crate::{
     config::Config,
     engine::Prepared,
-    process::{self, Process},
+    process::{self, Process, Tree},
     rundir::{self, Ordered},
 };
 use api::{ApiError, Event, EventKind, ModelRef, Run, RunState};
@@ -72,9 +72,7 @@ struct Entry {
     planned_ctx: Option<u64>,
     /// Keys in its command, which are never shown.
     secrets: Vec<String>,
-    /// Bytes by device that it will take.
-    reserve: BTreeMap<String, u64>,
-    /// The same by what a device is called by everybody.
+    /// What is planned for it, by what a device is called by everybody.
     booked: BTreeMap<String, u64>,
     /// None until it is there.
     supervisor: Option<Process>,
@@ -160,7 +158,6 @@ impl Runs {
             port: prepared.port,
             planned_ctx: prepared.plan.llama.as_ref().map(|llama| llama.ctx_per_slot),
             secrets: engines::secrets(&prepared.launch.argv),
-            reserve: prepared.reserve.clone(),
             booked: prepared.booked.clone(),
             supervisor: None,
             ready_at: None,
@@ -196,11 +193,12 @@ impl Runs {
             entries.into_iter().partition(|entry| entry.ended.is_some());
         live.sort_by_key(|entry| entry.run.since);
         ended.sort_by_key(|entry| Reverse((entry.ended, entry.run.since)));
+        let processes = Tree::now();
         live.into_iter()
             .chain(ended.into_iter().take(adopt::KEPT))
             .map(|mut entry| {
                 if entry.run.state.is_live() {
-                    entry.run.memory.extend(memory(entry.supervisor));
+                    entry.run.memory.extend(memory(entry.supervisor, &processes));
                     entry.run.last_lines = self.last_lines(&entry.run.run, LAST_LINES, &entry.secrets);
                 }
                 entry.run
@@ -313,8 +311,8 @@ impl Entry {
         self.run.on_cpu = (!allocated.is_empty()).then(|| on_devices().all(|(_, bytes)| bytes.weights == 0));
         self.run.memory = on_devices().map(|(device, bytes)| (device.clone(), bytes.total())).collect();
         for (device, bytes) in &self.run.memory {
-            let planned = self.reserve.get(device).copied().unwrap_or(0);
-            if !self.reserve.is_empty() && *bytes > planned.saturating_add(WORTH_A_NOTE) {
+            let planned = self.run.planned.get(device).copied().unwrap_or(0);
+            if !self.run.planned.is_empty() && *bytes > planned.saturating_add(WORTH_A_NOTE) {
                 let (bytes, planned) = (ByteSize(*bytes), ByteSize(planned));
                 self.run.notes.push(format!("it takes {bytes} on {device}; {planned} were planned"));
             }
@@ -375,8 +373,8 @@ fn new_run(word: String, prepared: &Prepared) -> Run {
     }
 }
 
-fn memory(supervisor: Option<Process>) -> BTreeMap<String, u64> {
-    let below = supervisor.map(|supervisor| process::descendants(supervisor.pid)).unwrap_or_default();
+fn memory(supervisor: Option<Process>, processes: &Tree) -> BTreeMap<String, u64> {
+    let below = supervisor.map(|supervisor| processes.below(supervisor.pid)).unwrap_or_default();
     let host: u64 = below.iter().map(|process| process::anonymous_memory(process.pid)).sum();
     if host == 0 { BTreeMap::new() } else { BTreeMap::from([(HOST.to_owned(), host)]) }
 }

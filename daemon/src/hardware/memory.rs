@@ -1,6 +1,7 @@
 //! Main memory as the kernel tells it (proc_meminfo(5)), limited by our own control group, version 1 or 2.
 //! Read by hand: `MODELD_SYSROOT` must be able to stand in for the machine, which no library lets it.
 
+use crate::process;
 use domain::{ByteSize, hardware::Ram};
 use std::{
     fs,
@@ -66,10 +67,7 @@ struct Level {
 }
 
 fn meminfo(text: &str) -> Ram {
-    let field = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-        line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
-    };
+    let field = |name: &str| process::field(text, name);
     Ram {
         total: field("MemTotal:").unwrap_or(0),
         available: field("MemAvailable:").or_else(|| field("MemFree:")).unwrap_or(0),

@@ -6,6 +6,7 @@ mod memory;
 mod nvidia;
 mod pci;
 
+use crate::process;
 use domain::hardware::Hardware;
 use jiff::Timestamp;
 use std::{
@@ -49,8 +50,7 @@ pub(crate) fn ram(sysroot: &Path) -> domain::hardware::Ram {
 /// The names of the processes that hold memory of a card, as far as they still run.
 pub(crate) fn holders(hardware: &Hardware) -> BTreeMap<u32, String> {
     let pids = hardware.gpus.iter().flat_map(|gpu| gpu.processes.keys());
-    let name = |pid: &u32| Some(fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim().to_owned());
-    pids.filter_map(|pid| Some((*pid, name(pid)?))).collect()
+    pids.filter_map(|pid| Some((*pid, process::name(*pid)?))).collect()
 }
 
 /// The version of the kernel's NVIDIA driver, as it says itself; changes what an engine sees.

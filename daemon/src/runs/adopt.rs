@@ -49,7 +49,6 @@ impl Runs {
             key: order.ordered.key,
             port: order.ordered.port,
             planned_ctx: order.ordered.planned_ctx,
-            reserve: run.planned.clone(),
             booked: run.planned.clone(), // by the engine's own names: nobody has written down more
             supervisor: state.as_ref().and_then(|state| state.supervisor),
             ready_at: was_ready.then_some(run.since),

@@ -61,7 +61,6 @@ fn entry(n: usize, state: RunState) -> Entry {
         port: 0,
         planned_ctx: Some(4096),
         secrets: Vec::new(),
-        reserve: BTreeMap::new(),
         booked: BTreeMap::from([("CUDA0".to_owned(), n as u64 + 1)]),
         supervisor: None,
         ready_at: None,

@@ -9,7 +9,7 @@ use crate::{
     engine,
     engines::Engines,
     index::UserChange,
-    process,
+    process::Tree,
     runs::{Log, PIECES},
 };
 use api::{ApiError, LaunchRequest, LaunchUpdate, Logged, Run, RunState, Stopped};
@@ -213,8 +213,9 @@ fn held(runs: &mut [Run], engines: &Engines) {
         return; // no look is taken for nothing: it may wake a card
     }
     let Ok(look) = engines.machine() else { return };
+    let processes = Tree::now();
     for run in on_cards {
-        let below = run.pid.map(process::descendants).unwrap_or_default();
+        let below = run.pid.map(|pid| processes.below(pid)).unwrap_or_default();
         let pids: Vec<u32> = run.pid.into_iter().chain(below.iter().map(|process| process.pid)).collect();
         let devices: Vec<String> = run.memory.keys().filter(|id| *id != HOST).cloned().collect();
         for card in &look.hardware.gpus {
