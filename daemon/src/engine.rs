@@ -1,7 +1,7 @@
 //! Prepares a launch: the model's files, the engine and what it can do, the command.
 
 use crate::{
-    engines::{Engines, LOOK, Probed, environment, placing, shown},
+    engines::{Engines, LISTED, LOOK, Probed, environment, placing, shown},
     process,
 };
 use api::{ApiError, LaunchRequest};
@@ -115,9 +115,6 @@ pub(crate) fn key(request: &LaunchRequest, model: &str, found: &Engines) -> anyh
     Ok(blake3::hash(&text).to_hex().chars().take(32).collect())
 }
 
-/// How old an engine's list of devices may be: what is free on a card that a driver knows is asked of that.
-const LISTED: Duration = Duration::from_secs(60);
-
 /// How old what is free may be: a plan is only looked at, a launch takes what is there.
 pub(crate) const PLANNED: Duration = Duration::from_secs(2);
 pub(crate) const LAUNCHED: Duration = Duration::ZERO;
@@ -195,9 +192,7 @@ struct Tools {
 fn tools(engine: &dyn Engine, request: &LaunchRequest, world: &World<'_>) -> anyhow::Result<Tools> {
     let callers = &request.environment;
     let asked_at = Timestamp::now();
-    // To list devices wakes a card, and a plan is not worth that.
-    let is_to_sleep = world.max_age > LAUNCHED && world.engines.machine()?.is_asleep;
-    let max_age = if is_to_sleep { Duration::MAX } else { LISTED };
+    let max_age = if world.max_age > LAUNCHED { world.engines.list_age()? } else { LISTED };
     let mut probed = match (world.engines.probe(engine, callers, max_age), &request.hardware) {
         (Ok(probed), _) => probed,
         (Err(error), Some(machine)) if error.is::<ApiError>() => {
@@ -208,7 +203,7 @@ fn tools(engine: &dyn Engine, request: &LaunchRequest, world: &World<'_>) -> any
     let (machine, notes) = match &request.hardware {
         Some(machine) => (machine.clone(), Vec::new()),
         None => {
-            let since = if is_to_sleep { Timestamp::MIN } else { asked_at - world.max_age };
+            let since = if max_age > LISTED { Timestamp::MIN } else { asked_at - world.max_age };
             let (seen, at) = see(engine, callers, &mut probed, (world, since))?;
             (without(seen.hardware, &(world.reserved)(at)), seen.notes)
         }

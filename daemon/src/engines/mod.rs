@@ -45,6 +45,9 @@ const PLACING: &[&str] = &[
     "VK_ICD_FILENAMES",
 ];
 
+/// How old a list of devices may be: what is free on a card that a driver knows is asked of that.
+pub(crate) const LISTED: Duration = Duration::from_secs(60);
+
 /// A listing of this age is of this moment.
 const FRESH: Duration = Duration::from_secs(2);
 
@@ -188,6 +191,12 @@ impl Engines {
         self.machine.look(LOOK)
     }
 
+    /// How old a list of devices may be where nothing is started: to make one wakes a card, and where all of them sleep
+    /// the last one will do, whatever its age.
+    pub(crate) fn list_age(&self) -> anyhow::Result<Duration> {
+        Ok(if self.machine()?.is_asleep { Duration::MAX } else { LISTED })
+    }
+
     /// The machine as this engine sees it, and of when that is: drivers are asked for what is at most this old.
     pub(crate) fn see(
         &self,
@@ -258,8 +267,13 @@ pub(crate) fn not_a_server(engine: &dyn Engine, probed: &Probed) -> String {
 }
 
 fn missing(engine: &dyn Engine, looked: Vec<String>) -> ApiError {
-    let programs: Vec<&str> = engine.programs().iter().map(|program| program.name).collect();
-    ApiError::EngineMissing { engine: engine.name().to_owned(), program: programs.join(" or "), looked }
+    ApiError::EngineMissing { engine: engine.name().to_owned(), program: program_names(engine), looked }
+}
+
+/// `llama-server or llama`.
+pub(crate) fn program_names(engine: &dyn Engine) -> String {
+    let names: Vec<&str> = engine.programs().iter().map(|program| program.name).collect();
+    names.join(" or ")
 }
 
 fn directories(path: Option<&OsStr>) -> Vec<PathBuf> {

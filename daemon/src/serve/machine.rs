@@ -6,7 +6,10 @@ use super::{
     varlink::Out,
 };
 use crate::{
-    engines::{Engines, Found, LOOK, added_by, as_added, in_directory, is_executable, not_a_server, tidied},
+    engines::{
+        Engines, Found, LISTED, LOOK, added_by, as_added, in_directory, is_executable, not_a_server,
+        program_names, tidied,
+    },
     hardware,
     index::UserChange,
 };
@@ -22,9 +25,6 @@ use tokio::{
     net::unix::OwnedReadHalf,
     time::{MissedTickBehavior, interval},
 };
-
-/// How old an engine's list of devices may be where it is only shown.
-const SHOWN: Duration = Duration::from_secs(60);
 
 /// How often is looked while somebody watches.
 const BEAT: Duration = Duration::from_secs(1);
@@ -82,8 +82,7 @@ async fn with_engines<T: Send + 'static>(
 
 fn report(engines: &Engines, callers: &Callers) -> anyhow::Result<HardwareReport> {
     let look = engines.machine()?;
-    // A list of devices wakes a sleeping card; the last one will do, whatever its age.
-    let max_age = if look.is_asleep { Duration::MAX } else { SHOWN };
+    let max_age = engines.list_age()?;
     let mut gpus: Option<Vec<Gpu>> = None;
     let mut reported = Vec::new();
     for engine in ENGINES {
@@ -154,7 +153,7 @@ fn status(
 
 pub(super) async fn engines(hub: &Hub, callers: Callers) -> Result<api::Engines, Failure> {
     with_engines(hub, move |engines| {
-        let max_age = if engines.machine()?.is_asleep { Duration::MAX } else { SHOWN };
+        let max_age = engines.list_age()?;
         let mut all = Vec::new();
         for engine in ENGINES {
             let (found, looked) = engines.find(*engine, &callers)?;
@@ -204,8 +203,7 @@ fn examine(
 ) -> anyhow::Result<(PathBuf, EngineStatus)> {
     let engine: &dyn Engine = *ENGINES.first().context("no engine is known")?;
     let found = in_directory(engine, path).unwrap_or_else(|| as_added(engine, path));
-    let names: Vec<&str> = engine.programs().iter().map(|program| program.name).collect();
-    let names = names.join(" or ");
+    let names = program_names(engine);
     let refuse = |why: String| {
         let hint = Some(format!("give the path of {names}, or the folder that it is in"));
         anyhow::Error::from(ApiError::Refused { why, hint })
@@ -217,11 +215,11 @@ fn examine(
             false => format!("{path} is not a program that can be run"),
         }));
     }
-    let probed = engines.ask(&found, callers, SHOWN)?;
+    let probed = engines.ask(&found, callers, LISTED)?;
     if !is_server(&probed.flags) {
         return Err(refuse(not_a_server(engine, &probed)));
     }
-    let told = status(engines, engine, (&found, SHOWN), callers)?;
+    let told = status(engines, engine, (&found, LISTED), callers)?;
     let shown = shown(engine, &found, told, &[]);
     Ok((found.program, shown))
 }
