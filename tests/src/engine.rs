@@ -1,6 +1,11 @@
 //! A house with a fake llama-server on the caller's PATH.
 
-use crate::{House, house::Stream, wait::poll};
+use crate::{
+    House,
+    files::{gguf, write},
+    house::Stream,
+    wait::poll,
+};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::{fs, os::unix::ffi::OsStringExt as _, path::Path, process::Command};
@@ -14,6 +19,16 @@ pub struct Called {
 }
 
 impl House {
+    /// A daemon that knows the model `m`, and the fake engine.
+    #[must_use]
+    pub fn ready_to_launch(mut self) -> Self {
+        write(self.models("m.gguf"), gguf("m"));
+        self.start();
+        self.sync();
+        self.install_engine();
+        self
+    }
+
     /// Puts the fake engine into `tools`, and `tools` on the PATH of `modelctl` only: the daemon runs already.
     #[track_caller]
     pub fn install_engine(&mut self) {
@@ -25,7 +40,7 @@ impl House {
         let python = String::from_utf8(python.stdout).unwrap();
         let script = script.replacen("/usr/bin/env python3", python.trim(), 1);
         let path = self.at("tools/llama-server");
-        crate::files::write(&path, script);
+        write(&path, script);
         fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         self.set("PATH", format!("{}:/usr/bin:/bin", self.at("tools").display()));
     }

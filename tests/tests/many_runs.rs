@@ -2,24 +2,11 @@
 
 use serde_json::Value;
 use std::{collections::BTreeSet, thread};
-use tests::{
-    House,
-    files::{gguf, write},
-    house,
-};
-
-fn ready_to_launch() -> House {
-    let mut house = house!();
-    write(house.models("m.gguf"), gguf("m"));
-    house.start();
-    house.sync();
-    house.install_engine();
-    house
-}
+use tests::house;
 
 #[test]
 fn a_hundred_launches_of_the_same_at_once_are_one_process_and_fifty_others_have_fifty_ports() {
-    let house = ready_to_launch();
+    let house = house!().ready_to_launch();
     let runs: Vec<Value> = thread::scope(|scope| {
         let all: Vec<_> = (0..100).map(|_| scope.spawn(|| house.launch_detached(&["m"]))).collect();
         all.into_iter().map(|launched| launched.join().unwrap()).collect()
@@ -28,7 +15,7 @@ fn a_hundred_launches_of_the_same_at_once_are_one_process_and_fifty_others_have_
     let same = |run: &Value| ["run", "pid", "url", "since"].iter().all(|field| run[field] == runs[0][field]);
     assert!(runs.iter().all(same), "{runs:?}");
 
-    let house = ready_to_launch();
+    let house = house!().ready_to_launch();
     let urls: BTreeSet<String> = thread::scope(|scope| {
         let launch = |n: usize| house.launch_detached(&["m", "--", "--temp", &n.to_string()]);
         let all: Vec<_> = (0..50).map(|n| scope.spawn(move || launch(n))).collect();

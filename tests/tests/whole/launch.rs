@@ -9,12 +9,7 @@ use tests::{
 };
 
 pub fn ready_to_launch() -> House {
-    let mut house = house!();
-    write(house.models("m.gguf"), gguf("m"));
-    house.start();
-    house.sync();
-    house.install_engine();
-    house
+    house!().ready_to_launch()
 }
 
 /// No file of this name is anywhere below.
