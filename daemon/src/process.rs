@@ -51,6 +51,7 @@ pub(crate) fn boot() -> String {
 }
 
 /// All processes of a moment, by their parents.
+#[derive(Default)]
 pub(crate) struct Tree(BTreeMap<u32, Vec<Stat>>);
 
 impl Tree {

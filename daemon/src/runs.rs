@@ -193,7 +193,7 @@ impl Runs {
             entries.into_iter().partition(|entry| entry.ended.is_some());
         live.sort_by_key(|entry| entry.run.since);
         ended.sort_by_key(|entry| Reverse((entry.ended, entry.run.since)));
-        let processes = Tree::now();
+        let processes = if live.is_empty() { Tree::default() } else { Tree::now() };
         live.into_iter()
             .chain(ended.into_iter().take(adopt::KEPT))
             .map(|mut entry| {
