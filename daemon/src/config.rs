@@ -2,12 +2,13 @@
 
 use anyhow::Context as _;
 use domain::stores::Environment;
+use serde::Serialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     fs,
-    io::ErrorKind,
-    os::unix::fs::DirBuilderExt as _,
+    io::{ErrorKind, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -138,6 +139,19 @@ pub(crate) fn make_private(dir: &Path) -> anyhow::Result<()> {
         .mode(0o700)
         .create(dir)
         .with_context(|| format!("making the directory {}", dir.display()))
+}
+
+/// Replaces a file as a whole with what a value is as JSON, mode 0600.
+pub(crate) fn write_private(path: &Path, value: &impl Serialize) -> anyhow::Result<()> {
+    let mut making = path.as_os_str().to_owned();
+    making.push(".new");
+    let write = || -> anyhow::Result<()> {
+        let mut file =
+            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&making)?;
+        file.write_all(&serde_json::to_vec(value)?)?;
+        Ok(fs::rename(&making, path)?)
+    };
+    write().with_context(|| format!("writing {}", path.display()))
 }
 
 fn read_settings(path: &Path) -> anyhow::Result<Settings> {

@@ -1,7 +1,7 @@
 //! The directory of a run: what the daemon orders, what the supervisor reports, and the lock that says it lives.
 //! Each file has one writer and is replaced as a whole.
 
-use crate::process::Process;
+use crate::{config::write_private, process::Process};
 use anyhow::Context as _;
 use domain::WirePath;
 use jiff::Timestamp;
@@ -10,7 +10,6 @@ use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
     fs::{self, File, OpenOptions},
-    io::Write as _,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
@@ -141,12 +140,5 @@ fn read<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
 }
 
 fn write(dir: &Path, name: &str, value: &impl Serialize) -> anyhow::Result<()> {
-    let (path, making) = (dir.join(name), dir.join(format!("{name}.new")));
-    let write = || -> anyhow::Result<()> {
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&making)?;
-        file.write_all(&serde_json::to_vec(value)?)?;
-        Ok(fs::rename(&making, &path)?)
-    };
-    write().with_context(|| format!("writing {}", path.display()))
+    write_private(&dir.join(name), value)
 }

@@ -1,6 +1,7 @@
 //! What is known of a program: asked of it once, kept for as long as its file is the same, also over a restart.
 
 use super::{LOOK, Machine, ask::ask};
+use crate::config::{make_private, write_private};
 use api::ApiError;
 use domain::{engines, hardware::Gpu};
 use jiff::Timestamp;
@@ -165,11 +166,8 @@ impl Question {
     }
 
     fn store(&self, known: &Known) -> anyhow::Result<()> {
-        crate::config::make_private(&self.dir)?;
-        let (path, text) = (self.path(), serde_json::to_vec(known)?);
-        let making = path.with_extension("new");
-        fs::write(&making, text)?;
-        fs::rename(&making, &path)?;
+        make_private(&self.dir)?;
+        write_private(&self.path(), known)?;
         forget_old(&self.dir)?;
         Ok(())
     }
