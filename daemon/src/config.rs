@@ -1,14 +1,17 @@
 //! Where things live, and what of the environment stores may see. Read once, at start.
 
 use anyhow::Context as _;
-use domain::stores::Environment;
+use domain::stores::{Entry, EntryKind, Environment};
 use serde::Serialize;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     ffi::OsString,
     fs,
     io::{ErrorKind, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    },
     path::{Path, PathBuf},
 };
 
@@ -28,6 +31,11 @@ const PLACES: &[&str] = &[
 
 /// A pointer file may name another, whose content is needed as well.
 const POINTER_ROUNDS: usize = 3;
+
+/// How far below the home an app's folder is looked for.
+const PLACES_DEPTH: usize = 2;
+/// A home with more folders than this is not looked through to its end.
+const MOST_PLACES: usize = 4096;
 
 /// The daemon's own places and the user's settings.
 #[derive(Debug, Clone)]
@@ -84,7 +92,13 @@ impl Config {
             runtime,
             state: states.join("modeld"),
             data,
-            environment: Environment { home, sysroot, variables, pointers: BTreeMap::new() },
+            environment: Environment {
+                home,
+                sysroot,
+                variables,
+                pointers: BTreeMap::new(),
+                places: BTreeMap::new(),
+            },
             roots: settings.roots,
             path: std::env::var_os("PATH"),
         })
@@ -117,6 +131,26 @@ impl Config {
             make_private(dir)?;
         }
         Ok(())
+    }
+
+    /// Lists the home and its folders, two deep, without hidden ones and through no link.
+    pub fn read_places(&mut self) {
+        let mut waiting: VecDeque<(PathBuf, usize)> =
+            self.environment.home.clone().map(|home| (home, 0)).into_iter().collect();
+        while let Some((dir, depth)) = waiting.pop_front()
+            && self.environment.places.len() < MOST_PLACES
+        {
+            let Ok(entries) = crate::look::Beneath::open(&dir).and_then(|beneath| beneath.list(&dir)) else {
+                continue;
+            };
+            let is_shown =
+                |entry: &&Entry| entry.kind == EntryKind::Dir && !entry.name.as_bytes().starts_with(b".");
+            if depth < PLACES_DEPTH {
+                waiting
+                    .extend(entries.iter().filter(is_shown).map(|entry| (dir.join(&entry.name), depth + 1)));
+            }
+            self.environment.places.insert(dir, entries);
+        }
     }
 
     /// Reads the small files that say where stores live.

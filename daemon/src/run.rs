@@ -40,6 +40,7 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     config.make_directories()?;
     let lock = lock::take(&config.state.join("modeld.lock"))?;
+    config.read_places();
     config.read_pointers();
     let (index, opened) = Index::open(&config.index())?;
     let (memory, writer) = Memory::start(&config.user())?;

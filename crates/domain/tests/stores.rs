@@ -88,6 +88,7 @@ impl Home {
             sysroot: self.0.join("sys"),
             variables: variables.into(),
             pointers: BTreeMap::new(),
+            places: BTreeMap::new(),
         };
         // Twice: a pointer file may name the next one.
         for _ in 0..2 {

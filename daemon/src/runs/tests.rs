@@ -17,6 +17,7 @@ fn runs(states: &[RunState]) -> (TempDir, Runs) {
             sysroot: at("root"),
             variables: BTreeMap::new(),
             pointers: BTreeMap::new(),
+            places: BTreeMap::new(),
         },
         roots: Vec::new(),
         path: None,

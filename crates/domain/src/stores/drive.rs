@@ -149,6 +149,7 @@ pub(super) fn environment(variables: &[(&str, &str)], pointers: &[(&str, &str)])
         sysroot: "/".into(),
         variables: variables.iter().map(|(name, value)| ((*name).to_owned(), value.into())).collect(),
         pointers: pointers.iter().map(|(path, text)| (path.into(), text.as_bytes().to_vec())).collect(),
+        places: BTreeMap::new(),
     }
 }
 

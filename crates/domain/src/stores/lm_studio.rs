@@ -2,7 +2,7 @@
 //! Only the models folders are looked into, never the app's other insides.
 
 use super::{
-    EntryKind, Environment, Found, FoundFile, Known, Step, Store, Unit, Visit,
+    EntryKind, Environment, Found, Known, Step, Store, Unit, Visit,
     ask::Ask,
     bundle::{self, Bundle, Together},
     handle, partial,
@@ -82,22 +82,10 @@ fn location(unit: &Unit<'_>, bundle: Bundle, imports: &BTreeSet<PathBuf>, is_onl
     let dir = unit.path();
     let is_import = bundle.weights().any(|path| imports.contains(path));
     let plain = unit.dir.file_name().map(|name| name.to_string_lossy()).filter(|_| bundle.is_directory);
-    let files = bundle.files.iter();
     Found {
-        app: App::LmStudio,
-        id: id(unit, &bundle, is_only),
         name: handle::bounded(plain.as_deref().unwrap_or(&bundle.stem)),
         source: if is_import { None } else { source(unit) },
-        revision: None,
-        refs: Vec::new(),
-        files: files
-            .map(|(path, role)| FoundFile { path: dir.join(path), role: *role, sha256: None })
-            .collect(),
-        license: bundle.license,
-        base_models: bundle.base_models,
-        partial: bundle.missing,
-        hints: bundle.hints,
-        depends: bundle.depends,
+        ..Found::of(App::LmStudio, id(unit, &bundle, is_only), &dir, bundle)
     }
 }
 

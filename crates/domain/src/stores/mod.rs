@@ -91,6 +91,9 @@ pub struct Environment {
     pub variables: BTreeMap<String, OsString>,
     /// Contents of the files that `pointers` named, where they exist; at most 1 MiB each.
     pub pointers: BTreeMap<PathBuf, Vec<u8>>,
+    /// What lies in the home and in its folders that are not hidden, two deep: an app's own layout is known by
+    /// it, wherever the user put it.
+    pub places: BTreeMap<PathBuf, Vec<Entry>>,
 }
 
 impl Environment {
@@ -107,6 +110,14 @@ impl Environment {
     /// Returns an XDG base directory: the variable, else its default below the home directory.
     pub fn xdg(&self, variable: &str, default: &str) -> Option<PathBuf> {
         self.path(variable).or_else(|| self.in_home(default))
+    }
+
+    /// Returns the folders of the home that hold all of these, as `places` shows them.
+    pub fn with_marks<'a>(&'a self, marks: &'a [&str]) -> impl Iterator<Item = &'a Path> {
+        let has = |entries: &[Entry], mark: &str| entries.iter().any(|entry| entry.name == mark);
+        let marked =
+            self.places.iter().filter(move |(_, entries)| marks.iter().all(|mark| has(entries, mark)));
+        marked.map(|(dir, _)| dir.as_path())
     }
 
     /// Returns a system path below the sysroot (`relative` without a leading slash).
@@ -200,6 +211,41 @@ pub struct Found {
     /// Small files that were read to say all this, paths that were missing, directories of a model's parts (what
     /// is directly in them counts): when one changes, ask again.
     pub depends: Vec<PathBuf>,
+}
+
+impl Found {
+    /// A location of which nothing is known but its handle.
+    pub fn new(app: App, id: String) -> Self {
+        Self {
+            app,
+            id,
+            name: None,
+            source: None,
+            revision: None,
+            refs: Vec::new(),
+            license: None,
+            base_models: Vec::new(),
+            files: Vec::new(),
+            partial: None,
+            hints: Hints::default(),
+            depends: Vec::new(),
+        }
+    }
+
+    /// A location whose files lie in `dir` and make up this bundle.
+    fn of(app: App, id: String, dir: &Path, bundle: bundle::Bundle) -> Self {
+        let file = |(path, role): (PathBuf, Role)| FoundFile { path: dir.join(path), role, sha256: None };
+        Self {
+            name: handle::bounded(&bundle.stem),
+            license: bundle.license,
+            base_models: bundle.base_models,
+            files: bundle.files.into_iter().map(file).collect(),
+            partial: bundle.missing,
+            hints: bundle.hints,
+            depends: bundle.depends,
+            ..Self::new(app, id)
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
