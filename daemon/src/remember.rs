@@ -1,12 +1,13 @@
 //! The one writer of `user.db`, on a thread of its own: a slow disk stalls nobody who does not wait for it.
 
-use crate::index::{User, UserChange};
+use crate::index::{Restored, User, UserChange};
 use anyhow::Context as _;
 use jiff::Timestamp;
 use std::{
     path::Path,
     sync::mpsc::{Receiver, Sender, channel},
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 use tokio::sync::oneshot;
 
@@ -23,17 +24,21 @@ enum Order {
     Stop,
 }
 
+/// How often a daemon that runs for weeks looks whether there is a copy of the day.
+const COPY_EVERY: Duration = Duration::from_secs(3600);
+
 /// Changes that are committed together: a first scan brings thousands.
 const BATCH: usize = 1000;
 
 impl Memory {
-    pub(crate) fn start(path: &Path) -> anyhow::Result<(Self, JoinHandle<()>)> {
-        let mut user = User::open(path)?;
+    /// Also says whether the database had to be restored.
+    pub(crate) fn start(path: &Path) -> anyhow::Result<(Self, JoinHandle<()>, Option<Restored>)> {
+        let (mut user, restored) = User::open(path)?;
         let path = path.to_owned();
         let (orders, queue) = channel();
         let thread =
             thread::Builder::new().name("remember".into()).spawn(move || write(&mut user, &path, &queue))?;
-        Ok((Self { orders }, thread))
+        Ok((Self { orders }, thread, restored))
     }
 
     /// Returns when the change is on the disk.
@@ -57,6 +62,8 @@ impl Memory {
 fn write(user: &mut User, path: &Path, queue: &Receiver<Order>) {
     // What could not be written is tried again with what comes next.
     let mut batch: Vec<UserChange> = Vec::new();
+    back_up(user);
+    let mut copied = Instant::now();
     while let Ok(order) = queue.recv() {
         let mut next = Some(order);
         while let Some(Order::Change(change, None)) = next {
@@ -69,13 +76,23 @@ fn write(user: &mut User, path: &Path, queue: &Receiver<Order>) {
                 Err(error) => tracing::error!(error = format!("{error:#}"), "user.db could not be written"),
             }
         }
+        if copied.elapsed() >= COPY_EVERY {
+            back_up(user);
+            copied = Instant::now();
+        }
         match next {
             Some(Order::Change(asked, Some(answer))) => {
                 drop(answer.send(change(user, path, &[asked]))); // who asked may have gone
             }
-            Some(Order::Stop) => return,
+            Some(Order::Stop) => return back_up(user),
             Some(Order::Change(_, None)) | None => {}
         }
+    }
+}
+
+fn back_up(user: &User) {
+    if let Err(error) = user.back_up(Timestamp::now()) {
+        tracing::warn!(error = format!("{error:#}"), "user.db could not be copied");
     }
 }
 

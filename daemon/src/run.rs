@@ -7,7 +7,7 @@ use crate::{
     index::{Index, User},
     lock, mounts,
     remember::Memory,
-    serve::{self, Hub, Links},
+    serve::{self, Found, Hub, Links},
     watch::Watch,
     work::Workers,
 };
@@ -43,7 +43,7 @@ pub async fn run(
     config.read_places();
     config.read_pointers();
     let (index, opened) = Index::open(&config.index())?;
-    let (memory, writer) = Memory::start(&config.user())?;
+    let (memory, writer, restored) = Memory::start(&config.user())?;
     let mut core = Core::new(index, User::reader(&config.user())?, Timestamp::now(), mint);
     let (inbox, events) = Handle::new();
     let watch = Watch::start(inbox.clone(), config.cookies())?;
@@ -72,7 +72,7 @@ pub async fn run(
         settled: is_settled,
         failed: has_failed,
     };
-    let hub = Arc::new(Hub::new(config, links, opened, has_cookies));
+    let hub = Arc::new(Hub::new(config, links, Found { opened, restored, has_cookies }));
     let listener = serve::bind(&hub.config.socket, listener)?;
     let served = serve::run(listener, Arc::clone(&hub), shutdown).await;
     inbox.send(Event::Stopping).ok(); // it may have ended by itself

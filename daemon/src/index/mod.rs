@@ -1,12 +1,14 @@
 //! The databases: all SQL is in this folder. `index.db` is a cache of the disk and may be dropped at any time;
 //! `user.db` is durable. Nothing relies on one transaction across both.
 
+mod backup;
 mod models;
 mod open;
 mod read;
 mod units;
 mod user;
 
+pub use backup::Restored;
 pub use models::Refreshed;
 pub(crate) use open::error_kind;
 pub use open::{Opened, UnusableDatabase};

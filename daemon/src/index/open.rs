@@ -1,6 +1,8 @@
 //! Opening: pragmas, migrations, refusing the newer, putting the damaged aside.
 
+use super::backup::{self, Restored};
 use anyhow::Context as _;
+use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, config::DbConfig};
 use std::{
     fs, io,
@@ -35,7 +37,8 @@ pub enum UnusableDatabase {
     )]
     Newer { path: String, found: usize, known: usize },
     #[error(
-        "{path} is damaged ({why}); it was left as it is. Restore it from a backup, or move it away to start anew"
+        "{path} is damaged ({why}), and there is no sound copy beside it; it was left as it is. Restore it from a \
+         backup, or move it away to start anew"
     )]
     Damaged { path: String, why: String },
 }
@@ -68,14 +71,19 @@ pub(super) fn index(path: &Path) -> anyhow::Result<(Connection, Opened)> {
     }
 }
 
-pub(super) fn user(path: &Path) -> anyhow::Result<Connection> {
-    connect(path, Durability::Full, USER).map_err(|error| {
-        if is_damage(&error) {
-            let why = format!("{:#}", error.root_cause());
-            return UnusableDatabase::Damaged { path: path.display().to_string(), why }.into();
-        }
-        error
-    })
+/// A damaged one is replaced by its newest sound copy and kept aside; without a copy it is refused and left alone.
+pub(super) fn user(path: &Path) -> anyhow::Result<(Connection, Option<Restored>)> {
+    let error = match connect(path, Durability::Full, USER) {
+        Ok(db) => return Ok((db, None)),
+        Err(error) if is_damage(&error) => error,
+        Err(error) => return Err(error),
+    };
+    let restored = backup::restore(path).with_context(|| format!("restoring {}", path.display()))?;
+    if let Some(restored) = restored {
+        return Ok((connect(path, Durability::Full, USER)?, Some(restored)));
+    }
+    let why = format!("{:#}", error.root_cause());
+    Err(UnusableDatabase::Damaged { path: path.display().to_string(), why }.into())
 }
 
 /// Opens for reading only; the file must exist.
@@ -135,6 +143,13 @@ pub(super) fn prepare(
         )
         .into());
     }
+    let is_older = version > 0 && version < migrations.len();
+    if is_older
+        && durability == Durability::Full
+        && let Some(path) = db.path().map(PathBuf::from)
+    {
+        backup::make(db, &path, Timestamp::now())?;
+    }
     migrate(db, version, migrations)
 }
 
@@ -181,7 +196,7 @@ fn is_damage(error: &anyhow::Error) -> bool {
 }
 
 /// Moves the database and what SQLite keeps beside it out of the way.
-fn put_aside(path: &Path) -> io::Result<PathBuf> {
+pub(super) fn put_aside(path: &Path) -> io::Result<PathBuf> {
     let aside = (0..u32::MAX)
         .map(|n| with_suffix(path, &format!(".corrupt-{n}")))
         .find(|candidate| !candidate.exists())
@@ -202,7 +217,7 @@ fn remove(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)

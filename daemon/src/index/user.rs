@@ -1,6 +1,9 @@
 //! `user.db`: what the user said or did, and the ids of models. Every change is on the disk before it is answered.
 
-use super::{bytes, open, path};
+use super::{
+    backup::{self, Restored},
+    bytes, open, path,
+};
 use anyhow::Context as _;
 use domain::UserData;
 use jiff::Timestamp;
@@ -64,9 +67,20 @@ pub enum UserError {
 }
 
 impl User {
-    /// Opens or makes the database; a damaged one is refused, never replaced.
-    pub fn open(path: &Path) -> anyhow::Result<Self> {
-        Ok(Self { db: open::user(path)? })
+    /// Opens or makes the database. A damaged one is put aside for its newest sound copy, which is told; without a
+    /// copy it is refused and left alone.
+    pub fn open(path: &Path) -> anyhow::Result<(Self, Option<Restored>)> {
+        let (db, restored) = open::user(path)?;
+        Ok((Self { db }, restored))
+    }
+
+    /// Makes the copy of the day beside the database, where there is none yet.
+    pub fn back_up(&self, now: Timestamp) -> anyhow::Result<()> {
+        let Some(path) = self.db.path().map(PathBuf::from) else { return Ok(()) };
+        let is_empty: bool =
+            self.db.query_row("SELECT NOT EXISTS (SELECT 1 FROM model)", [], |row| row.get(0))?;
+        // An empty copy would only stand in the way of a refusal.
+        if is_empty || !backup::is_due(&path, now) { Ok(()) } else { backup::make(&self.db, &path, now) }
     }
 
     pub fn reader(path: &Path) -> anyhow::Result<Self> {

@@ -4,7 +4,7 @@ use crate::{
     config::Config,
     core::{Event, Handle, Settled, Stopped},
     engines::Engines,
-    index::{Opened, Reader},
+    index::{Opened, Reader, Restored},
     remember::Memory,
     runs::Runs,
 };
@@ -33,8 +33,7 @@ pub(crate) struct Hub {
     core: Handle,
     settled: watch::Receiver<bool>,
     failed: watch::Receiver<Option<ApiError>>,
-    opened: Opened,
-    has_cookies: bool,
+    found: Found,
     cookies: AtomicU64,
     /// The first scan is over, or was waited for long enough.
     was_settled: AtomicBool,
@@ -51,6 +50,15 @@ pub(crate) struct Links {
     pub(crate) failed: watch::Receiver<Option<ApiError>>,
 }
 
+/// What the daemon found when it started.
+pub(crate) struct Found {
+    pub(crate) opened: Opened,
+    /// `user.db` was damaged.
+    pub(crate) restored: Option<Restored>,
+    /// The directory of cookies is watched.
+    pub(crate) has_cookies: bool,
+}
+
 /// How long an index that was deleted under the daemon may take to be there again.
 const REMAKING: Duration = Duration::from_secs(5);
 
@@ -61,7 +69,7 @@ const LAST_WORD: Duration = Duration::from_secs(1);
 const FIRST_SCAN: Duration = Duration::from_secs(20);
 
 impl Hub {
-    pub(crate) fn new(config: Config, links: Links, opened: Opened, has_cookies: bool) -> Self {
+    pub(crate) fn new(config: Config, links: Links, found: Found) -> Self {
         let Links { core, memory, published, settled, failed } = links;
         let runs = Runs::new(&config, published.clone());
         let engines = Arc::new(Engines::start(&config));
@@ -74,8 +82,7 @@ impl Hub {
             core,
             settled,
             failed,
-            opened,
-            has_cookies,
+            found,
             cookies: AtomicU64::new(0),
             was_settled: AtomicBool::new(false),
         }
@@ -126,7 +133,7 @@ impl Hub {
 
     /// A new index says nothing yet: waits for the first scan, not for long.
     pub(crate) async fn first_scan(&self) {
-        if self.opened == Opened::AsItWas || self.was_settled.load(Ordering::Relaxed) {
+        if self.found.opened == Opened::AsItWas || self.was_settled.load(Ordering::Relaxed) {
             return;
         }
         self.is_settled().await;
@@ -139,18 +146,27 @@ impl Hub {
 
     /// What the daemon itself has to say.
     pub(crate) fn notices(&self) -> Vec<String> {
-        match &self.opened {
-            Opened::Rebuilt { aside } => vec![format!(
+        let index = match &self.found.opened {
+            Opened::Rebuilt { aside } => Some(format!(
                 "the index was damaged and has been made anew; tags and notes are kept. The old file: {}",
                 aside.display()
-            )],
-            Opened::AsItWas | Opened::New => Vec::new(),
-        }
+            )),
+            Opened::AsItWas | Opened::New => None,
+        };
+        let user = self.found.restored.as_ref().map(|Restored { aside, copy }| {
+            format!(
+                "user.db was damaged, and {} was put in its place: what you said since then is lost. The damaged \
+                 file: {}",
+                copy.display(),
+                aside.display()
+            )
+        });
+        index.into_iter().chain(user).collect()
     }
 
     /// Returns when everything that happened on disk before is in the index.
     pub(crate) async fn sync(&self) -> anyhow::Result<Settled> {
-        if !self.has_cookies {
+        if !self.found.has_cookies {
             return self.scan().await;
         }
         let name = format!("{}-{}", std::process::id(), self.cookies.fetch_add(1, Ordering::Relaxed));

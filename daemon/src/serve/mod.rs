@@ -7,7 +7,7 @@ mod machine;
 mod runs;
 mod varlink;
 
-pub(crate) use hub::{Hub, Links};
+pub(crate) use hub::{Found, Hub, Links};
 
 use anyhow::{Context as _, bail};
 use std::{

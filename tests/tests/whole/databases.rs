@@ -1,7 +1,7 @@
 //! Databases that are damaged, newer, or gone.
 
 use rustix::process::Signal;
-use std::fs;
+use std::{fs, path::PathBuf};
 use tests::{
     House,
     files::{gguf, write},
@@ -80,14 +80,42 @@ fn a_newer_database_is_refused_said_and_left_as_it_is() {
     }
 }
 
-#[test]
-fn a_damaged_user_database_is_never_thrown_away() {
-    let (mut house, _) = tagged();
-    house.end(Signal::TERM);
+/// The copies of `user.db`, the newest first.
+fn copies(house: &House) -> Vec<PathBuf> {
+    let entries = fs::read_dir(house.user_db().parent().unwrap()).unwrap().flatten();
+    let mut copies: Vec<_> =
+        entries.map(|entry| entry.path()).filter(|path| path.to_string_lossy().contains("backup-")).collect();
+    copies.sort_unstable_by(|a, b| b.cmp(a));
+    copies
+}
+
+fn damage_user_db(house: &House) {
     for beside in ["user.db-wal", "user.db-shm"] {
         drop(fs::remove_file(house.user_db().with_file_name(beside)));
     }
     fs::write(house.user_db(), [0xee; 8192]).unwrap();
+}
+
+#[test]
+fn a_damaged_user_database_is_replaced_by_its_copy_and_said() {
+    let (mut house, id) = tagged();
+    house.end(Signal::TERM);
+    assert_eq!(copies(&house).len(), 1, "made at the end of the first day");
+    damage_user_db(&house);
+    house.start();
+    is_as_before(&house, &id);
+    let notices = house.json(&[])["notices"].to_string();
+    assert!(notices.contains("user.db was damaged") && notices.contains("user.db.corrupt-0"), "{notices}");
+    let aside = house.user_db().with_file_name("user.db.corrupt-0");
+    assert_eq!(fs::read(aside).unwrap(), [0xee; 8192]);
+}
+
+#[test]
+fn a_damaged_user_database_without_a_copy_is_never_thrown_away() {
+    let (mut house, _) = tagged();
+    house.end(Signal::TERM);
+    copies(&house).iter().for_each(|copy| fs::remove_file(copy).unwrap());
+    damage_user_db(&house);
     let said = house.start_refused();
     assert_eq!(said.code, 1, "{said:?}");
     assert!(said.err.contains("damaged") && said.err.contains("backup"), "{said:?}");
