@@ -8,6 +8,7 @@ use std::{
     ffi::OsString,
     fs,
     io::{ErrorKind, Write as _},
+    num::NonZeroU64,
     os::unix::{
         ffi::OsStrExt as _,
         fs::{DirBuilderExt as _, OpenOptionsExt as _},
@@ -32,6 +33,9 @@ const PLACES: &[&str] = &[
 /// A pointer file may name another, whose content is needed as well.
 const POINTER_ROUNDS: usize = 3;
 
+/// Network folders, and folders for which no watch is left, are seldom changed and slow to look at.
+const POLL_SECONDS: u64 = 60;
+
 /// How far below the home an app's folder is looked for.
 const PLACES_DEPTH: usize = 2;
 /// A home with more folders than this is not looked through to its end.
@@ -50,6 +54,8 @@ pub struct Config {
     pub environment: Environment,
     /// Roots of `config.toml`, besides those that stores find and the user adds.
     pub roots: Vec<PathBuf>,
+    /// How often what the kernel does not tell of is looked at, seconds; never 0.
+    pub poll_seconds: u64,
     /// The daemon's own PATH, searched after the caller's.
     pub path: Option<OsString>,
 }
@@ -61,6 +67,7 @@ struct Settings {
     /// More directories to index.
     #[serde(default)]
     roots: Vec<PathBuf>,
+    poll_seconds: Option<NonZeroU64>,
 }
 
 impl Config {
@@ -100,6 +107,7 @@ impl Config {
                 places: BTreeMap::new(),
             },
             roots: settings.roots,
+            poll_seconds: settings.poll_seconds.map_or(POLL_SECONDS, NonZeroU64::get),
             path: std::env::var_os("PATH"),
         })
     }

@@ -139,6 +139,7 @@ pub struct Core {
     /// Headers read since the start.
     read: u64,
     mint: fn() -> String,
+    poll_seconds: u64,
 }
 
 type SaidReply = oneshot::Sender<Option<Box<Model>>>;
@@ -158,7 +159,8 @@ enum Until {
 }
 
 impl Core {
-    pub fn new(index: Index, user: User, now: Timestamp, mint: fn() -> String) -> Self {
+    /// `poll_seconds`: how often roots that the kernel does not tell of are looked at.
+    pub fn new(index: Index, user: User, now: Timestamp, mint: fn() -> String, poll_seconds: u64) -> Self {
         Self {
             index,
             user,
@@ -172,6 +174,7 @@ impl Core {
             now,
             read: 0,
             mint,
+            poll_seconds,
         }
     }
 
@@ -318,6 +321,6 @@ impl Core {
             return Some(TROUBLE_SECONDS);
         }
         let soon = !self.growing.is_empty() || !self.links.is_empty();
-        if soon { Some(1) } else { self.roots.has_unwatched().then_some(roots::POLL_SECONDS) }
+        Some(if soon { 1 } else { self.roots.next_look(self.poll_seconds) })
     }
 }

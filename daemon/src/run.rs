@@ -44,7 +44,8 @@ pub async fn run(
     config.read_pointers();
     let (index, opened) = Index::open(&config.index())?;
     let (memory, writer, restored) = Memory::start(&config.user())?;
-    let mut core = Core::new(index, User::reader(&config.user())?, Timestamp::now(), mint);
+    let user = User::reader(&config.user())?;
+    let mut core = Core::new(index, user, Timestamp::now(), mint, config.poll_seconds);
     let (inbox, events) = Handle::new();
     let watch = Watch::start(inbox.clone(), config.cookies())?;
     let has_cookies = watch.add(vec![config.cookies()]).is_empty();

@@ -26,7 +26,10 @@ impl Core {
         }
         let is_news_waiting = self.queue.is_waiting(unit);
         match looked {
-            Looked::Same => self.roots.can_read(unit),
+            Looked::Same => {
+                self.roots.can_read(unit);
+                self.roots.unwatched(unit, Vec::new());
+            }
             Looked::Gone if unit.dir == unit.root => self.probe_again(&unit.root, effects),
             Looked::Gone => self.forget_below(unit, effects)?,
             Looked::Unreadable(why) => {

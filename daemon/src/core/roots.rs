@@ -13,8 +13,8 @@ use std::{
     sync::Arc,
 };
 
-/// How often roots without events are looked at, seconds.
-pub(super) const POLL_SECONDS: u64 = 60;
+/// How often everything is looked at that may have changed unseen, seconds: stores into mapped pages raise no event.
+const WALK_SECONDS: u64 = 24 * 60 * 60;
 
 /// A place where a root is looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +31,7 @@ pub(super) struct Roots {
     /// By the path that was configured.
     pub(super) wanted: BTreeMap<PathBuf, Root>,
     last_poll: Option<Timestamp>,
+    last_walk: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -44,8 +45,8 @@ pub(super) struct Root {
     pub(super) has_events: bool,
     /// Directories that cannot be read, and why.
     unreadable: BTreeMap<PathBuf, String>,
-    /// Directories without a watch, and why.
-    unwatched: BTreeMap<PathBuf, String>,
+    /// Directories without a watch, the unit that wants it, and why there is none.
+    unwatched: BTreeMap<PathBuf, (PathBuf, String)>,
     /// What is stored.
     stored: Option<RootStatus>,
     /// It has been looked for at least once.
@@ -96,17 +97,27 @@ impl Root {
         status.watched = status.online && self.has_events && self.unwatched.is_empty();
         status.reason = if !status.online {
             Some("it is not there now; what it held is kept as offline".into())
-        } else if let Some((dir, why)) = self.unwatched.first_key_value() {
+        } else if let Some((dir, (_, why))) = self.unwatched.first_key_value() {
             Some(format!("{} is not watched: {why}{}", dir.display(), others(self.unwatched.len())))
         } else if let Some((dir, why)) = self.unreadable.first_key_value() {
             Some(format!("{} cannot be read: {why}{}", dir.display(), others(self.unreadable.len())))
         } else if !self.has_events {
-            Some(format!("its filesystem does not tell of changes: it is looked at every {POLL_SECONDS} s"))
+            Some("its filesystem does not tell of changes: it is looked at every `poll_seconds` (60 unless set)".into())
         } else {
             None
         };
         status.degraded = status.reason.is_some();
     }
+}
+
+/// Whether it is time again, by a clock that may be set; if so, the time counts from now.
+fn is_over(last: &mut Option<Timestamp>, seconds: u64, now: Timestamp) -> bool {
+    let since = now.duration_since(*last.get_or_insert(now));
+    let is_over = since.is_negative() || since >= jiff::SignedDuration::from_secs(seconds.cast_signed());
+    if is_over {
+        *last = Some(now);
+    }
+    is_over
 }
 
 impl Roots {
@@ -165,7 +176,12 @@ impl Roots {
         }
     }
 
-    pub(super) fn has_unwatched(&self) -> bool {
+    /// In how many seconds something has to be looked at by itself.
+    pub(super) fn next_look(&self, poll_seconds: u64) -> u64 {
+        if self.has_unwatched() { poll_seconds } else { WALK_SECONDS }
+    }
+
+    fn has_unwatched(&self) -> bool {
         self.wanted
             .values()
             .any(|root| root.status.as_ref().is_some_and(|status| status.online && !status.watched))
@@ -191,12 +207,16 @@ impl Roots {
     pub(super) fn unwatched(&mut self, unit: &UnitRow, dirs: Vec<(PathBuf, String)>) {
         let Some(root) = self.at_mut(&unit.root) else { return };
         let was_watched = root.unwatched.is_empty();
-        root.unwatched.retain(|dir, _| {
-            !dir.starts_with(&unit.dir) || *dir != unit.dir && dir.parent() != Some(&unit.dir)
-        });
-        root.unwatched.extend(dirs);
-        if was_watched && let Some((dir, why)) = root.unwatched.first_key_value() {
-            tracing::warn!(path = %dir.display(), why, "directory cannot be watched, looking at it from time to time");
+        root.unwatched.retain(|_, (wanted_by, _)| *wanted_by != unit.dir);
+        root.unwatched.extend(dirs.into_iter().map(|(dir, why)| (dir, (unit.dir.clone(), why))));
+        match root.unwatched.first_key_value() {
+            Some((dir, (_, why))) if was_watched => {
+                tracing::warn!(path = %dir.display(), why, "directory cannot be watched, looking at it from time to time");
+            }
+            None if !was_watched => {
+                tracing::info!(path = %unit.root.display(), "all of the root is watched again")
+            }
+            Some(_) | None => {}
         }
         root.judge();
     }
@@ -288,10 +308,16 @@ impl Core {
     pub(super) fn poll_unwatched(&mut self) -> anyhow::Result<()> {
         let unwatched =
             |root: &Root| root.status.as_ref().is_some_and(|status| status.online && !status.watched);
-        let paths: Vec<PathBuf> =
-            self.roots.wanted.values().filter(|root| unwatched(root)).filter_map(Root::path).collect();
-        for path in paths {
-            self.look_at_root(&path, Why::Check)?;
+        let paths: Vec<(PathBuf, bool)> = self
+            .roots
+            .wanted
+            .values()
+            .filter(|root| unwatched(root))
+            .filter_map(|root| Some((root.path()?, root.has_events)))
+            .collect();
+        for (path, has_events) in paths {
+            // Without events times prove nothing either: a merged directory keeps those of its upper layer.
+            self.look_at_root(&path, if has_events { Why::Check } else { Why::Scan })?;
         }
         Ok(())
     }
@@ -301,11 +327,13 @@ impl Core {
         self.try_again()?;
         self.look_at_growing(effects);
         self.look_at_links(effects);
-        let last = *self.roots.last_poll.get_or_insert(now);
-        let poll = jiff::SignedDuration::from_secs(POLL_SECONDS.cast_signed());
-        if now.duration_since(last) >= poll || now < last {
-            self.roots.last_poll = Some(now);
+        if is_over(&mut self.roots.last_poll, self.poll_seconds, now) {
             self.poll_unwatched()?;
+        }
+        if is_over(&mut self.roots.last_walk, WALK_SECONDS, now) {
+            for path in self.online_roots() {
+                self.look_at_root(&path, Why::Check)?;
+            }
         }
         Ok(())
     }

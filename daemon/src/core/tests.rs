@@ -12,10 +12,11 @@ const ROOT: &str = "/home/u/models";
 const OTHER: &str = "/home/u/Downloads";
 
 fn core() -> Core {
-    Core::new(Index::in_memory().unwrap(), User::in_memory().unwrap(), Timestamp::UNIX_EPOCH, || {
+    let mint = || {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         format!("m{}", NEXT.fetch_add(1, Ordering::Relaxed))
-    })
+    };
+    Core::new(Index::in_memory().unwrap(), User::in_memory().unwrap(), Timestamp::UNIX_EPOCH, mint, 60)
 }
 
 fn at(seconds: i64) -> Timestamp {
@@ -150,7 +151,7 @@ fn units(effects: &[Effect]) -> Vec<(PathBuf, bool)> {
 fn a_root_that_is_there_is_looked_at() {
     let mut core = core();
     let effects = handle(&mut core, Event::Want(vec![wanted(ROOT)]));
-    assert_eq!(effects, [Effect::Do(Job::Root { wanted: ROOT.into() })]);
+    assert_eq!(effects, [Effect::Do(Job::Root { wanted: ROOT.into() }), Effect::Wake(24 * 60 * 60)]);
     assert!(!core.is_settled());
     assert_eq!(units(&handle(&mut core, there(ROOT, 2))), [(ROOT.into(), true)]);
 }

@@ -20,6 +20,7 @@ fn runs(states: &[RunState]) -> (TempDir, Runs) {
             places: BTreeMap::new(),
         },
         roots: Vec::new(),
+        poll_seconds: 60,
         path: None,
     };
     let runs = Runs::new(&config, broadcast::channel(100).0);

@@ -6,6 +6,7 @@ mod databases;
 mod engines;
 mod hardware;
 mod identity;
+mod kernel;
 mod launch;
 mod launch_ends;
 mod odd;

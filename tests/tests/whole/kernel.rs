@@ -1,0 +1,151 @@
+//! What the kernel does not tell: a full queue, no watches left, filesystems that come, go or are silent.
+
+use serde_json::Value;
+use std::{fs, path::Path, process::Command};
+use tests::{
+    House,
+    files::{gguf, write},
+    house, skip, wait_until,
+};
+
+/// Lets the daemon run in a namespace of its own, after these lines of shell. Says why not where that is not allowed.
+fn in_namespace(house: &mut House, flags: &str, lines: &str) -> Result<(), String> {
+    let probe = Command::new("unshare").args([flags, "sh", "-c", lines]).output();
+    let probe = probe.map_err(|error| format!("unshare: {error}"))?;
+    if !probe.status.success() {
+        return Err(format!("unshare {flags} is not allowed: {}", String::from_utf8_lossy(&probe.stderr)));
+    }
+    house.wrap(&["unshare", flags, "sh", "-c", &format!("{lines} && exec \"$0\"")]);
+    Ok(())
+}
+
+/// Runs a line of shell where the daemon lives.
+#[track_caller]
+fn inside(house: &House, kind: &str, line: &str) {
+    let target = house.pid().to_string();
+    let entered = Command::new("nsenter").args(["-t", &target, kind, "sh", "-c", line]).output().unwrap();
+    assert!(entered.status.success(), "{line}: {}", String::from_utf8_lossy(&entered.stderr));
+}
+
+fn root(house: &House, path: &Path) -> Value {
+    let roots = house.json(&["roots"])["roots"].take();
+    let is_it = |root: &&Value| root["path"] == *path.to_string_lossy();
+    roots.as_array().unwrap().iter().find(is_it).cloned().unwrap_or(Value::Null)
+}
+
+fn poll_often(house: &House) {
+    write(house.home(".config/modeld/config.toml"), "poll_seconds = 1\n");
+}
+
+#[test]
+fn without_watches_left_changes_are_found_all_the_same_and_it_recovers_by_itself() {
+    let mut house = house!();
+    poll_often(&house);
+    for n in 0..50 {
+        write(house.models(format!("d{n:02}/m.gguf")), gguf(&format!("m{n}")));
+    }
+    let limit = "/proc/sys/user/max_inotify_watches";
+    if let Err(why) = in_namespace(&mut house, "-Ur", &format!("echo 20 > {limit}")) {
+        skip!("{why}");
+    }
+    house.start();
+    house.sync();
+    assert_eq!(house.list(&[]).len(), 50);
+    let status = root(&house, &house.models(""));
+    let status = if status.is_null() { root(&house, &house.home("models")) } else { status };
+    assert_eq!((&status["degraded"], &status["watched"]), (&true.into(), &false.into()), "{status}");
+    let reason = status["reason"].as_str().unwrap();
+    assert!(reason.contains("d") && reason.contains("fs.inotify.max_user_watches"), "{reason}");
+    write(house.models("d49/late.gguf"), gguf("late"));
+    wait_until("a change in an unwatched folder is found", 20, || house.list(&[]).len() == 51);
+    let told = house.log().lines().filter(|line| line.contains("max_user_watches")).count();
+    assert!(told <= 1, "{told} lines about watches:\n{}", house.log());
+    inside(&house, "-U", &format!("echo 10000 > {limit}"));
+    wait_until("all is watched again", 20, || root(&house, &house.home("models"))["watched"] == true);
+    assert!(house.is_alive());
+}
+
+#[test]
+fn an_overflow_of_the_kernels_queue_loses_nothing_and_is_counted() {
+    const LIMIT: &str = "/proc/sys/fs/inotify/max_queued_events";
+    let before = fs::read_to_string(LIMIT).unwrap_or_default();
+    let mut house = house!();
+    fs::create_dir_all(house.models("many")).unwrap();
+    // The limit is read when a queue is made; other daemons that start meanwhile only look again more often.
+    if let Err(error) = fs::write(LIMIT, "64") {
+        skip!("{LIMIT} cannot be set: {error}");
+    }
+    house.start();
+    fs::write(LIMIT, before).unwrap();
+    house.sync();
+    tests::house::send(house.pid(), rustix::process::Signal::STOP);
+    for n in 0..500 {
+        write(house.models(format!("many/m{n}.gguf")), gguf(&format!("m{n}")));
+    }
+    for n in 0..5000 {
+        let passing = house.models(format!("many/passing-{n}.tmp"));
+        write(&passing, "x");
+        fs::remove_file(passing).unwrap();
+    }
+    tests::house::send(house.pid(), rustix::process::Signal::CONT);
+    wait_until("all 500 are listed", 10, || house.list(&[]).len() == 500);
+    let rescans = root(&house, &house.home("models"))["rescans"].as_u64().unwrap();
+    assert!(rescans >= 1, "{rescans} rescans told");
+}
+
+#[test]
+fn a_disk_that_is_unplugged_is_offline_and_back_with_the_same_ids() {
+    let mut house = house!();
+    fs::create_dir_all(house.home("Downloads")).unwrap();
+    let disk = house.home("Downloads");
+    let mount = format!("mount -t tmpfs -o size=16m t {}", disk.display());
+    if let Err(why) = in_namespace(&mut house, "-m", &mount) {
+        skip!("{why}");
+    }
+    house.start();
+    house.sync();
+    let kept = house.at("kept.gguf");
+    write(&kept, gguf("kept"));
+    let copy = format!("cp {} {}/kept.gguf", kept.display(), disk.display());
+    inside(&house, "-m", &copy);
+    wait_until("the model is listed", 10, || house.names(&["state=ok"]) == ["kept"]);
+    house.does(&["tag", "kept", "mine"]);
+    let id = house.show("kept")["id"].clone();
+    inside(&house, "-m", &format!("umount {}", disk.display()));
+    // Under the mount lies an empty folder: whether the disk is gone or was emptied is told by the mount table.
+    wait_until("it is not offered", 10, || house.list(&["state=ok"]).is_empty());
+    inside(&house, "-m", &format!("{mount} && {copy}"));
+    wait_until("it is back", 10, || house.names(&["state=ok"]) == ["kept"]);
+    assert_eq!(house.show("kept")["id"], id);
+    assert_eq!(house.names(&["tag=mine"]), ["kept"]);
+}
+
+#[test]
+fn a_silent_filesystem_is_said_and_looked_at_again_and_again() {
+    let mut house = house!();
+    poll_often(&house);
+    for dir in ["lower", "upper", "work"] {
+        fs::create_dir_all(house.at(dir)).unwrap();
+    }
+    write(house.at("lower/one.gguf"), gguf("one"));
+    let at = |dir: &str| house.at(dir).display().to_string();
+    let mount = format!(
+        "mount -t tmpfs t {top} && mkdir {top}/u {top}/w && mount -t overlay o -o lowerdir={lower},upperdir={top}/u,workdir={top}/w {models}",
+        top = at("upper"),
+        lower = at("lower"),
+        models = at("home/models"),
+    );
+    if let Err(why) = in_namespace(&mut house, "-m", &mount) {
+        skip!("{why}");
+    }
+    house.start();
+    house.sync();
+    assert_eq!(house.names(&[]), ["one"]);
+    let status = root(&house, &house.home("models"));
+    assert_eq!((&status["degraded"], &status["watched"]), (&true.into(), &false.into()), "{status}");
+    assert!(status["reason"].as_str().unwrap().contains("does not tell of changes"), "{status}");
+    // A change of the lower layer raises no event in the merged one.
+    write(house.at("lower/two.gguf"), gguf("two"));
+    wait_until("it is found all the same", 20, || house.list(&[]).len() == 2);
+    house.sync();
+}
