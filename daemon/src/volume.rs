@@ -34,6 +34,8 @@ pub(crate) struct Volumes {
 #[derive(Debug, PartialEq, Eq)]
 struct Mount {
     device: String,
+    /// What of the filesystem is shown; not `/` for a bind mount.
+    top: PathBuf,
     point: PathBuf,
     kind: String,
     source: String,
@@ -46,21 +48,33 @@ impl Volumes {
         Self { mounts: table.lines().filter_map(mount).collect(), uuids: uuids(), known: HashMap::new() }
     }
 
+    /// Returns what names the place in which a directory stands, links resolved: its volume and, behind a bind
+    /// mount, what of it is shown there.
+    pub(crate) fn place(&mut self, device: u64, path: &Path) -> String {
+        let name = self.of(device, path).name.clone();
+        let is_bind = |mount: &&Mount| mount.subvolume.is_none() && mount.top != Path::new("/");
+        match around(&self.mounts, path).filter(is_bind) {
+            Some(mount) => format!("{name}{}", mount.top.display()),
+            None => name,
+        }
+    }
+
     /// Returns the volume of a file whose `st_dev` is known; `path` finds the mount point the first time.
     pub(crate) fn of(&mut self, device: u64, path: &Path) -> &Volume {
         let Self { mounts, uuids, known } = self;
         known.entry(device).or_insert_with(|| {
             let number = format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
-            let by_path = || {
-                // btrfs shows another number for each subvolume.
-                let path = fs::canonicalize(path).ok()?;
-                let around = mounts.iter().filter(|mount| path.starts_with(&mount.point));
-                around.max_by_key(|mount| mount.point.as_os_str().len()) // the last of equals hides the others
-            };
+            // btrfs shows another number for each subvolume.
+            let by_path = || around(mounts, &fs::canonicalize(path).ok()?);
             let mount = mounts.iter().find(|mount| mount.device == number).or_else(by_path);
             mount.map_or_else(|| nameless(device), |mount| named(mount, uuids))
         })
     }
+}
+
+fn around<'m>(mounts: &'m [Mount], path: &Path) -> Option<&'m Mount> {
+    let around = mounts.iter().filter(|mount| path.starts_with(&mount.point));
+    around.max_by_key(|mount| mount.point.as_os_str().len()) // the last of equals hides the others
 }
 
 fn nameless(device: u64) -> Volume {
@@ -87,13 +101,13 @@ fn mount(line: &str) -> Option<Mount> {
     let (left, right) = line.split_once(" - ")?;
     let mut left = left.split(' ').skip(2);
     let device = left.next()?.to_owned();
-    let point = PathBuf::from(unescape(left.nth(1)?));
+    let (top, point) = (PathBuf::from(unescape(left.next()?)), PathBuf::from(unescape(left.next()?)));
     let mut right = right.split(' ');
     let kind = right.next()?.to_owned();
     let source = unescape(right.next()?);
     let subvolume =
         right.next()?.split(',').find_map(|option| option.strip_prefix("subvol=")).map(str::to_owned);
-    Some(Mount { device, point, kind, source, subvolume })
+    Some(Mount { device, top, point, kind, source, subvolume })
 }
 
 /// The kernel writes blank, tab, newline and backslash as three octal digits.
@@ -122,6 +136,7 @@ mod tests {
             mount(line),
             Some(Mount {
                 device: "98:0".into(),
+                top: "/mnt1".into(),
                 point: "/mnt/two words".into(),
                 kind: "btrfs".into(),
                 source: "/dev/sda1".into(),

@@ -23,4 +23,7 @@ pub struct RootStatus {
     pub bytes: u64,
     pub rescans: u64,
     pub last_scan: Option<Timestamp>,
+    /// The filesystem it is on: its UUID where it has one.
+    #[serde(default)]
+    pub volume: Option<String>,
 }

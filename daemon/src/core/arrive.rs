@@ -91,6 +91,11 @@ impl Core {
         if is_taken {
             return Ok(());
         }
+        if is_unmounted(root, there) {
+            let reason =
+                "its disk is not mounted: the folder is empty, and on another filesystem than before";
+            return self.root_is_gone(wanted, Some(reason.into()), effects);
+        }
         let moved = root.path().filter(|before| *before != there.path);
         let was_online = root.is_online_at(&there.path);
         let is_same = was_online && root.identity == Some(there.identity);
@@ -110,6 +115,7 @@ impl Core {
             bytes: 0,
             rescans: root.status.as_ref().map_or(0, |status| status.rescans),
             last_scan: None,
+            volume: Some(there.volume.clone()),
         };
         root.has_events = there.has_events;
         root.identity = Some(there.identity);
@@ -165,6 +171,14 @@ impl Core {
         let models = self.index.set_root_online(&path, false)?;
         self.refresh_all(&models, effects)
     }
+}
+
+/// Whether this is the empty folder that a disk leaves behind.
+fn is_unmounted(root: &Root, there: &There) -> bool {
+    let before = root.status.as_ref().filter(|status| status.path.to_path() == there.path);
+    let before = before.and_then(|status| status.volume.as_ref());
+    before.is_some_and(|volume| *volume != there.volume)
+        && there.entries.iter().all(|name| name == "lost+found")
 }
 
 /// The store for a root that the user named: told by what lies in it.

@@ -299,7 +299,11 @@ impl Core {
     /// Something happened on the way to a root, or at it: it may have come or gone.
     pub(super) fn roots_above(&self, changed: &Path, effects: &mut Vec<Effect>) {
         let concerned = self.roots.wanted.iter().filter(|(wanted, root)| {
-            wanted.starts_with(changed) || root.path().is_some_and(|path| path.starts_with(changed))
+            let path = root.path();
+            let is_offline_around = root.identity.is_none() && path.as_deref() == changed.parent();
+            wanted.starts_with(changed)
+                || path.is_some_and(|path| path.starts_with(changed))
+                || is_offline_around
         });
         effects.extend(concerned.map(|(wanted, _)| Effect::Do(Job::Root { wanted: wanted.clone() })));
     }

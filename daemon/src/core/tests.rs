@@ -34,7 +34,13 @@ fn wanted(path: &str) -> Wanted {
 }
 
 fn there(path: &str, inode: u64) -> Event {
-    let there = There { path: path.into(), identity: (1, inode), has_events: true, entries: Vec::new() };
+    let there = There {
+        path: path.into(),
+        identity: (1, inode),
+        volume: "disk".into(),
+        has_events: true,
+        entries: Vec::new(),
+    };
     Event::Probed(Probed { wanted: path.into(), there: Some(there), reason: None })
 }
 

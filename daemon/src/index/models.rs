@@ -69,10 +69,10 @@ impl Index {
         let derived = root.derived_from.as_ref().map(|path| path.as_bytes());
         self.db
             .prepare_cached(
-                "INSERT INTO root (path, app, derived_from, online, offline_since, watched, reason, rescans, last_scan)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+                "INSERT INTO root (path, app, derived_from, online, offline_since, watched, reason, rescans, last_scan,
+                 volume) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
                  ON CONFLICT (path) DO UPDATE SET app = ?2, derived_from = ?3, online = ?4, offline_since = ?5,
-                 watched = ?6, reason = ?7, rescans = ?8, last_scan = ?9",
+                 watched = ?6, reason = ?7, rescans = ?8, last_scan = ?9, volume = ?10",
             )?
             .execute(params![
                 bytes(&root.path.to_path()),
@@ -83,7 +83,8 @@ impl Index {
                 root.watched,
                 root.reason,
                 root.rescans.cast_signed(),
-                root.last_scan.map(|at| at.to_string())
+                root.last_scan.map(|at| at.to_string()),
+                root.volume
             ])?;
         Ok(())
     }

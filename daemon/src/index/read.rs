@@ -157,7 +157,7 @@ fn known_file(row: &Row<'_>) -> rusqlite::Result<KnownFile> {
 /// Every root, with how many models lie there and how many bytes they take, each inode once.
 pub(super) fn roots(db: &Connection) -> anyhow::Result<Vec<RootStatus>> {
     let mut select = db.prepare_cached(
-        "SELECT path, app, derived_from, online, offline_since, watched, reason, rescans, last_scan,
+        "SELECT path, app, derived_from, online, offline_since, watched, reason, rescans, last_scan, volume,
          (SELECT count(DISTINCT model) FROM location JOIN unit ON unit.id = unit WHERE unit.root = root.path) AS models,
          (SELECT coalesce(sum(bytes), 0) FROM (SELECT max(value ->> 'disk_size') AS bytes
             FROM location JOIN unit ON unit.id = unit, json_each(placed, '$.on_disk')
@@ -188,5 +188,6 @@ fn root_row(row: &Row<'_>) -> rusqlite::Result<RootStatus> {
         bytes: row.get::<_, i64>("bytes")?.cast_unsigned(),
         rescans: row.get::<_, i64>("rescans")?.cast_unsigned(),
         last_scan: time("last_scan")?,
+        volume: row.get("volume")?,
     })
 }

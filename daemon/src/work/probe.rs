@@ -25,7 +25,9 @@ pub struct There {
     pub path: PathBuf,
     /// Which directory it is: another one in its place is a change.
     pub identity: (u64, u64),
-    /// The filesystem tells of changes.
+    /// The filesystem it is on.
+    pub volume: String,
+    /// That tells of changes.
     pub has_events: bool,
     /// Names of its entries that tell stores apart, for a root whose app is not known.
     pub entries: Vec<std::ffi::OsString>,
@@ -48,9 +50,14 @@ pub(crate) fn probe_root(wanted: &Path, volumes: &mut Volumes, watch: &Watch) ->
         if !meta.is_dir() {
             return Err(std::io::Error::other("it is not a directory"));
         }
-        let entries = fs::read_dir(&path)?.take(ENOUGH).flatten().map(|entry| entry.file_name()).collect();
+        let entries: Vec<_> =
+            fs::read_dir(&path)?.take(ENOUGH).flatten().map(|entry| entry.file_name()).collect();
+        if entries.is_empty() {
+            watch.renew(vec![path.clone()]); // it may be where a disk will be mounted, or be filled in place
+        }
         let has_events = volumes.of(meta.dev(), &path).has_events;
-        Ok(There { path: path.clone(), identity: (meta.dev(), meta.ino()), has_events, entries })
+        let volume = volumes.place(meta.dev(), &path);
+        Ok(There { path: path.clone(), identity: (meta.dev(), meta.ino()), volume, has_events, entries })
     });
     match there {
         Ok(there) => Probed { wanted: wanted.to_owned(), there: Some(there), reason: None },

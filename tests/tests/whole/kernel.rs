@@ -112,8 +112,10 @@ fn a_disk_that_is_unplugged_is_offline_and_back_with_the_same_ids() {
     house.does(&["tag", "kept", "mine"]);
     let id = house.show("kept")["id"].clone();
     inside(&house, "-m", &format!("umount {}", disk.display()));
-    // Under the mount lies an empty folder: whether the disk is gone or was emptied is told by the mount table.
-    wait_until("it is not offered", 10, || house.list(&["state=ok"]).is_empty());
+    wait_until("it is offline", 10, || house.names(&["state=offline"]) == ["kept"]);
+    let status = root(&house, &disk);
+    assert!(status["online"] == false && status["offline_since"].is_string(), "{status}");
+    assert!(status["reason"].as_str().unwrap().contains("not mounted"), "{status}");
     inside(&house, "-m", &format!("{mount} && {copy}"));
     wait_until("it is back", 10, || house.names(&["state=ok"]) == ["kept"]);
     assert_eq!(house.show("kept")["id"], id);
@@ -148,4 +150,26 @@ fn a_silent_filesystem_is_said_and_looked_at_again_and_again() {
     write(house.at("lower/two.gguf"), gguf("two"));
     wait_until("it is found all the same", 20, || house.list(&[]).len() == 2);
     house.sync();
+}
+
+#[test]
+fn a_bind_mount_that_is_taken_away_leaves_its_models_offline() {
+    let mut house = house!();
+    write(house.at("elsewhere/kept.gguf"), gguf("kept"));
+    let mount =
+        format!("mount --bind {} {}", house.at("elsewhere").display(), house.home("models").display());
+    if let Err(why) = in_namespace(&mut house, "-m", &mount) {
+        skip!("{why}");
+    }
+    house.start();
+    house.sync();
+    let id = house.show("kept")["id"].clone();
+    inside(&house, "-m", &format!("umount {}", house.home("models").display()));
+    wait_until("it is offline", 10, || house.names(&["state=offline"]) == ["kept"]);
+    write(house.at("elsewhere/late.gguf"), gguf("late"));
+    house.sync();
+    assert_eq!(house.names(&[]), ["kept"], "what is hidden is not told of");
+    inside(&house, "-m", &mount);
+    wait_until("it is back, with what came meanwhile", 10, || house.names(&["state=ok"]) == ["kept", "late"]);
+    assert_eq!(house.show("kept")["id"], id);
 }

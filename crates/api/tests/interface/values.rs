@@ -208,6 +208,7 @@ pub(crate) fn root() -> RootStatus {
         models: 1,
         bytes: 1,
         rescans: 1,
+        volume: Some("8a3f1c2e-5d4b-4a6f-9c7e-0b1d2e3f4a5b".into()),
         last_scan: Some(now()),
     }
 }
