@@ -57,6 +57,8 @@ pub enum Event {
     },
     /// Size and time of a file that is being written; None where it is gone.
     Grown(PathBuf, Option<(u64, i64, i64)>),
+    /// Somebody met damage in the index.
+    Doubted,
     /// Time passes. Comes only while something waits for it.
     Tick,
     /// What the user said of a model has changed; it is assembled again, and returned.
@@ -242,7 +244,7 @@ impl Core {
             Event::Probed(probed) => self.probed(probed, effects)?,
             Event::LinkLeads { link, target } => self.link_leads(&link, &target, effects)?,
             Event::Grown(path, size) => self.grown(&path, size)?,
-            Event::Tick => self.tick(effects)?,
+            Event::Tick | Event::Doubted => self.tick(effects)?,
             Event::Said(model, reply) => {
                 let model = self.refresh(&model, effects)?;
                 self.said.push((reply, model));

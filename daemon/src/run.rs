@@ -4,7 +4,7 @@ use crate::{
     config::Config,
     core::{Core, Effect, Event, Handle, Wanted},
     fault,
-    index::{Index, User},
+    index::{Index, User, is_damage, put_aside_if_damaged},
     lock, mounts,
     remember::Memory,
     serve::{self, Found, Hub, Links},
@@ -16,7 +16,7 @@ use api::ApiError;
 use jiff::Timestamp;
 use std::{
     os::unix::net::UnixListener,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError},
@@ -142,6 +142,9 @@ fn turn(mut core: Core, events: &Receiver<Event>, world: &World, config: &Config
             }
             Err(RecvTimeoutError::Disconnected) => return,
         };
+        if matches!(event, Event::Doubted) {
+            put_aside(&index);
+        }
         if !index.exists() {
             world.settled.send_replace(false);
         }
@@ -153,6 +156,9 @@ fn turn(mut core: Core, events: &Receiver<Event>, world: &World, config: &Config
             let error = error.context(format!("writing {}", index.display()));
             world.failed.send_replace(Some(fault::told(&error)));
             tracing::error!(error = format!("{error:#}"), "event failed");
+            if is_damage(&error) {
+                put_aside(&index);
+            }
             vec![Effect::Wake(RETRY_SECONDS)]
         });
         for effect in effects {
@@ -184,6 +190,17 @@ fn reopened(core: &mut Core, world: &World, config: &Config) -> anyhow::Result<V
     tracing::warn!(path = %path.display(), "the index was deleted, making it anew");
     let (index, _) = Index::open(&path)?;
     core.reopen(index)
+}
+
+/// Moves an index that has been damaged under us out of the way; it is made anew with the next event.
+fn put_aside(index: &Path) {
+    match put_aside_if_damaged(index) {
+        Ok(Some(aside)) => tracing::error!(aside = %aside.display(), "the index was damaged, making it anew"),
+        Ok(None) => {}
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "the damaged index could not be put aside")
+        }
+    }
 }
 
 /// A model id: opaque, and short enough to type the first letters of.

@@ -2,6 +2,8 @@
 //! `user.db` is durable. Nothing relies on one transaction across both.
 
 mod backup;
+#[cfg(test)]
+mod damage;
 mod models;
 mod open;
 mod read;
@@ -10,8 +12,8 @@ mod user;
 
 pub use backup::Restored;
 pub use models::Refreshed;
-pub(crate) use open::error_kind;
 pub use open::{Opened, UnusableDatabase};
+pub(crate) use open::{error_kind, is_damage, put_aside_if_damaged};
 pub use read::{Reader, Totals, UnitBefore};
 pub use units::{Applied, Depend, DependChange, KnownFile, LocationRow, NewLocation, UnitChange, UnitRow};
 pub use user::{Change as UserChange, User, UserError};

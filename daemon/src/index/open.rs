@@ -86,6 +86,19 @@ pub(super) fn user(path: &Path) -> anyhow::Result<(Connection, Option<Restored>)
     Err(UnusableDatabase::Damaged { path: path.display().to_string(), why }.into())
 }
 
+/// Puts an index aside in which damage was met, if a look of its own meets it too: who met it may have read another
+/// file than the one that is there now. Returns where it is kept.
+pub(crate) fn put_aside_if_damaged(path: &Path) -> anyhow::Result<Option<PathBuf>> {
+    let check = || -> anyhow::Result<String> {
+        Ok(reader(path)?.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?)
+    };
+    match check() {
+        Ok(verdict) if verdict == "ok" => Ok(None),
+        Err(error) if !is_damage(&error) => Ok(None),
+        Ok(_) | Err(_) => Ok(Some(put_aside(path)?)),
+    }
+}
+
 /// Opens for reading only; the file must exist.
 pub(super) fn reader(path: &Path) -> rusqlite::Result<Connection> {
     let db = Connection::open_with_flags(
@@ -179,7 +192,8 @@ pub(crate) fn error_kind(error: &(dyn std::error::Error + 'static)) -> Option<io
     KINDS.iter().find(|(code, _)| *code == own).map(|(_, kind)| *kind)
 }
 
-fn is_damage(error: &anyhow::Error) -> bool {
+/// Whether an error means that the file itself is damaged.
+pub(crate) fn is_damage(error: &anyhow::Error) -> bool {
     error.downcast_ref::<rusqlite::Error>().or_else(|| error.root_cause().downcast_ref()).is_some_and(
         |error| {
             matches!(

@@ -4,7 +4,7 @@ use crate::{
     config::Config,
     core::{Event, Handle, Settled, Stopped},
     engines::Engines,
-    index::{Opened, Reader, Restored},
+    index::{Opened, Reader, Restored, is_damage},
     remember::Memory,
     runs::Runs,
 };
@@ -115,7 +115,11 @@ impl Hub {
         if is_made_anew {
             self.is_settled().await;
         }
-        tokio::task::spawn_blocking(move || work(&reader)).await?
+        let answer = tokio::task::spawn_blocking(move || work(&reader)).await?;
+        if answer.as_ref().is_err_and(is_damage) {
+            self.tell(Event::Doubted).await?;
+        }
+        answer
     }
 
     /// Waits until everything that is known to have changed has been looked at, but not for long.

@@ -154,3 +154,22 @@ fn an_index_that_cannot_be_written_is_said_with_the_cause_and_is_no_bug() {
     house.sync();
     is_as_before(&house, &id);
 }
+
+#[test]
+fn an_index_that_is_damaged_under_the_daemon_is_made_anew() {
+    let (house, id) = tagged();
+    let db = rusqlite::Connection::open(house.state("index.db")).unwrap();
+    db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    drop(db);
+    let file = fs::File::options().write(true).open(house.state("index.db")).unwrap();
+    let pages = vec![0xff; usize::try_from(file.metadata().unwrap().len()).unwrap() - 4096];
+    std::os::unix::fs::FileExt::write_all_at(&file, &pages, 4096).unwrap();
+    write(house.models("m30.gguf"), gguf("one more"));
+    wait_until("the index is made anew", 30, || {
+        house.ctl(&["list"]);
+        house.state("index.db.corrupt-0").exists()
+    });
+    wait_until("it can be listed", 30, || house.ctl(&["list"]).code == 0);
+    fs::remove_file(house.models("m30.gguf")).unwrap();
+    is_as_before(&house, &id);
+}

@@ -173,3 +173,35 @@ fn a_bind_mount_that_is_taken_away_leaves_its_models_offline() {
     wait_until("it is back, with what came meanwhile", 10, || house.names(&["state=ok"]) == ["kept", "late"]);
     assert_eq!(house.show("kept")["id"], id);
 }
+
+#[test]
+fn a_full_disk_is_said_nothing_stops_and_all_goes_on_when_there_is_room() {
+    let mut house = house!();
+    let local = house.home(".local");
+    fs::create_dir_all(&local).unwrap();
+    if let Err(why) =
+        in_namespace(&mut house, "-m", &format!("mount -t tmpfs -o size=2m t {}", local.display()))
+    {
+        skip!("{why}");
+    }
+    write(house.models("first.gguf"), gguf("first"));
+    house.start();
+    house.sync();
+    house.does(&["tag", "first", "before"]);
+    let filler = local.join("filler").display().to_string();
+    inside(&house, "-m", &format!("dd if=/dev/zero of={filler} bs=4k 2>/dev/null; test -s {filler}"));
+    for n in 0..300 {
+        write(house.models(format!("m{n}.gguf")), gguf(&format!("m{n}")));
+    }
+    let said = house.ctl(&["tag", "first", "while-full"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.err.contains("full") || said.err.contains("space"), "{said:?}");
+    let said = house.ctl(&["sync"]);
+    assert!(said.code == 1 && (said.err.contains("full") || said.err.contains("space")), "{said:?}");
+    assert!(house.is_alive());
+    assert_eq!(house.names(&["tag=before"]), ["first"], "what is known can be read");
+    inside(&house, "-m", &format!("rm {filler}"));
+    wait_until("all models are there", 30, || house.list(&[]).len() == 301);
+    house.does(&["tag", "first", "after"]);
+    assert_eq!(house.show("first")["tags"], serde_json::json!(["after", "before"]));
+}
