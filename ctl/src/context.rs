@@ -73,8 +73,8 @@ impl<'a> Context<'a> {
 
 /// What may have to run an engine first: one that reads its libraries from a slow disk takes its time.
 fn asks_engines(request: &Request) -> bool {
-    use Request::{AddEngine, Engines, Hardware, Plan};
-    matches!(request, Engines { .. } | AddEngine { .. } | Hardware { .. } | Plan { .. })
+    use Request::{AddEngine, Doctor, Engines, Hardware, Plan};
+    matches!(request, Doctor { .. } | Engines { .. } | AddEngine { .. } | Hardware { .. } | Plan { .. })
 }
 
 /// How long an answer may take before it is said what is waited for.

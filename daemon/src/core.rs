@@ -218,7 +218,7 @@ impl Core {
             }
         }
         self.answer_waiting();
-        effects.extend(self.next_wake().map(Effect::Wake));
+        effects.push(Effect::Wake(self.next_wake()));
         Ok(effects)
     }
 
@@ -318,11 +318,12 @@ impl Core {
         }
     }
 
-    fn next_wake(&self) -> Option<u64> {
+    /// In how many seconds time has to pass for something to be done.
+    fn next_wake(&self) -> u64 {
         if self.is_troubled {
-            return Some(TROUBLE_SECONDS);
+            return TROUBLE_SECONDS;
         }
         let soon = !self.growing.is_empty() || !self.links.is_empty();
-        Some(if soon { 1 } else { self.roots.next_look(self.poll_seconds) })
+        if soon { 1 } else { self.roots.next_look(self.poll_seconds) }
     }
 }

@@ -198,7 +198,7 @@ fn put_aside(index: &Path) {
         Ok(Some(aside)) => tracing::error!(aside = %aside.display(), "the index was damaged, making it anew"),
         Ok(None) => {}
         Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "the damaged index could not be put aside")
+            tracing::error!(error = format!("{error:#}"), "the damaged index could not be put aside");
         }
     }
 }

@@ -18,9 +18,9 @@ use std::path::{Path, PathBuf};
 pub use error::ApiError;
 pub use frame::{Call, END, Frame, MAX_CALL, MAX_REPLY, encode};
 pub use reply::{
-    Added, AddedEngine, EngineDevices, EngineStatus, Engines, Event, EventKind, HardwareReport, Inspected,
-    Launch, LaunchUpdate, Listed, Logged, ModelRef, Overview, Problem, Roots, Run, RunState, Runs, Scanned,
-    Shown, Stopped, Synced,
+    Added, AddedEngine, EngineDevices, EngineStatus, Engines, Event, EventKind, Examined, HardwareReport,
+    Inspected, Launch, LaunchUpdate, Listed, Logged, ModelRef, Overview, Problem, Roots, Run, RunState, Runs,
+    Scanned, Shown, Stopped, Synced,
 };
 pub use request::{LAUNCH_VARIABLES, LaunchRequest, Request};
 

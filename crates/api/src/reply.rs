@@ -176,6 +176,12 @@ pub enum LaunchUpdate {
     },
 }
 
+/// `Doctor`: the worst first; nothing where nothing is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Examined {
+    pub findings: Vec<domain::doctor::Finding>,
+}
+
 /// `Ps`: what runs, then what has ended lately.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Runs {

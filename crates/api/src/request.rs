@@ -109,6 +109,12 @@ pub enum Request {
         #[serde(flatten)]
         launch: LaunchRequest,
     },
+    /// What is wrong on this machine, and the line that mends it. `environment` as in `LaunchRequest`.
+    #[serde(rename = "org.modelctl.Manager.Doctor")]
+    Doctor {
+        #[serde(default)]
+        environment: BTreeMap<String, String>,
+    },
     /// What runs, and what has ended lately.
     #[serde(rename = "org.modelctl.Manager.Ps")]
     Ps {},

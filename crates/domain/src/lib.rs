@@ -3,6 +3,7 @@
 
 mod assemble;
 mod bytes;
+pub mod doctor;
 pub mod engines;
 pub mod facts;
 pub mod filter;

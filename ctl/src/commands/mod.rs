@@ -2,6 +2,7 @@
 
 mod alias;
 mod completions;
+mod doctor;
 mod engines;
 mod events;
 mod hardware;
@@ -61,6 +62,7 @@ enum Command {
     Roots(roots::RootsArgs),
     Sync(sync::SyncArgs),
     Scan(scan::ScanArgs),
+    Doctor(doctor::DoctorArgs),
     Tag(tag::TagArgs),
     Note(note::NoteArgs),
     Pin(pin::PinArgs),
@@ -87,6 +89,7 @@ impl Cli {
             Some(Command::Roots(args)) => args.run(context),
             Some(Command::Sync(args)) => args.run(context),
             Some(Command::Scan(args)) => args.run(context),
+            Some(Command::Doctor(args)) => args.run(context),
             Some(Command::Tag(args)) => args.run(context),
             Some(Command::Note(args)) => args.run(context),
             Some(Command::Pin(args)) => args.run(context),

@@ -196,6 +196,22 @@ fn changes_are_quiet_and_counts_are_short() {
     );
 }
 
+#[test]
+fn what_is_wrong_comes_with_what_it_means_and_the_line_that_mends_it() {
+    let findings = json!({"findings": [
+        {"severity": "problem", "about": "/data\u{1b}", "what": "no watches", "means": "Changes come late.", "fix": "sysctl x"},
+        {"severity": "warning", "about": "engines", "what": "none", "means": "Nothing starts.", "fix": null}]});
+    let expected = "\
+problem  /data\\x1b: no watches
+         Changes come late.
+         hint: sysctl x
+warning  engines: none
+         Nothing starts.
+";
+    assert_eq!(Fake::replying(&findings.to_string()).run(&["doctor"]).out, expected);
+    assert_eq!(Fake::replying(r#"{"findings":[]}"#).run(&["doctor"]).out, "nothing is wrong\n");
+}
+
 fn a_run(state: &str) -> serde_json::Value {
     json!({"run": "r4hx2ka", "engine": "llama.cpp", "model": {"id": "m1", "name": "m\u{1b}"}, "state": state,
         "ours": true, "pid": 7, "unit": null, "url": "http://127.0.0.1:8080", "ctx": 40960,

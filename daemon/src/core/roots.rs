@@ -214,7 +214,7 @@ impl Roots {
                 tracing::warn!(path = %dir.display(), why, "directory cannot be watched, looking at it from time to time");
             }
             None if !was_watched => {
-                tracing::info!(path = %unit.root.display(), "all of the root is watched again")
+                tracing::info!(path = %unit.root.display(), "all of the root is watched again");
             }
             Some(_) | None => {}
         }

@@ -1,15 +1,13 @@
 //! One function a request: asks the core, the index or the runs, and writes what they say.
 
-use super::{hub::Hub, list, machine, runs, varlink::Out};
+use super::{hub::Hub, list, machine, overview, runs, varlink::Out};
 use crate::{
     core::{Event, Wanted},
-    engine, fault, hardware,
+    engine, fault,
     index::{Reader, User, UserChange, UserError},
     look, read,
 };
-use api::{
-    ApiError, EventKind, Inspected, LaunchRequest, Overview, Problem, Request, Roots, Scanned, Shown, Synced,
-};
+use api::{ApiError, EventKind, Inspected, LaunchRequest, Request, Roots, Scanned, Shown, Synced};
 use domain::{
     Model, RootStatus, State, Verdict, WirePath,
     engines::shell_line,
@@ -86,6 +84,7 @@ pub(super) async fn answer(
         | Request::Engines { .. }
         | Request::AddEngine { .. }
         | Request::RemoveEngine { .. }
+        | Request::Doctor { .. }
         | Request::Ps {}
         | Request::Stop { .. }
         | Request::Logs { .. }
@@ -97,7 +96,7 @@ pub(super) async fn answer(
 #[expect(clippy::cognitive_complexity, reason = "one flat arm a request; every await counts as a loop")]
 async fn reply(request: Request, hub: &Hub) -> Result<Box<RawValue>, Failure> {
     match request {
-        Request::Overview {} => raw(overview(hub).await?),
+        Request::Overview {} => raw(overview::overview(hub).await?),
         Request::Show { model } => raw(show(hub, &model).await?),
         Request::Inspect { path } => raw(inspect(path).await?),
         Request::Roots {} => raw(Roots { roots: roots(hub).await? }),
@@ -133,6 +132,7 @@ async fn reply(request: Request, hub: &Hub) -> Result<Box<RawValue>, Failure> {
         }
         Request::RemoveEngine { path } => raw(machine::remove(hub, path.to_path()).await?),
         Request::Plan { launch } => raw(api::Launch { plan: prepare(hub, launch).await?.plan }),
+        Request::Doctor { environment } => raw(overview::doctor(hub, environment).await?),
         Request::Ps {} => raw(api::Runs { runs: runs::all(hub).await? }),
         Request::Stop { run } => raw(runs::stop(hub, &run).await?),
         Request::Logs { run, .. } => runs::log_end(hub, &run).await,
@@ -185,60 +185,6 @@ async fn count(hub: &Hub) -> Result<u64, Failure> {
 async fn roots(hub: &Hub) -> Result<Vec<RootStatus>, Failure> {
     hub.first_scan().await;
     hub.read(Reader::roots).await.map_err(refusal)
-}
-
-async fn overview(hub: &Hub) -> Result<Overview, Failure> {
-    hub.first_scan().await;
-    let (roots, totals, models) = hub
-        .read(|reader| {
-            let mut models: Vec<Model> = Vec::new();
-            reader.models(|text| {
-                models.push(serde_json::from_str(text)?);
-                Ok(())
-            })?;
-            Ok((reader.roots()?, reader.totals()?, models))
-        })
-        .await
-        .map_err(refusal)?;
-    let is_problem = |model: &&Model| !matches!(model.state, State::Ok | State::OkWithWarning);
-    let problem = |model: &Model| Problem {
-        name: model.name.clone(),
-        id: model.id.clone(),
-        state: model.state,
-        reason: model.reason.clone(),
-    };
-    let mut notices = hub.notices();
-    if roots.is_empty() {
-        let places: Vec<String> = looked_at(hub).iter().map(|path| path.display().to_string()).collect();
-        notices.push(format!("no model directory was found; looked at {}", places.join(" ")));
-    }
-    let ram = hardware::ram(&hub.config.environment.sysroot);
-    let known = |bytes: u64| Some(bytes).filter(|_| ram.total > 0);
-    Ok(Overview {
-        version: env!("CARGO_PKG_VERSION").into(),
-        models: totals.models,
-        locations: totals.locations,
-        disk_size: totals.disk_size,
-        duplicates: models.iter().filter(|model| model.duplicate_group.is_some()).count() as u64,
-        reclaimable: models
-            .iter()
-            .filter(|model| model.duplicate_group.is_some())
-            .map(|model| model.disk_size.saturating_sub(model.size))
-            .sum(),
-        problems: models.iter().filter(is_problem).map(problem).collect(),
-        notices,
-        scanning: hub.is_scanning(),
-        runs: hub.runs.live(),
-        roots,
-        ram_total: known(ram.total),
-        ram_available: known(ram.available),
-    })
-}
-
-/// Every place where a store's models would be.
-fn looked_at(hub: &Hub) -> Vec<PathBuf> {
-    let environment = &hub.config.environment;
-    domain::stores::STORES.iter().flat_map(|store| store.roots(environment)).collect()
 }
 
 /// Finds the model that was meant.
@@ -363,7 +309,7 @@ async fn remove_root(hub: &Hub, path: PathBuf) -> Result<serde_json::Value, Fail
     let stored = stored.await?;
     hub.memory.change(UserChange::RemoveRoot(stored.clone())).await.map_err(refusal)?;
     // A place that is looked at anyway stays.
-    if !looked_at(hub).contains(&stored) && !hub.config.roots.contains(&stored) {
+    if !overview::looked_at(hub).contains(&stored) && !hub.config.roots.contains(&stored) {
         hub.tell(Event::Unwant(stored)).await.map_err(refusal)?;
     }
     hub.sync().await.map_err(refusal)?;

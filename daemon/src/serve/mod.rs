@@ -4,6 +4,7 @@ mod answer;
 mod hub;
 mod list;
 mod machine;
+mod overview;
 mod runs;
 mod varlink;
 

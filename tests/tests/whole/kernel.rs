@@ -60,6 +60,11 @@ fn without_watches_left_changes_are_found_all_the_same_and_it_recovers_by_itself
     wait_until("a change in an unwatched folder is found", 20, || house.list(&[]).len() == 51);
     let told = house.log().lines().filter(|line| line.contains("max_user_watches")).count();
     assert!(told <= 1, "{told} lines about watches:\n{}", house.log());
+    let findings = house.json(&["doctor"])["findings"].take();
+    let fixes = |finding: &Value| {
+        finding["fix"].as_str().is_some_and(|fix| fix.contains("fs.inotify.max_user_watches="))
+    };
+    assert!(findings.as_array().unwrap().iter().any(fixes), "{findings}");
     inside(&house, "-U", &format!("echo 10000 > {limit}"));
     wait_until("all is watched again", 20, || root(&house, &house.home("models"))["watched"] == true);
     assert!(house.is_alive());

@@ -1,11 +1,12 @@
 //! One example of everything on the wire, every field filled. The matches stop compiling when a variant is added.
 
 use crate::values::{
-    engine, environment, facts, hardware, launch, model, now, overview, plan, root, run, verdict, wire_path,
+    engine, environment, facts, finding, hardware, launch, model, now, overview, plan, root, run, verdict,
+    wire_path,
 };
 use api::{
-    Added, AddedEngine, ApiError, Engines, Event, EventKind, Inspected, Launch, LaunchUpdate, Listed, Logged,
-    Request, Roots, RunState, Runs, Scanned, Shown, Stopped, Synced,
+    Added, AddedEngine, ApiError, Engines, Event, EventKind, Examined, Inspected, Launch, LaunchUpdate,
+    Listed, Logged, Request, Roots, RunState, Runs, Scanned, Shown, Stopped, Synced,
 };
 
 use serde_json::{Value, json, to_value};
@@ -34,6 +35,7 @@ pub(crate) fn exchanges() -> Vec<(Request, Vec<Value>)> {
         Request::Alias { model: model(), add: words(), remove: words() },
         Request::Plan { launch: launch() },
         Request::Launch { launch: launch() },
+        Request::Doctor { environment: environment() },
         Request::Ps {},
         Request::Stop { run: "r".into() },
         Request::Logs { run: "r".into(), follow: true },
@@ -52,6 +54,7 @@ fn replies(request: &Request) -> Vec<Value> {
         Request::AddRoot { .. } => to_value(Added { root: root() }),
         Request::RemoveRoot { .. } | Request::RemoveEngine { .. } => Ok(json!({})),
         Request::Hardware { .. } => to_value(hardware()),
+        Request::Doctor { .. } => to_value(Examined { findings: vec![finding()] }),
         Request::Engines { .. } => to_value(Engines { engines: vec![engine()] }),
         Request::AddEngine { .. } => to_value(AddedEngine { engine: engine() }),
         Request::Sync {} => to_value(Synced { models: 1 }),

@@ -5,7 +5,9 @@ use api::{
 };
 use domain::{
     App, Confidence, File, Format, Kind, Link, Location, Model, Role, RootStatus, Safety, Source, SourceKind,
-    State, Verdict, Verification, WirePath, engines, facts,
+    State, Verdict, Verification, WirePath,
+    doctor::{Finding, Severity},
+    engines, facts,
     hardware::{Cpu, Gpu, Hardware, Ram},
     memory::{CacheType, FlashAttention},
     plan::{DeviceUse, Goal, HostUse, Knobs, Limit},
@@ -193,6 +195,11 @@ pub(crate) fn device_use() -> DeviceUse {
         shares_ram: true,
         slack: 1,
     }
+}
+
+pub(crate) fn finding() -> Finding {
+    let word = || "w".to_owned();
+    Finding { severity: Severity::Problem, about: word(), what: word(), means: word(), fix: Some(word()) }
 }
 
 pub(crate) fn root() -> RootStatus {

@@ -1,0 +1,238 @@
+//! What is wrong on a machine, what that means, and the line that mends it. Judges what it is given, looks at nothing.
+
+use crate::{RootStatus, State};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// What the daemon can say of its surroundings.
+#[derive(Debug, Clone, Default)]
+pub struct Health {
+    pub roots: Vec<RootStatus>,
+    /// None where the kernel does not tell.
+    pub watches: Option<Watches>,
+    /// What the daemon itself has to say (`Overview.notices`).
+    pub notices: Vec<String>,
+    /// Models that cannot be used as they are: name, state, why.
+    pub models: Vec<(String, State, Option<String>)>,
+    /// Where the daemon keeps what it knows, and bytes that are free there.
+    pub places: Vec<(PathBuf, u64)>,
+    /// Engines that were found, by name, with what is odd about them.
+    pub engines: Vec<(String, Option<String>)>,
+    /// What is odd about the machine's devices.
+    pub devices: Vec<String>,
+}
+
+/// inotify watches of this user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Watches {
+    /// By this daemon; other programs of the user have their own, out of the same limit.
+    pub used: u64,
+    /// `fs.inotify.max_user_watches`.
+    pub limit: u64,
+}
+
+/// One thing that was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    pub severity: Severity,
+    /// What it is about: a path, a model, `inotify`.
+    pub about: String,
+    pub what: String,
+    /// What follows from it.
+    pub means: String,
+    /// The line to type, or the thing to do.
+    pub fix: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Something does not work.
+    Problem,
+    /// It works, but not as well as it could.
+    Warning,
+}
+
+/// Less free space than this and the next large scan may not be stored, bytes.
+const LITTLE_SPACE: u64 = 64 << 20;
+/// From this share of the limit on, other programs of the user run out of watches, percent.
+const MANY_WATCHES: u64 = 90;
+/// A limit that holds the folders of a large library with room for editors and desktops.
+const ENOUGH_WATCHES: u64 = 1 << 20;
+/// More models of one state are told as a number.
+const MANY_MODELS: usize = 3;
+
+/// Returns what is wrong, the worst first.
+pub fn examine(health: &Health) -> Vec<Finding> {
+    let found = health.roots.iter().filter_map(root);
+    let found = found.chain(health.watches.and_then(watches));
+    let found = found.chain(health.places.iter().filter_map(|(path, free)| space(path, *free)));
+    let found = found.chain(
+        health.notices.iter().map(|notice| warning("modeld", notice, "It goes on with what it has.", None)),
+    );
+    let found = found.chain(models(&health.models)).chain(engines(&health.engines));
+    let found =
+        found.chain(health.devices.iter().map(|note| {
+            warning("hardware", note, "Plans leave that device out.", Some("modelctl hardware"))
+        }));
+    let mut found: Vec<Finding> = found.collect();
+    found.sort_by_key(|finding| finding.severity);
+    found
+}
+
+fn root(root: &RootStatus) -> Option<Finding> {
+    let reason = root.reason.as_deref()?;
+    let about = root.path.text();
+    Some(if !root.online {
+        let fix = format!("mount the disk, or forget it: modelctl roots remove {about}");
+        warning(about, reason, "Its models are kept, greyed, and cannot be started.", Some(&fix))
+    } else if reason.contains("max_user_watches") {
+        let means = "Changes there are found by looking every `poll_seconds`, not at once.";
+        problem(about, reason, means, Some(&raise_watches()))
+    } else if reason.contains("cannot be read") {
+        let means = "What lies there is not listed.";
+        problem(about, reason, means, Some("make it readable for you, or join the group that owns it"))
+    } else {
+        warning(about, reason, "Changes there are found later than elsewhere.", None)
+    })
+}
+
+fn watches(Watches { used, limit }: Watches) -> Option<Finding> {
+    let is_many = used.saturating_mul(100) >= limit.saturating_mul(MANY_WATCHES);
+    is_many.then(|| {
+        let what = format!("{used} of {limit} inotify watches are used by modeld alone");
+        let means = "New folders, and editors and file managers, may find no watch left.";
+        warning("inotify", &what, means, Some(&raise_watches()))
+    })
+}
+
+fn raise_watches() -> String {
+    format!(
+        "echo fs.inotify.max_user_watches={ENOUGH_WATCHES} | sudo tee /etc/sysctl.d/60-inotify.conf && sudo sysctl --system"
+    )
+}
+
+fn space(path: &std::path::Path, free: u64) -> Option<Finding> {
+    (free < LITTLE_SPACE).then(|| {
+        let what = format!("only {} are free", crate::ByteSize(free));
+        let means = "Tags, notes and what is found may not be stored.";
+        problem(&path.display().to_string(), &what, means, Some("modelctl df shows what takes the space"))
+    })
+}
+
+fn models(models: &[(String, State, Option<String>)]) -> Vec<Finding> {
+    let of = |state: State| models.iter().filter(move |(_, its, _)| *its == state);
+    let mut found = Vec::new();
+    for (state, means) in [
+        (State::Corrupt, "An engine would refuse it, or worse."),
+        (State::Incomplete, "A part is missing: the download did not end."),
+    ] {
+        let fix = format!("modelctl list state={state}");
+        let make = if state == State::Corrupt { problem } else { warning };
+        match of(state).count() {
+            0 => {}
+            few if few <= MANY_MODELS => found.extend(of(state).map(|(name, _, reason)| {
+                make(name, reason.as_deref().unwrap_or(state.name()), means, Some(&fix))
+            })),
+            many => found.push(make("models", &format!("{many} are {state}"), means, Some(&fix))),
+        }
+    }
+    found
+}
+
+fn engines(engines: &[(String, Option<String>)]) -> Vec<Finding> {
+    if engines.is_empty() {
+        let fix = "modelctl engines shows where was looked; modelctl engines add PATH remembers one";
+        return vec![warning(
+            "engines",
+            "no engine was found",
+            "Models can be listed, not started.",
+            Some(fix),
+        )];
+    }
+    let odd = engines.iter().filter_map(|(name, note)| Some((name, note.as_ref()?)));
+    odd.map(|(name, note)| {
+        warning(name, note, "It may run slower than it could, or not at all.", Some("modelctl engines"))
+    })
+    .collect()
+}
+
+fn problem(about: &str, what: &str, means: &str, fix: Option<&str>) -> Finding {
+    finding(Severity::Problem, about, what, means, fix)
+}
+
+fn warning(about: &str, what: &str, means: &str, fix: Option<&str>) -> Finding {
+    finding(Severity::Warning, about, what, means, fix)
+}
+
+fn finding(severity: Severity, about: &str, what: &str, means: &str, fix: Option<&str>) -> Finding {
+    let fix = fix.map(str::to_owned);
+    Finding { severity, about: about.to_owned(), what: what.to_owned(), means: means.to_owned(), fix }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{App, WirePath};
+    use std::path::Path;
+
+    fn sound() -> Health {
+        Health {
+            watches: Some(Watches { used: 100, limit: 65_536 }),
+            places: vec![("/home/u/.local/state/modeld".into(), 1 << 30)],
+            engines: vec![("llama.cpp".into(), None)],
+            ..Health::default()
+        }
+    }
+
+    fn degraded(online: bool, reason: &str) -> RootStatus {
+        RootStatus {
+            path: WirePath::from(Path::new("/data/models")),
+            app: App::Loose,
+            derived_from: None,
+            online,
+            offline_since: None,
+            watched: false,
+            degraded: true,
+            reason: Some(reason.into()),
+            models: 0,
+            bytes: 0,
+            rescans: 0,
+            last_scan: None,
+            volume: None,
+        }
+    }
+
+    #[track_caller]
+    fn check(health: &Health, severity: Severity, about: &str, fix: &str) {
+        let found = examine(health);
+        let [one] = found.as_slice() else { panic!("{found:?}") };
+        assert_eq!((one.severity, one.about.as_str()), (severity, about));
+        assert!(one.fix.as_deref().unwrap_or_default().contains(fix), "{one:?}");
+    }
+
+    #[test]
+    fn a_sound_machine_has_nothing_to_say() {
+        assert_eq!(examine(&sound()), []);
+    }
+
+    #[test]
+    fn each_fault_is_said_with_the_line_that_mends_it() {
+        use Severity::{Problem, Warning};
+        let with = |root: RootStatus| Health { roots: vec![root], ..sound() };
+        let limit =
+            "no inotify watches are left; raise the limit: sysctl fs.inotify.max_user_watches=1048576";
+        check(&with(degraded(true, limit)), Problem, "/data/models", "sysctl --system");
+        check(&with(degraded(true, "x cannot be read: Permission denied")), Problem, "/data/models", "group");
+        check(&with(degraded(false, "its disk is not mounted")), Warning, "/data/models", "roots remove");
+        let few = Health { watches: Some(Watches { used: 60_000, limit: 65_536 }), ..sound() };
+        check(&few, Warning, "inotify", "max_user_watches=1048576");
+        let full = Health { places: vec![("/s".into(), 1 << 20)], ..sound() };
+        check(&full, Problem, "/s", "modelctl df");
+        check(&Health { engines: Vec::new(), ..sound() }, Warning, "engines", "engines add");
+        let broken = vec![("m".to_owned(), State::Corrupt, None)];
+        check(&Health { models: broken, ..sound() }, Problem, "m", "list state=corrupt");
+        let many = vec![("m".to_owned(), State::Incomplete, None); 4];
+        check(&Health { models: many, ..sound() }, Warning, "models", "list state=incomplete");
+    }
+}

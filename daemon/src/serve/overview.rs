@@ -1,0 +1,108 @@
+//! The daemon and its surroundings in one answer: the home screen, and what is wrong.
+
+use super::{
+    answer::{Failure, off_the_loop, refusal},
+    hub::Hub,
+    machine,
+};
+use crate::hardware;
+use api::{Examined, Overview, Problem};
+use domain::{
+    Model, State,
+    doctor::{self, Health, Watches},
+};
+use std::{collections::BTreeMap, fs, path::PathBuf};
+
+pub(super) async fn overview(hub: &Hub) -> Result<Overview, Failure> {
+    hub.first_scan().await;
+    let (roots, totals, models) = hub
+        .read(|reader| {
+            let mut models: Vec<Model> = Vec::new();
+            reader.models(|text| {
+                models.push(serde_json::from_str(text)?);
+                Ok(())
+            })?;
+            Ok((reader.roots()?, reader.totals()?, models))
+        })
+        .await
+        .map_err(refusal)?;
+    let is_problem = |model: &&Model| !matches!(model.state, State::Ok | State::OkWithWarning);
+    let problem = |model: &Model| Problem {
+        name: model.name.clone(),
+        id: model.id.clone(),
+        state: model.state,
+        reason: model.reason.clone(),
+    };
+    let mut notices = hub.notices();
+    if roots.is_empty() {
+        let places: Vec<String> = looked_at(hub).iter().map(|path| path.display().to_string()).collect();
+        notices.push(format!("no model directory was found; looked at {}", places.join(" ")));
+    }
+    let ram = hardware::ram(&hub.config.environment.sysroot);
+    let known = |bytes: u64| Some(bytes).filter(|_| ram.total > 0);
+    Ok(Overview {
+        version: env!("CARGO_PKG_VERSION").into(),
+        models: totals.models,
+        locations: totals.locations,
+        disk_size: totals.disk_size,
+        duplicates: models.iter().filter(|model| model.duplicate_group.is_some()).count() as u64,
+        reclaimable: models
+            .iter()
+            .filter(|model| model.duplicate_group.is_some())
+            .map(|model| model.disk_size.saturating_sub(model.size))
+            .sum(),
+        problems: models.iter().filter(is_problem).map(problem).collect(),
+        notices,
+        scanning: hub.is_scanning(),
+        runs: hub.runs.live(),
+        roots,
+        ram_total: known(ram.total),
+        ram_available: known(ram.available),
+    })
+}
+
+/// Every place where a store's models would be.
+pub(super) fn looked_at(hub: &Hub) -> Vec<PathBuf> {
+    let environment = &hub.config.environment;
+    domain::stores::STORES.iter().flat_map(|store| store.roots(environment)).collect()
+}
+
+/// Looks at everything that `domain::doctor` judges.
+pub(super) async fn doctor(hub: &Hub, callers: BTreeMap<String, String>) -> Result<Examined, Failure> {
+    let overview = overview(hub).await?;
+    let engines = machine::engines(hub, callers.clone()).await?.engines;
+    let devices = machine::hardware(hub, callers).await?.notes;
+    let places = vec![hub.config.state.clone(), hub.config.data.clone()];
+    let (watches, places) = off_the_loop(move || anyhow::Ok((watches(), with_space(places)))).await?;
+    let models = overview.problems.into_iter().map(|problem| (problem.name, problem.state, problem.reason));
+    let found = engines.into_iter().filter(|engine| engine.found);
+    let health = Health {
+        roots: overview.roots,
+        watches,
+        notices: overview.notices,
+        models: models.collect(),
+        places,
+        engines: found.map(|engine| (engine.engine, engine.note)).collect(),
+        devices,
+    };
+    Ok(Examined { findings: doctor::examine(&health) })
+}
+
+/// Counts our inotify watches: one line each in the table of the descriptor (proc_pid_fdinfo(5)).
+fn watches() -> Option<Watches> {
+    let limit = fs::read_to_string("/proc/sys/fs/inotify/max_user_watches").ok()?.trim().parse().ok()?;
+    let tables = fs::read_dir("/proc/self/fdinfo").ok()?.flatten();
+    let lines = tables.filter_map(|table| fs::read_to_string(table.path()).ok());
+    let used =
+        lines.map(|table| table.lines().filter(|line| line.starts_with("inotify ")).count() as u64).sum();
+    Some(Watches { used, limit })
+}
+
+/// Bytes that are free for us at each place that tells.
+fn with_space(places: Vec<PathBuf>) -> Vec<(PathBuf, u64)> {
+    let space = |path: PathBuf| {
+        let told = rustix::fs::statvfs(&path).ok()?;
+        Some((path, told.f_bavail.saturating_mul(told.f_frsize)))
+    };
+    places.into_iter().filter_map(space).collect()
+}
