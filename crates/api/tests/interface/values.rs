@@ -355,5 +355,24 @@ pub(crate) fn facts() -> facts::Facts {
         }],
         hyperparameters: [("block_count".into(), vec![1])].into(),
         mix: vec![mix],
+        family: Some("sdxl".into()),
+        claimed_tensor_hash: Some("00".into()),
+        author: Some("a".into()),
+        description: Some("d".into()),
+        merged_from: vec!["m".into()],
+        trigger_words: vec!["w".into()],
+        tokenizer: Some(facts::Tokenizer {
+            kind: Some("gpt2".into()),
+            pre: Some("qwen2".into()),
+            bos: Some(1),
+            eos: Some(2),
+        }),
+        projector: Some(facts::Projector { kind: Some("mlp".into()), width: Some(1) }),
+        adapter: Some(facts::Adapter {
+            method: "lora".into(),
+            rank: Some(4),
+            alpha: Some(2.5),
+            modules: vec![facts::Module { name: "m".into(), input: Some(1), output: Some(1) }],
+        }),
     }
 }

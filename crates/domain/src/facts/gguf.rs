@@ -1,9 +1,9 @@
 //! Facts of a GGUF, from its header alone.
 
 use super::{
-    Experts, Facts, Split, attention, inventory,
+    Adapter, Experts, Facts, Split, adapter, attention, inventory,
     keys::{Keys, MAX_LAYERS},
-    kind, origin, short, template, tuning, weights,
+    kind, origin, pairing, short, template, tuning, weights,
 };
 use crate::Kind;
 use formats::gguf::{Header, Value};
@@ -12,6 +12,8 @@ use formats::gguf::{Header, Value};
 const MAX_CONTEXT: u64 = 1 << 30;
 /// The widest embedding that is believed.
 const MAX_EMBEDDING: u64 = 1 << 20;
+/// Characters of prose that are kept.
+pub(super) const MAX_DESCRIPTION: usize = 1000;
 const MAX_EXPERTS: u64 = 65_536;
 const MAX_PARTS: u64 = 100_000;
 
@@ -43,6 +45,12 @@ pub fn gguf(header: &Header) -> (Facts, Vec<String>) {
         tensors: inventory::read(&header.tensors),
         hyperparameters: keys.own_numbers(),
         file_type: keys.get("general.file_type").and_then(Value::as_u64),
+        author: keys.text("general.author").and_then(|text| short(text, 256)),
+        description: keys.text("general.description").and_then(|text| short(text, MAX_DESCRIPTION)),
+        tokenizer: pairing::tokenizer(&keys),
+        projector: (kind == Some(Kind::VisionProjector))
+            .then(|| pairing::projector(&mut keys, &header.tensors)),
+        adapter: (kind == Some(Kind::Lora)).then(|| adapter(&keys, header)).flatten(),
         ..Facts::default()
     };
     weights::count(&header.tensors, &mut facts);
@@ -60,6 +68,22 @@ fn split(keys: &mut Keys<'_>) -> Option<Split> {
     let count = keys.number("split.count", 0..=MAX_PARTS).filter(|count| *count > 0)?;
     let no = if keys.get("split.no").is_some() { keys.number("split.no", 0..=count - 1)? } else { 0 };
     Some(Split { no, count })
+}
+
+fn adapter(keys: &Keys<'_>, header: &Header) -> Option<Adapter> {
+    let shapes = shapes(header);
+    let named: Vec<_> = shapes.iter().map(|(name, shape)| (*name, shape.as_slice())).collect();
+    let alpha = match keys.get("adapter.lora.alpha") {
+        Some(Value::Float(alpha)) if alpha.is_finite() => Some(*alpha),
+        _ => None,
+    };
+    Some(Adapter { alpha, ..adapter::read(&named)? })
+}
+
+/// Names and shapes with the slowest dimension first, as everyone but ggml writes them.
+fn shapes(header: &Header) -> Vec<(&str, Vec<u64>)> {
+    let tensors = header.tensors.iter();
+    tensors.map(|tensor| (tensor.name.as_str(), tensor.dims.iter().rev().copied().collect())).collect()
 }
 
 fn vocabulary(keys: &mut Keys<'_>) -> Option<u64> {

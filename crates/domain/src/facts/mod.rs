@@ -1,11 +1,14 @@
 //! Header → facts: what a file says about itself in the words a person asks for. Unknown is `None`, never a guess.
 
+mod adapter;
 mod attention;
+mod claims;
 mod gguf;
 mod inventory;
 mod keys;
 mod kind;
 mod origin;
+mod pairing;
 mod quant;
 mod safetensors;
 mod template;
@@ -13,9 +16,11 @@ mod template;
 mod testing;
 mod tuning;
 mod weights;
+mod widths;
 
 pub use gguf::gguf;
 pub use inventory::TensorGroup;
+pub use pairing::{Adapter, Module, Projector, Tokenizer};
 pub use safetensors::safetensors;
 pub use weights::{MatrixUse, Place, merge};
 
@@ -71,6 +76,28 @@ pub struct Facts {
     /// What the mix's name is made of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mix: Vec<MatrixUse>,
+    /// What the base of image, video and audio models is called here, by names and shapes: `sdxl`, `flux-dev`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub family: Option<String>,
+    /// SHA-256 of the tensors' bytes as the file states it, 64 lowercase digits; stale where tensors were edited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claimed_tensor_hash: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Models that it was merged from, as the file calls them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub merged_from: Vec<String>,
+    /// Words that a prompt must have for it to show.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trigger_words: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokenizer: Option<Tokenizer>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub projector: Option<Projector>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<Adapter>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

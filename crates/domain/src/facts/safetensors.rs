@@ -1,25 +1,8 @@
 //! Facts of a safetensors file, from its header alone. Most say little: the rest is in files beside it.
 
-use super::{Facts, TensorUse, origin, short, weights};
+use super::{Facts, TensorUse, adapter, claims::Claims, weights, widths};
 use crate::Kind;
 use formats::safetensors::{Header, Tensor};
-use std::collections::BTreeMap;
-
-/// Metadata that is worth keeping, besides `modelspec.*`. Captions and paths of a training stay where they are.
-const KEPT: &[&str] = &[
-    "format",
-    "ss_base_model_version",
-    "ss_network_module",
-    "ss_network_dim",
-    "ss_network_alpha",
-    "ss_output_name",
-    "ss_sd_model_name",
-    "ss_sd_model_hash",
-    "ss_new_sd_model_hash",
-    "sshs_model_hash",
-];
-const MAX_VALUE: usize = 256;
-const MAX_KEPT: usize = 64;
 
 /// Parts of tensor names that tell what a file is for, the most telling first.
 const KINDS: &[(Kind, &[&str])] = &[
@@ -35,17 +18,37 @@ const KINDS: &[(Kind, &[&str])] = &[
 
 /// Reads what a safetensors file says about itself, and what is odd about it.
 pub fn safetensors(header: &Header) -> (Facts, Vec<String>) {
-    let metadata =
-        |key: &str| header.metadata.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
+    let claims = Claims(&header.metadata);
+    let shapes: Vec<(&str, &[u64])> =
+        header.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice())).collect();
+    let widths = widths::read(
+        header
+            .tensors
+            .iter()
+            .map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice(), is_packed(tensor))),
+    );
+    let kind = kind(&header.tensors);
     let mut facts = Facts {
-        name: metadata("modelspec.title").and_then(|title| short(title, MAX_VALUE)),
-        kind: kind(&header.tensors),
-        // `stable-diffusion-xl-v1-base/lora`: what comes behind the slash is the kind.
-        architecture: metadata("modelspec.architecture").and_then(|text| short(text.split('/').next()?, 64)),
-        license: metadata("modelspec.license").and_then(origin::license_name),
-        metadata: kept(&header.metadata),
+        name: claims.name(),
+        kind,
+        architecture: claims.architecture(),
+        license: claims.license(),
+        author: claims.author(),
+        description: claims.description(),
+        base_models: claims.base_models(),
+        merged_from: claims.merged_from(),
+        trigger_words: claims.trigger_words(),
+        claimed_tensor_hash: claims.tensor_hash(),
+        metadata: claims.kept(),
+        embedding_length: widths.embedding_length,
+        vocabulary: widths.vocabulary,
+        block_count: widths.block_count,
+        adapter: (kind == Some(Kind::Lora)).then(|| adapter::read(&shapes)).flatten(),
         ..Facts::default()
     };
+    if let Some(adapter) = &mut facts.adapter {
+        adapter.alpha = claims.alpha();
+    }
     for tensor in &header.tensors {
         let used = TensorUse {
             name: tensor.dtype.clone(),
@@ -69,6 +72,9 @@ pub fn safetensors(header: &Header) -> (Facts, Vec<String>) {
 pub(super) fn sum_up(facts: &mut Facts, parts: &[Facts]) {
     facts.parameters = parts.iter().try_fold(0_u64, |sum, part| sum.checked_add(part.parameters?));
     facts.kind = parts.iter().find_map(|part| part.kind);
+    facts.embedding_length = parts.iter().find_map(|part| part.embedding_length);
+    facts.vocabulary = parts.iter().find_map(|part| part.vocabulary);
+    facts.block_count = parts.iter().filter_map(|part| part.block_count).max();
     describe(facts);
 }
 
@@ -93,13 +99,6 @@ fn is_packed(tensor: &Tensor) -> bool {
 
 fn elements(tensor: &Tensor) -> u64 {
     tensor.shape.iter().try_fold(1_u64, |product, dim| product.checked_mul(*dim)).unwrap_or(u64::MAX)
-}
-
-fn kept(metadata: &[(String, String)]) -> BTreeMap<String, String> {
-    let is_kept = |(key, value): &&(String, String)| {
-        value.len() <= MAX_VALUE && (key.starts_with("modelspec.") || KEPT.contains(&key.as_str()))
-    };
-    metadata.iter().filter(is_kept).take(MAX_KEPT).cloned().collect()
 }
 
 #[cfg(test)]
@@ -175,23 +174,23 @@ mod tests {
     }
 
     #[test]
-    fn training_captions_stay_where_they_are() {
+    fn an_adapter_says_what_it_changes_and_what_it_was_trained_on() {
         let found = facts(
             &[
-                ("format", "pt"),
-                ("modelspec.title", " Tiny XL "),
+                ("ss_network_alpha", "2.0"),
+                ("ss_sd_model_name", "sd_xl_base_1.0.safetensors"),
+                ("modelspec.trigger_phrase", "acmestyle, acme"),
                 ("modelspec.architecture", "stable-diffusion-xl-v1-base/lora"),
-                ("modelspec.thumbnail", &"x".repeat(1000)),
-                ("modelspec.license", "CreativeML Open RAIL++-M"),
-                ("ss_tag_frequency", "{}"),
-                ("ss_dataset_dirs", "/home/u"),
             ],
-            Vec::new(),
+            vec![
+                tensor("lora_unet_x_attn2_to_k.lora_down.weight", "F16", &[4, 2048]),
+                tensor("lora_unet_x_attn2_to_k.lora_up.weight", "F16", &[640, 4]),
+            ],
         );
-        assert_eq!(found.name.as_deref(), Some("Tiny XL"));
+        let adapter = found.adapter.unwrap();
+        assert_eq!((adapter.rank, adapter.alpha), (Some(4), Some(2.0)));
+        assert_eq!(found.base_models, ["sd_xl_base_1.0.safetensors"]);
+        assert_eq!(found.trigger_words, ["acmestyle", "acme"]);
         assert_eq!(found.architecture.as_deref(), Some("stable-diffusion-xl-v1-base"));
-        assert_eq!(found.license.as_deref(), Some("CreativeML Open RAIL++-M"));
-        let keys: Vec<_> = found.metadata.keys().map(String::as_str).collect();
-        assert_eq!(keys, ["format", "modelspec.architecture", "modelspec.license", "modelspec.title"]);
     }
 }
