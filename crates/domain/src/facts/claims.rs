@@ -25,6 +25,35 @@ const MAX_LIST: usize = 32;
 /// SHA-256 of nothing, which some tools write.
 const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
+/// How modelspec's architectures and kohya's base versions begin, of which only letters and digits count.
+const FAMILIES: &[(&str, &str)] = &[
+    ("stablediffusionxlv1refiner", "sdxl-refiner"),
+    ("stablediffusionxl", "sdxl"),
+    ("stablediffusionv1", "sd15"),
+    ("stablediffusionv2", "sd2"),
+    ("stablediffusion3", "sd3"),
+    ("sdxl", "sdxl"),
+    ("sdv1", "sd15"),
+    ("sd15", "sd15"),
+    ("sdv2", "sd2"),
+    ("sd3", "sd3"),
+    ("flux1kontext", "flux-kontext"),
+    ("flux1devkontext", "flux-kontext"),
+    ("flux1dev", "flux-dev"),
+    ("flux1schnell", "flux-schnell"),
+    ("flux2", "flux2"),
+    ("flux", "flux"),
+    ("chroma", "chroma"),
+    ("hunyuanvideo", "hunyuan-video"),
+    ("wan", "wan"),
+    ("qwenimage", "qwen-image"),
+    ("lumina2", "lumina2"),
+    ("zimage", "z-image"),
+    ("ltxv", "ltxv"),
+    ("auraflow", "auraflow"),
+    ("hidream", "hidream"),
+];
+
 /// The metadata, in file order.
 pub(super) struct Claims<'a>(pub(super) &'a [(String, String)]);
 
@@ -41,6 +70,16 @@ impl<'a> Claims<'a> {
     /// Returns what comes before the slash of `stable-diffusion-xl-v1-base/lora`; behind it is the kind.
     pub(super) fn architecture(&self) -> Option<String> {
         short(self.get("modelspec.architecture")?.split('/').next()?, 64)
+    }
+
+    /// Returns the family that it is said to be of, or to have been trained on.
+    pub(super) fn family(&self) -> Option<&'static str> {
+        let family = |key: &str| {
+            let text: String = self.get(key)?.chars().filter(char::is_ascii_alphanumeric).take(64).collect();
+            let text = text.to_ascii_lowercase();
+            FAMILIES.iter().find(|(start, _)| text.starts_with(start)).map(|(_, family)| *family)
+        };
+        family("modelspec.architecture").or_else(|| family("ss_base_model_version"))
     }
 
     pub(super) fn license(&self) -> Option<String> {
@@ -174,6 +213,22 @@ mod tests {
     fn an_alpha_is_a_number() {
         for (text, expected) in [("16", Some(16.0)), ("2.0", Some(2.0)), ("None", None), ("inf", None)] {
             assert_eq!(Claims(&pairs(&[("ss_network_alpha", text)])).alpha(), expected);
+        }
+    }
+
+    #[test]
+    fn families_are_stated_in_many_spellings() {
+        for (key, text, expected) in [
+            ("modelspec.architecture", "stable-diffusion-xl-v1-base/lora", Some("sdxl")),
+            ("modelspec.architecture", "stable-diffusion-v2-768-v", Some("sd2")),
+            ("modelspec.architecture", "flux-1-dev", Some("flux-dev")),
+            ("ss_base_model_version", "sdxl_base_v1-0", Some("sdxl")),
+            ("ss_base_model_version", "sd_v1", Some("sd15")),
+            ("ss_base_model_version", "sd_1.5", Some("sd15")),
+            ("ss_base_model_version", "flux1", Some("flux")),
+            ("ss_base_model_version", "acme", None),
+        ] {
+            assert_eq!(Claims(&pairs(&[(key, text)])).family(), expected, "{text}");
         }
     }
 }

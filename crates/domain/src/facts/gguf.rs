@@ -1,7 +1,9 @@
 //! Facts of a GGUF, from its header alone.
 
 use super::{
-    Adapter, Experts, Facts, Split, adapter, attention, inventory,
+    Adapter, Experts, Facts, Split, adapter, attention,
+    family::{self, Recognised},
+    inventory,
     keys::{Keys, MAX_LAYERS},
     kind, origin, pairing, short, template, tuning, weights,
 };
@@ -24,7 +26,9 @@ pub fn gguf(header: &Header) -> (Facts, Vec<String>) {
     let is_part = split.is_some_and(|split| split.count > 1);
     let block_count = keys.own_number("block_count", 1..=MAX_LAYERS);
     let embedding_length = keys.own_number("embedding_length", 1..=MAX_EMBEDDING);
-    let kind = kind::read(&keys, is_part || !header.tensors.is_empty());
+    let stated = kind::read(&keys, is_part || !header.tensors.is_empty());
+    let recognised = recognised(&keys, stated, header);
+    let kind = stated.or(recognised.map(|recognised| recognised.kind));
     let mut facts = Facts {
         name: keys.text("general.name").and_then(|name| short(name, 256)),
         kind,
@@ -44,6 +48,7 @@ pub fn gguf(header: &Header) -> (Facts, Vec<String>) {
         split,
         tensors: inventory::read(&header.tensors),
         hyperparameters: keys.own_numbers(),
+        family: recognised.and_then(|recognised| recognised.id()).or_else(|| kind::family(&keys)),
         file_type: keys.get("general.file_type").and_then(Value::as_u64),
         author: keys.text("general.author").and_then(|text| short(text, 256)),
         description: keys.text("general.description").and_then(|text| short(text, MAX_DESCRIPTION)),
@@ -78,6 +83,17 @@ fn adapter(keys: &Keys<'_>, header: &Header) -> Option<Adapter> {
         _ => None,
     };
     Some(Adapter { alpha, ..adapter::read(&named)? })
+}
+
+/// Looks at the tensors of what has the names of its makers: image models, also those without any metadata.
+fn recognised(keys: &Keys<'_>, stated: Option<Kind>, header: &Header) -> Option<Recognised> {
+    let is_image = stated == Some(Kind::DiffusionModel) || keys.architecture().is_none();
+    if !is_image {
+        return None;
+    }
+    let shapes = shapes(header);
+    let named: Vec<_> = shapes.iter().map(|(name, shape)| (*name, shape.as_slice())).collect();
+    family::recognise(&named)
 }
 
 /// Names and shapes with the slowest dimension first, as everyone but ggml writes them.

@@ -3,23 +3,23 @@
 use super::keys::Keys;
 use crate::Kind;
 
-/// Image and video models as stable-diffusion.cpp and ComfyUI-GGUF name them.
-const DIFFUSION: &[&str] = &[
-    "aura",
-    "chroma",
-    "cosmos",
-    "flux",
-    "flux2",
-    "hidream",
-    "hyvid",
-    "ltxv",
-    "lumina2",
-    "qwen_image",
-    "sd1",
-    "sd3",
-    "sdxl",
-    "wan",
-    "z_image",
+/// Image and video models as stable-diffusion.cpp and ComfyUI-GGUF name them, and their families.
+const DIFFUSION: &[(&str, &str)] = &[
+    ("aura", "auraflow"),
+    ("chroma", "chroma"),
+    ("cosmos", "cosmos1"),
+    ("flux", "flux"),
+    ("flux2", "flux2"),
+    ("hidream", "hidream"),
+    ("hyvid", "hunyuan-video"),
+    ("ltxv", "ltxv"),
+    ("lumina2", "lumina2"),
+    ("qwen_image", "qwen-image"),
+    ("sd1", "sd15"),
+    ("sd3", "sd3"),
+    ("sdxl", "sdxl"),
+    ("wan", "wan"),
+    ("z_image", "z-image"),
 ];
 /// `LLAMA_POOLING_TYPE_NONE` and `LLAMA_POOLING_TYPE_RANK`.
 const POOLING_NONE: u64 = 0;
@@ -42,7 +42,7 @@ pub(super) fn read(keys: &Keys<'_>, has_tensors: bool) -> Option<Kind> {
         "wavtokenizer-dec" => Kind::Tts,
         "t5encoder" => Kind::TextEncoder,
         "controlvector" => Kind::Other,
-        name if DIFFUSION.contains(&name) => Kind::DiffusionModel,
+        name if DIFFUSION.iter().any(|(known, _)| *known == name) => Kind::DiffusionModel,
         name => match keys.own("pooling_type").and_then(formats::gguf::Value::as_u64) {
             Some(POOLING_RANK) => Kind::Reranker,
             Some(pooling) if pooling != POOLING_NONE => Kind::Embedding,
@@ -50,6 +50,12 @@ pub(super) fn read(keys: &Keys<'_>, has_tensors: bool) -> Option<Kind> {
             _ => Kind::Llm,
         },
     })
+}
+
+/// Returns the family of an image model by the architecture that it states.
+pub(super) fn family(keys: &Keys<'_>) -> Option<String> {
+    let architecture = keys.architecture()?;
+    DIFFUSION.iter().find(|(name, _)| *name == architecture).map(|(_, family)| (*family).to_owned())
 }
 
 /// Whether an architecture only ever encodes: such a model has no KV cache.

@@ -3,6 +3,7 @@
 mod adapter;
 mod attention;
 mod claims;
+pub(crate) mod family;
 mod gguf;
 mod inventory;
 mod keys;
@@ -18,6 +19,7 @@ mod tuning;
 mod weights;
 mod widths;
 
+pub use family::base_family;
 pub use gguf::gguf;
 pub use inventory::TensorGroup;
 pub use pairing::{Adapter, Module, Projector, Tokenizer};
@@ -76,7 +78,8 @@ pub struct Facts {
     /// What the mix's name is made of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mix: Vec<MatrixUse>,
-    /// What the base of image, video and audio models is called here, by names and shapes: `sdxl`, `flux-dev`.
+    /// Of image, video and audio models and what goes with them: an id of `families.txt` such as `sdxl` or `flux-dev`,
+    /// by names and shapes of the tensors, else as the metadata says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub family: Option<String>,
     /// SHA-256 of the tensors' bytes as the file states it, 64 lowercase digits; stale where tensors were edited.

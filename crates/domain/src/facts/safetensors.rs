@@ -1,20 +1,25 @@
 //! Facts of a safetensors file, from its header alone. Most say little: the rest is in files beside it.
 
-use super::{Facts, TensorUse, adapter, claims::Claims, weights, widths};
+use super::{
+    Facts, TensorUse, adapter,
+    claims::Claims,
+    family::{self, Recognised},
+    weights, widths,
+};
 use crate::Kind;
 use formats::safetensors::{Header, Tensor};
 
-/// Parts of tensor names that tell what a file is for, the most telling first.
-const KINDS: &[(Kind, &[&str])] = &[
-    (Kind::Lora, &[".lora_A.", ".lora_B.", ".lora_up.", ".lora_down.", "lora_unet_", "lora_te", ".hada_"]),
-    (Kind::ControlNet, &["control_model.", "controlnet_"]),
-    (Kind::Checkpoint, &["first_stage_model."]),
-    (Kind::DiffusionModel, &["model.diffusion_model.", "double_blocks."]),
-    (Kind::TextualInversion, &["emb_params"]),
-    (Kind::Llm, &["model.layers.", "model.embed_tokens.", "lm_head.", "transformer.h."]),
-    (Kind::TextEncoder, &["text_model.", "encoder.block.0.layer.0.SelfAttention"]),
-    (Kind::Vae, &["encoder.conv_in.", "decoder.conv_in.", "decoder.conv_out."]),
+/// Ends of the names of what quantisers put beside packed weights, and what they make.
+const MARKS: &[(&str, &str)] = &[
+    (".quant_state.bitsandbytes__nf4", "nf4"),
+    (".quant_state.bitsandbytes__fp4", "fp4"),
+    (".SCB", "int8"),
+    (".weight_scale_2", "nvfp4"),
+    ("_proj_blocks", "MXFP4"),
 ];
+/// SVDQuant's scales: of 8-bit floats for FP4, of 16-bit floats for INT4.
+const SVDQ_SCALES: &str = ".wscales";
+const SVDQ: [&str; 2] = ["svdq-fp4", "svdq-int4"];
 
 /// Reads what a safetensors file says about itself, and what is odd about it.
 pub fn safetensors(header: &Header) -> (Facts, Vec<String>) {
@@ -27,7 +32,8 @@ pub fn safetensors(header: &Header) -> (Facts, Vec<String>) {
             .iter()
             .map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice(), is_packed(tensor))),
     );
-    let kind = kind(&header.tensors);
+    let recognised = family::recognise(&shapes);
+    let kind = recognised.map(|recognised| recognised.kind);
     let mut facts = Facts {
         name: claims.name(),
         kind,
@@ -39,6 +45,8 @@ pub fn safetensors(header: &Header) -> (Facts, Vec<String>) {
         merged_from: claims.merged_from(),
         trigger_words: claims.trigger_words(),
         claimed_tensor_hash: claims.tensor_hash(),
+        family: family(recognised, &claims),
+        quant: mark(&header.tensors),
         metadata: claims.kept(),
         embedding_length: widths.embedding_length,
         vocabulary: widths.vocabulary,
@@ -72,6 +80,8 @@ pub fn safetensors(header: &Header) -> (Facts, Vec<String>) {
 pub(super) fn sum_up(facts: &mut Facts, parts: &[Facts]) {
     facts.parameters = parts.iter().try_fold(0_u64, |sum, part| sum.checked_add(part.parameters?));
     facts.kind = parts.iter().find_map(|part| part.kind);
+    facts.family = parts.iter().find_map(|part| part.family.clone());
+    facts.quant = parts.iter().find_map(|part| part.quant.clone().filter(|quant| is_mark(quant)));
     facts.embedding_length = parts.iter().find_map(|part| part.embedding_length);
     facts.vocabulary = parts.iter().find_map(|part| part.vocabulary);
     facts.block_count = parts.iter().filter_map(|part| part.block_count).max();
@@ -83,13 +93,49 @@ fn describe(facts: &mut Facts) {
     facts.tensor_types.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));
     facts.active_parameters = facts.parameters;
     facts.bits_per_weight = facts.parameters.and_then(|_| weights::bits_per_weight(&facts.tensor_types));
-    facts.quant =
-        facts.tensor_types.first().filter(|used| used.name.starts_with("F8_")).map(|_| "fp8".to_owned());
+    if facts.parameters.is_some() && facts.kind != Some(Kind::Lora) {
+        facts.quant =
+            facts.quant.take().filter(|quant| is_mark(quant)).or_else(|| dtype(&facts.tensor_types));
+    }
 }
 
-fn kind(tensors: &[Tensor]) -> Option<Kind> {
-    let names = |part: &str| tensors.iter().any(|tensor| tensor.name.contains(part));
-    KINDS.iter().find(|(_, parts)| parts.iter().any(|part| names(part))).map(|(kind, _)| *kind)
+/// Returns the family by the tensors, else as stated. What an adapter goes with is stated better than its names tell,
+/// and FLUX.1 Kontext has the shapes of dev.
+fn family(recognised: Option<Recognised>, claims: &Claims<'_>) -> Option<String> {
+    let found = recognised.and_then(|recognised| recognised.id());
+    let stated = claims.family().map(str::to_owned);
+    let is_lora = recognised.is_some_and(|recognised| recognised.kind == Kind::Lora);
+    let is_kontext = stated.as_deref() == Some("flux-kontext")
+        && recognised.is_some_and(|recognised| recognised.family == Some("flux"));
+    if is_lora || is_kontext { stated.or(found) } else { found.or(stated) }
+}
+
+/// Returns what weights were packed to, where a quantiser left its marks.
+fn mark(tensors: &[Tensor]) -> Option<String> {
+    tensors.iter().find_map(|tensor| {
+        let mark = MARKS.iter().find(|(end, _)| tensor.name.ends_with(end)).map(|(_, quant)| *quant);
+        let [float, integer] = SVDQ;
+        let svdq = || {
+            tensor.name.ends_with(SVDQ_SCALES).then_some(match tensor.dtype.as_str() {
+                dtype if dtype.starts_with("F8_") => float,
+                _ => integer,
+            })
+        };
+        mark.or_else(svdq).map(str::to_owned)
+    })
+}
+
+fn is_mark(quant: &str) -> bool {
+    SVDQ.contains(&quant) || MARKS.iter().any(|(_, mark)| *mark == quant)
+}
+
+/// Returns the type that most bytes are of, as mixes are called; None of whole numbers, which are no weights.
+fn dtype(uses: &[TensorUse]) -> Option<String> {
+    let name = uses.first()?.name.as_str();
+    match name {
+        "F16" | "BF16" | "F32" | "F64" | "F4" => Some(name.to_owned()),
+        name => name.starts_with("F8_").then(|| "fp8".to_owned()),
+    }
 }
 
 /// Whether a matrix holds several weights in each element, as AWQ, GPTQ, exl2, MLX and bitsandbytes pack them.
@@ -108,7 +154,7 @@ mod tests {
 
     fn tensor(name: &str, dtype: &str, shape: &[u64]) -> Tensor {
         let width = match dtype {
-            "F8_E4M3" => 1,
+            "F8_E4M3" | "U8" => 1,
             "F32" | "I32" | "U32" => 4,
             _ => 2,
         };
@@ -131,7 +177,7 @@ mod tests {
         for (name, kind) in [
             ("base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight", Some(Kind::Lora)),
             ("lora_unet_down_blocks_0.lora_down.weight", Some(Kind::Lora)),
-            ("first_stage_model.encoder.conv_in.weight", Some(Kind::Checkpoint)),
+            ("first_stage_model.encoder.conv_in.weight", Some(Kind::Vae)),
             ("double_blocks.0.img_attn.qkv.weight", Some(Kind::DiffusionModel)),
             ("model.layers.0.self_attn.q_proj.weight", Some(Kind::Llm)),
             ("lm_head.weight", Some(Kind::Llm)),
@@ -146,10 +192,26 @@ mod tests {
     }
 
     #[test]
-    fn only_8_bit_floats_are_a_quantisation_here() {
+    fn the_quantisation_is_the_type_of_most_bytes_or_what_a_quantiser_left() {
         let quant =
             |dtype: &str| facts(&[], vec![tensor("w", dtype, &[64, 64]), tensor("n", "F32", &[64])]).quant;
-        assert_eq!(["F8_E4M3", "F16", "BF16", "I32"].map(quant), [Some("fp8".to_owned()), None, None, None]);
+        assert_eq!(
+            ["F8_E4M3", "F16", "BF16", "I32"].map(quant),
+            [Some("fp8"), Some("F16"), Some("BF16"), None].map(|quant| quant.map(str::to_owned))
+        );
+        for (name, dtype, expected) in [
+            ("a.weight.quant_state.bitsandbytes__nf4", "U8", "nf4"),
+            ("a.SCB", "F32", "int8"),
+            ("a.wscales", "F16", "svdq-int4"),
+            ("a.wscales", "F8_E4M3", "svdq-fp4"),
+            ("a.weight_scale_2", "F32", "nvfp4"),
+            ("model.layers.0.mlp.experts.down_proj_blocks", "U8", "MXFP4"),
+        ] {
+            let tensors = || vec![tensor("a.weight", "U8", &[64, 64]), tensor(name, dtype, &[64])];
+            assert_eq!(facts(&[], tensors()).quant.as_deref(), Some(expected), "{name}");
+            let shards = [facts(&[], vec![tensor("b", "BF16", &[512, 64])]), facts(&[], tensors())];
+            assert_eq!(merge(&shards).quant.as_deref(), Some(expected), "{name} in a shard");
+        }
     }
 
     #[test]
