@@ -95,6 +95,7 @@ pub fn assemble(id: &str, mut placed: Vec<Placed>, user: UserData) -> (Model, Op
         last_used: user.last_used,
         aliases: user.aliases,
         first_seen: user.first_seen,
+        family: fact.family,
     };
     (model, facts)
 }

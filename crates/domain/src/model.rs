@@ -54,6 +54,9 @@ pub struct Model {
     pub aliases: Vec<String>,
     #[serde(default)]
     pub first_seen: Option<Timestamp>,
+    /// Of image, video and audio models and what goes with them: `sdxl`, `flux-dev`.
+    #[serde(default)]
+    pub family: Option<String>,
 }
 
 /// A place where an app holds a model.

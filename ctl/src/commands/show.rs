@@ -44,6 +44,7 @@ fn write_model(model: &Model, fields: &mut Fields<'_>) -> io::Result<()> {
     fields.maybe("format", model.format.map(|format| format.name()))?;
     fields.maybe("kind", model.kind.map(|kind| kind.name()))?;
     fields.maybe("architecture", model.architecture.as_deref())?;
+    fields.maybe("family", model.family.as_deref())?;
     let parameters = model.parameters.map(|all| wording::parameters(Some(all), model.active_parameters));
     fields.maybe("parameters", parameters.as_deref())?;
     let quant = match (&model.quant, model.bits_per_weight) {
@@ -71,6 +72,7 @@ pub(super) fn write_facts(facts: &Facts, fields: &mut Fields<'_>) -> io::Result<
     fields.maybe("name", facts.name.as_deref())?;
     fields.maybe("kind", facts.kind.map(|kind| kind.name()))?;
     fields.maybe("architecture", facts.architecture.as_deref())?;
+    fields.maybe("family", facts.family.as_deref())?;
     let parameters = facts.parameters.map(|all| wording::parameters(Some(all), facts.active_parameters));
     fields.maybe("parameters", parameters.as_deref())?;
     fields.maybe("quant", facts.quant.as_deref())?;
@@ -104,7 +106,25 @@ pub(super) fn write_facts(facts: &Facts, fields: &mut Fields<'_>) -> io::Result<
         .maybe("part", facts.split.map(|split| format!("{} of {}", split.no + 1, split.count)).as_deref())?;
     fields.maybe("license", facts.license.as_deref())?;
     fields.each("based on", &facts.base_models)?;
+    write_made(facts, fields)?;
     fields.maybe("page", facts.source_url.as_deref())
+}
+
+/// What it goes with, and who made it how.
+fn write_made(facts: &Facts, fields: &mut Fields<'_>) -> io::Result<()> {
+    fields.each("merged from", &facts.merged_from)?;
+    if let Some(adapter) = &facts.adapter {
+        let rank = adapter.rank.map(|rank| format!(", rank {rank}")).unwrap_or_default();
+        let alpha = adapter.alpha.map(|alpha| format!(", alpha {alpha}")).unwrap_or_default();
+        fields.field("adapter", &format!("{}{rank}{alpha}", adapter.method))?;
+    }
+    if let Some(projector) = &facts.projector {
+        fields.maybe("projector", projector.kind.as_deref())?;
+        fields.maybe("projects to", projector.width.map(|width| width.to_string()).as_deref())?;
+    }
+    fields.maybe("triggers", some(facts.trigger_words.join(", ")).as_deref())?;
+    fields.maybe("author", facts.author.as_deref())?;
+    fields.maybe("about", facts.description.as_deref())
 }
 
 fn write_location(location: &Location, fields: &mut Fields<'_>) -> io::Result<()> {

@@ -283,6 +283,7 @@ pub(crate) fn model() -> Model {
         last_used: Some(now()),
         aliases: vec!["a".into()],
         first_seen: Some(now()),
+        family: Some("sdxl".into()),
     }
 }
 
