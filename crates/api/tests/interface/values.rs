@@ -369,11 +369,11 @@ pub(crate) fn facts() -> facts::Facts {
             eos: Some(2),
         }),
         projector: Some(facts::Projector { kind: Some("mlp".into()), width: Some(1) }),
-        adapter: Some(facts::Adapter {
-            method: "lora".into(),
-            rank: Some(4),
-            alpha: Some(2.5),
-            modules: vec![facts::Module { name: "m".into(), input: Some(1), output: Some(1) }],
-        }),
+        adapter: Some(adapter()),
     }
+}
+
+fn adapter() -> facts::Adapter {
+    let module = facts::Module { name: "m".into(), input: Some(1), output: Some(1) };
+    facts::Adapter { method: "lora".into(), rank: Some(4), alpha: Some(2.5), modules: vec![module] }
 }
