@@ -81,7 +81,7 @@ pub(super) fn sum_up(facts: &mut Facts, parts: &[Facts]) {
     facts.parameters = parts.iter().try_fold(0_u64, |sum, part| sum.checked_add(part.parameters?));
     facts.kind = parts.iter().find_map(|part| part.kind);
     facts.family = parts.iter().find_map(|part| part.family.clone());
-    facts.quant = parts.iter().find_map(|part| part.quant.clone().filter(|quant| is_mark(quant)));
+    facts.quant = parts.iter().find_map(|part| part.quant.clone());
     facts.embedding_length = parts.iter().find_map(|part| part.embedding_length);
     facts.vocabulary = parts.iter().find_map(|part| part.vocabulary);
     facts.block_count = parts.iter().filter_map(|part| part.block_count).max();
@@ -93,10 +93,6 @@ fn describe(facts: &mut Facts) {
     facts.tensor_types.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));
     facts.active_parameters = facts.parameters;
     facts.bits_per_weight = facts.parameters.and_then(|_| weights::bits_per_weight(&facts.tensor_types));
-    if facts.parameters.is_some() && facts.kind != Some(Kind::Lora) {
-        facts.quant =
-            facts.quant.take().filter(|quant| is_mark(quant)).or_else(|| dtype(&facts.tensor_types));
-    }
 }
 
 /// Returns the family by the tensors, else as stated. What an adapter goes with is stated better than its names tell,
@@ -123,19 +119,6 @@ fn mark(tensors: &[Tensor]) -> Option<String> {
         };
         mark.or_else(svdq).map(str::to_owned)
     })
-}
-
-fn is_mark(quant: &str) -> bool {
-    SVDQ.contains(&quant) || MARKS.iter().any(|(_, mark)| *mark == quant)
-}
-
-/// Returns the type that most bytes are of, as mixes are called; None of whole numbers, which are no weights.
-fn dtype(uses: &[TensorUse]) -> Option<String> {
-    let name = uses.first()?.name.as_str();
-    match name {
-        "F16" | "BF16" | "F32" | "F64" | "F4" => Some(name.to_owned()),
-        name => name.starts_with("F8_").then(|| "fp8".to_owned()),
-    }
 }
 
 /// Whether a matrix holds several weights in each element, as AWQ, GPTQ, exl2, MLX and bitsandbytes pack them.
@@ -192,13 +175,9 @@ mod tests {
     }
 
     #[test]
-    fn the_quantisation_is_the_type_of_most_bytes_or_what_a_quantiser_left() {
-        let quant =
-            |dtype: &str| facts(&[], vec![tensor("w", dtype, &[64, 64]), tensor("n", "F32", &[64])]).quant;
-        assert_eq!(
-            ["F8_E4M3", "F16", "BF16", "I32"].map(quant),
-            [Some("fp8"), Some("F16"), Some("BF16"), None].map(|quant| quant.map(str::to_owned))
-        );
+    fn the_quantisation_is_what_a_quantiser_left() {
+        let plain = facts(&[], vec![tensor("w", "F16", &[64, 64]), tensor("n", "F32", &[64])]);
+        assert_eq!(plain.quant, None, "what was never quantised has no mix");
         for (name, dtype, expected) in [
             ("a.weight.quant_state.bitsandbytes__nf4", "U8", "nf4"),
             ("a.SCB", "F32", "int8"),
