@@ -70,6 +70,8 @@ pub enum Looked {
         links: Vec<(PathBuf, PathBuf)>,
         /// Directories that cannot be watched, with the reason.
         unwatched: Vec<(PathBuf, String)>,
+        /// The app's own files that cannot be understood, with the reason.
+        damaged: Vec<(PathBuf, String)>,
         /// Files whose header was read.
         read: u64,
         /// Files that changed while they were read: look again.

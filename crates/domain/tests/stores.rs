@@ -22,8 +22,29 @@ use std::{
 };
 
 const SHARED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/stores");
-const APPS: &[&str] = &["huggingface", "huggingface-local-dir", "ollama", "lmstudio", "llama.cpp", "loose"];
-const FORMATS: &[&str] = &["gguf", "safetensors", "mlx", "diffusers", "remote"];
+const APPS: &[&str] = &[
+    "huggingface",
+    "huggingface-local-dir",
+    "git",
+    "ollama",
+    "msty",
+    "lmstudio",
+    "llama.cpp",
+    "ramalama",
+    "docker-model-runner",
+    "jan",
+    "gpt4all",
+    "textgen",
+    "localai",
+    "anythingllm",
+    "tgi",
+    "modelscope",
+    "whisper.cpp",
+    "loose",
+];
+const FORMATS: &[&str] = &["gguf", "safetensors", "mlx", "diffusers", "remote", "lfs-pointer"];
+/// Formats that a store knows by its own names.
+const OWN_FORMATS: &[(&str, &str)] = &[("whisper.cpp", "ggml"), ("whisper.cpp", "coreml")];
 
 /// Handles that the key spells without a rule; ours are made by one.
 const OTHER_IDS: &[(&str, &str)] = &[
@@ -35,6 +56,11 @@ const OTHER_IDS: &[(&str, &str)] = &[
         "acme-ai/tiny-moe-GGUF:TinyMoE-8x0.1B-Q6_K.gguf",
         "acme-ai/tiny-moe-GGUF@3253346f:TinyMoE-8x0.1B-Q6_K.gguf",
     ),
+    ("models-dir:tiny-lora-f32", "models-dir:adapters"),
+    ("models-dir:big-endian", "models-dir:be"),
+    ("models-dir:v2", "models-dir:old"),
+    ("python:embed", "python:nomic-embed-text-v1.5.f16.gguf"),
+    ("truncated.gguf", "truncated-Q8_0.gguf"),
     ("models/odd names", "models/con spazi & àccénti \u{200b}日本/tiny 'Q8_0'.gguf"),
 ];
 
@@ -52,6 +78,7 @@ const OTHER_FIELDS: &[(&str, &str, &str)] = &[
         "license",
         "the header says so, which the daemon reads",
     ),
+    ("truncated.gguf", "is_partial", "the header says so, which the daemon reads"),
     ("Downloads/trunc.safetensors", "is_partial", "the header says so, which the daemon reads"),
 ];
 
@@ -60,6 +87,7 @@ const MORE: &[(&str, &str)] = &[
     ("Downloads/big-Q4.gguf", "empty: the daemon drops it by its bytes"),
     ("Downloads/page.safetensors", "an HTML page: the daemon drops it by its bytes"),
     ("Downloads/tiny-imported.Q8_0.gguf", "what LM Studio's import links to; it lies there all the same"),
+    ("models-dir:adapters/imatrix", "the daemon drops it by what its header says"),
     ("models/latin1-\u{fffd}-Q8_0.gguf~986c2b009fff48b7", "a name that the key cannot spell"),
 ];
 
@@ -88,7 +116,7 @@ impl Home {
             sysroot: self.0.join("sys"),
             variables: variables.into(),
             pointers: BTreeMap::new(),
-            places: BTreeMap::new(),
+            places: places(&self.0),
         };
         // Twice: a pointer file may name the next one.
         for _ in 0..2 {
@@ -119,6 +147,25 @@ impl Home {
     }
 }
 
+/// The home two deep, and what lies in volumes of containers.
+fn places(home: &Path) -> BTreeMap<PathBuf, Vec<Entry>> {
+    let mut places = BTreeMap::new();
+    let volumes = home.join("sys/var/lib/docker/volumes");
+    let volumes = fs::read_dir(volumes).unwrap().map(|volume| (volume.unwrap().path().join("_data"), 1));
+    let mut waiting: Vec<(PathBuf, usize)> = volumes.collect();
+    waiting.push((home.join("home/user"), 0));
+    while let Some((dir, depth)) = waiting.pop() {
+        let Some(entries) = list(&dir) else { continue };
+        let is_shown =
+            |entry: &&Entry| entry.kind == EntryKind::Dir && !entry.name.to_string_lossy().starts_with('.');
+        if depth < 2 {
+            waiting.extend(entries.iter().filter(is_shown).map(|entry| (dir.join(&entry.name), depth + 1)));
+        }
+        places.insert(dir, entries);
+    }
+    places
+}
+
 /// Looks at the real file system, as the daemon does.
 struct Driver {
     origins: BTreeMap<PathBuf, Origin>,
@@ -146,7 +193,7 @@ impl Driver {
         let mut known = Known::default();
         for _ in 0..12 {
             let needs = match store.step(unit, &known) {
-                Step::Found(found) => return found,
+                Step::Found(found) | Step::Partly { found, .. } => return found,
                 Step::Need(needs) => needs,
             };
             for look in needs {
@@ -192,10 +239,9 @@ fn kind(kind: fs::FileType) -> EntryKind {
 
 /// Says why an entry of the key is not reached, if it is not.
 fn out_of_reach(entry: &Value) -> Option<&'static str> {
-    let id = entry["id"].as_str().unwrap();
     match entry["format"].as_str().unwrap() {
+        format if OWN_FORMATS.contains(&(entry["app"].as_str().unwrap(), format)) => None,
         format if !FORMATS.contains(&format) => Some("not a format that is looked for yet"),
-        _ if id.starts_with("models-dir:") => Some("only the command line of llama-server names that folder"),
         _ => None,
     }
 }

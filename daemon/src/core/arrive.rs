@@ -150,10 +150,23 @@ impl Core {
         let Some(root) = self.roots.wanted.get_mut(wanted) else { return Ok(()) };
         root.identity = None;
         let Some(path) = root.path() else {
-            if let Some(reason) = reason {
-                tracing::warn!(path = %wanted.display(), reason, "root cannot be used");
-            }
-            return Ok(());
+            let Some(reason) = reason else { return Ok(()) };
+            tracing::warn!(path = %wanted.display(), reason, "root cannot be used");
+            root.status = root.app.map(|app| RootStatus {
+                path: WirePath::from(wanted),
+                app,
+                derived_from: None,
+                online: false,
+                offline_since: None,
+                watched: false,
+                degraded: true,
+                reason: Some(reason),
+                models: 0,
+                bytes: 0,
+                rescans: 0,
+                last_scan: None,
+            });
+            return self.put_roots();
         };
         if let Some(status) = &mut root.status {
             if status.online {

@@ -36,9 +36,10 @@ impl Core {
                 self.roots.cannot_read(unit, &why);
                 self.put_roots()?;
             }
-            Looked::Different { change, children, links, unwatched, read, restless } => {
+            Looked::Different { change, children, links, unwatched, damaged, read, restless } => {
                 self.read = self.read.saturating_add(read);
                 self.roots.can_read(unit);
+                self.roots.damaged(unit, damaged);
                 self.roots.unwatched(unit, unwatched);
                 self.children(unit, &children, effects)?;
                 self.put_links(unit, links, effects)?;

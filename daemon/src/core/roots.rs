@@ -47,6 +47,8 @@ pub(super) struct Root {
     unreadable: BTreeMap<PathBuf, String>,
     /// Directories without a watch, the unit that wants it, and why there is none.
     unwatched: BTreeMap<PathBuf, (PathBuf, String)>,
+    /// Directories of units with files of the app's own that cannot be understood: the first, and why.
+    damaged: BTreeMap<PathBuf, (PathBuf, String)>,
     /// What is stored.
     stored: Option<RootStatus>,
     /// It has been looked for at least once.
@@ -69,6 +71,7 @@ impl Root {
             has_events: true,
             unreadable: BTreeMap::new(),
             unwatched: BTreeMap::new(),
+            damaged: BTreeMap::new(),
             is_probed: false,
         }
     }
@@ -77,6 +80,7 @@ impl Root {
     pub(super) fn start_anew(&mut self, status: RootStatus) {
         self.unreadable.clear();
         self.unwatched.clear();
+        self.damaged.clear();
         self.status = Some(status);
         self.judge();
     }
@@ -101,6 +105,8 @@ impl Root {
             Some(format!("{} is not watched: {why}{}", dir.display(), others(self.unwatched.len())))
         } else if let Some((dir, why)) = self.unreadable.first_key_value() {
             Some(format!("{} cannot be read: {why}{}", dir.display(), others(self.unreadable.len())))
+        } else if let Some((file, why)) = self.damaged.values().next() {
+            Some(format!("{} is damaged: {why}{}", file.display(), others(self.damaged.len())))
         } else if !self.has_events {
             Some("its filesystem does not tell of changes: it is looked at every `poll_seconds` (60 unless set)".into())
         } else {
@@ -203,6 +209,19 @@ impl Roots {
         root.judge();
     }
 
+    /// Notes which files of a unit its app could not have written so; none clears what was noted.
+    pub(super) fn damaged(&mut self, unit: &UnitRow, files: Vec<(PathBuf, String)>) {
+        let Some(root) = self.at_mut(&unit.root) else { return };
+        let before = root.damaged.remove(&unit.dir);
+        if let Some((file, why)) = files.into_iter().next() {
+            if before.is_none() {
+                tracing::warn!(path = %file.display(), why, "a file of an app is damaged");
+            }
+            root.damaged.insert(unit.dir.clone(), (file, why));
+        }
+        root.judge();
+    }
+
     /// Notes which directories of a unit have no watch; none clears what was noted.
     pub(super) fn unwatched(&mut self, unit: &UnitRow, dirs: Vec<(PathBuf, String)>) {
         let Some(root) = self.at_mut(&unit.root) else { return };
@@ -225,6 +244,7 @@ impl Roots {
         if let Some(root) = self.at_mut(&unit.root) {
             root.unreadable.retain(|dir, _| !dir.starts_with(&unit.dir));
             root.unwatched.retain(|dir, _| !dir.starts_with(&unit.dir));
+            root.damaged.retain(|dir, _| !dir.starts_with(&unit.dir));
             root.judge();
         }
     }

@@ -5,6 +5,7 @@ use domain::{names::looks_like_model, stores};
 use std::{
     collections::VecDeque,
     fs,
+    io::ErrorKind,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
@@ -40,11 +41,16 @@ pub(crate) fn probe_root(wanted: &Path, volumes: &mut Volumes, watch: &Watch) ->
     // The way to it, also past links: what appears, vanishes or is mounted there is told from above.
     let mut above: Vec<PathBuf> =
         wanted.ancestors().skip(1).find(|dir| dir.is_dir()).map(Path::to_owned).into_iter().collect();
-    let path = resolved(wanted);
+    let resolved = fs::canonicalize(wanted);
+    let is_barred = resolved.as_ref().is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
+    let path = resolved.ok();
     above.extend(path.as_deref().and_then(Path::parent).map(Path::to_owned));
     watch.renew(above);
     let Some(path) = path else {
-        return Probed { wanted: wanted.to_owned(), there: None, reason: None };
+        // What lies beyond a directory of another user is not seen, nor whether anything does.
+        let reason =
+            is_barred.then(|| "needs privilege: a directory on the way to it is another user's".into());
+        return Probed { wanted: wanted.to_owned(), there: None, reason };
     };
     let there = fs::metadata(&path).and_then(|meta| {
         if !meta.is_dir() {

@@ -82,7 +82,8 @@ impl Worker {
             missing.filter_map(|depend| nearest_dir(depend.path.parent()?, &job.unit.root)).collect();
         ground.unwatched.extend(self.watch.add(to_watch.into_iter().collect()));
         change.depends = DependChange::between(before.depends, depends);
-        Ok(Looked::Different { change, children, links, unwatched: ground.unwatched, read, restless })
+        let Ground { unwatched, damaged, .. } = ground;
+        Ok(Looked::Different { change, children, links, unwatched, damaged, read, restless })
     }
 
     fn steps(
@@ -97,6 +98,12 @@ impl Worker {
         for _ in 0..MAX_ROUNDS {
             let looks = match store.step(&unit, &ground.known) {
                 Step::Found(found) => return Ok(found),
+                Step::Partly { found, damaged } => {
+                    // No stamp: after a restart it is found out again.
+                    ground.stamps.extend(damaged.iter().map(|(path, _)| (path.clone(), None)));
+                    ground.damaged = damaged;
+                    return Ok(found);
+                }
                 Step::Need(looks) => looks,
             };
             let to_watch = ground.note(&looks, unit.root);
@@ -146,6 +153,7 @@ pub(super) struct Ground {
     dirs: BTreeSet<PathBuf>,
     pub(super) files: BTreeSet<PathBuf>,
     unwatched: Vec<(PathBuf, String)>,
+    damaged: Vec<(PathBuf, String)>,
 }
 
 impl Ground {

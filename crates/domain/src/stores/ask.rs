@@ -3,18 +3,19 @@
 
 use super::{Entry, EntryKind, Found, Known, Look, Origin, Stat, Step, partial};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
 pub(super) struct Ask<'a> {
     known: &'a Known,
     needs: BTreeSet<Look>,
+    damaged: BTreeMap<PathBuf, String>,
 }
 
 impl<'a> Ask<'a> {
     pub(super) fn new(known: &'a Known) -> Self {
-        Self { known, needs: BTreeSet::new() }
+        Self { known, needs: BTreeSet::new(), damaged: BTreeMap::new() }
     }
 
     /// Returns the entries of a directory that may mean something: nothing unfinished, no fifo or device.
@@ -63,9 +64,18 @@ impl<'a> Ask<'a> {
         self.known.origins.get(file)?.as_ref()
     }
 
+    /// Notes a file of the app's own that cannot be understood; the rest of the unit stands.
+    pub(super) fn damaged(&mut self, file: &Path, why: &str) {
+        drop(self.damaged.insert(file.to_path_buf(), why.to_owned()));
+    }
+
     /// Ends the step: what was found counts only if nothing had to be guessed.
     pub(super) fn step(self, found: Vec<Found>) -> Step {
-        if self.needs.is_empty() { Step::Found(found) } else { Step::Need(self.needs.into_iter().collect()) }
+        match (self.needs.is_empty(), self.damaged.is_empty()) {
+            (false, _) => Step::Need(self.needs.into_iter().collect()),
+            (true, true) => Step::Found(found),
+            (true, false) => Step::Partly { found, damaged: self.damaged.into_iter().collect() },
+        }
     }
 }
 

@@ -70,13 +70,26 @@ impl Tree {
         let (mut known, mut looked) = (Known::default(), BTreeSet::new());
         for _ in 0..MOST_ROUNDS {
             let needs = match store.step(unit, &known) {
-                Step::Found(found) => return (found, looked),
+                Step::Found(found) | Step::Partly { found, .. } => return (found, looked),
                 Step::Need(needs) => needs,
             };
             assert!(!needs.is_empty(), "a step that needs something says what");
             for look in needs {
                 self.answer(&mut known, &look);
                 assert!(looked.insert(look.clone()), "asked twice: {look:?}");
+            }
+        }
+        panic!("more than {MOST_ROUNDS} rounds");
+    }
+
+    /// Returns the files of a unit that its store cannot understand.
+    pub(super) fn damage(&self, store: &dyn Store, unit: &Unit<'_>) -> Vec<PathBuf> {
+        let mut known = Known::default();
+        for _ in 0..MOST_ROUNDS {
+            match store.step(unit, &known) {
+                Step::Need(needs) => needs.iter().for_each(|look| self.answer(&mut known, look)),
+                Step::Found(_) => return Vec::new(),
+                Step::Partly { damaged, .. } => return damaged.into_iter().map(|(path, _)| path).collect(),
             }
         }
         panic!("more than {MOST_ROUNDS} rounds");

@@ -4,21 +4,35 @@
 //! then asked in steps. It is given what is known so far (`Known`) and either asks for more (`Step::Need`) or says
 //! what is there (`Step::Found`). The daemon does the looking.
 
+mod anythingllm;
 mod ask;
 mod bundle;
 mod config;
+mod docker_model_runner;
 #[cfg(test)]
 mod drive;
 mod folder;
+mod git;
+mod gpt4all;
 mod handle;
 mod hf_hub;
+mod ini;
+mod jan;
 mod llama_cpp;
 mod lm_studio;
+mod localai;
+mod modelscope;
+mod msty;
 mod ollama;
 pub mod partial;
 mod plain;
+mod ramalama;
+mod textgen;
+mod tgi;
 mod web;
 mod weights;
+mod whisper_cpp;
+mod yaml;
 
 use crate::{App, Role, Source};
 pub use ask::lexical;
@@ -29,8 +43,25 @@ use std::{
 };
 
 /// Every store, in the order in which they claim a root that two of them name (the first wins).
-pub const STORES: &[&dyn Store] =
-    &[&hf_hub::HfHub, &ollama::Ollama, &lm_studio::LmStudio, &llama_cpp::LlamaCpp, &folder::Folder];
+pub const STORES: &[&dyn Store] = &[
+    &hf_hub::HfHub,
+    &ollama::Ollama,
+    &lm_studio::LmStudio,
+    &ramalama::RamaLama,
+    &docker_model_runner::DockerModelRunner,
+    &jan::Jan,
+    &gpt4all::Gpt4All,
+    &textgen::TextGen,
+    &localai::LocalAi,
+    &anythingllm::AnythingLlm,
+    &msty::Msty,
+    &tgi::Tgi,
+    &modelscope::ModelScope,
+    &git::Git,
+    &llama_cpp::LlamaCpp,
+    &whisper_cpp::WhisperCpp,
+    &folder::Folder,
+];
 
 pub trait Store: Sync {
     fn app(&self) -> App;
@@ -120,11 +151,27 @@ impl Environment {
         marked.map(|(dir, _)| dir.as_path())
     }
 
+    /// Returns whether `places` shows a directory with an entry of this name.
+    pub fn has_entry(&self, dir: &Path, name: &str) -> bool {
+        self.places.get(dir).is_some_and(|entries| entries.iter().any(|entry| entry.name == name))
+    }
+
+    /// Returns the contents of containers' volumes, as `places` shows them.
+    pub fn volumes(&self) -> impl Iterator<Item = &Path> {
+        let is_volume = |dir: &&Path| {
+            dir.ends_with(VOLUME) && dir.ancestors().nth(2).is_some_and(|above| above.ends_with("volumes"))
+        };
+        self.places.keys().map(PathBuf::as_path).filter(is_volume)
+    }
+
     /// Returns a system path below the sysroot (`relative` without a leading slash).
     pub fn in_system(&self, relative: &str) -> PathBuf {
         self.sysroot.join(relative)
     }
 }
+
+/// Where Docker and Podman keep what is in a volume, below its name.
+pub const VOLUME: &str = "_data";
 
 /// Something a store wants to know; all paths absolute, and at or below the unit's root.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -187,6 +234,11 @@ pub struct Origin {
 pub enum Step {
     Need(Vec<Look>),
     Found(Vec<Found>),
+    /// Some of the app's own files cannot be understood: these, and why.
+    Partly {
+        found: Vec<Found>,
+        damaged: Vec<(PathBuf, String)>,
+    },
 }
 
 /// One location of a model, as its store knows it. What the weights themselves say is read by the daemon.

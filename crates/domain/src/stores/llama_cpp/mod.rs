@@ -1,7 +1,9 @@
 //! llama.cpp's own cache: flat files with sidecars, as before it took to the hub layout and as `-mu` and `-dr`
-//! still make them; `LLAMA_CACHE` may hold both. The tensor cache of `rpc-server` is no model.
+//! still make them; `LLAMA_CACHE` may hold both. And directories of models for its server (`models_dir`).
+//! The tensor cache of `rpc-server` is no model.
 
 mod flat;
+mod models_dir;
 #[cfg(test)]
 mod tests;
 
@@ -29,15 +31,16 @@ impl Store for LlamaCpp {
     fn roots(&self, environment: &Environment) -> Vec<PathBuf> {
         let cache = environment.xdg("XDG_CACHE_HOME", ".cache").map(|cache| cache.join("llama.cpp"));
         let usual = environment.in_home(".cache/llama.cpp");
-        super::distinct([environment.path("LLAMA_CACHE"), cache, usual].into_iter().flatten())
+        let caches = [environment.path("LLAMA_CACHE"), cache, usual].into_iter().flatten();
+        super::distinct(caches.chain(models_dir::roots(environment)))
+    }
+
+    fn pointers(&self, environment: &Environment) -> Vec<PathBuf> {
+        models_dir::pointers(environment)
     }
 
     fn visit(&self, dir: &Path) -> Visit {
-        match dir.components().count() {
-            0 => Visit::Unit,
-            1 if hf_hub::is_repository(dir) => Visit::Whole,
-            _ => Visit::Skip,
-        }
+        models_dir::visit(dir)
     }
 
     fn step(&self, unit: &Unit<'_>, known: &Known) -> Step {
@@ -45,9 +48,26 @@ impl Store for LlamaCpp {
             return hf_hub::step(App::LlamaCpp, unit, known);
         }
         let mut ask = Ask::new(known);
-        let found = found(&mut ask, &unit.path(), unit);
+        let found = match (is_cache(&mut ask, unit.root), unit.dir.as_os_str().is_empty()) {
+            (true, true) => found(&mut ask, unit.root, unit),
+            (true, false) => Vec::new(),
+            (false, _) => models_dir::found(&mut ask, unit),
+        };
         ask.step(found)
     }
+}
+
+/// A cache is called so, or shows by what downloads leave in it.
+fn is_cache(ask: &mut Ask<'_>, root: &Path) -> bool {
+    let is_left = |name: &str| {
+        name.starts_with("manifest=") || name.ends_with(".gguf.json") || name.ends_with(".gguf.etag")
+    };
+    let is_of_cache = |entry: &super::Entry| {
+        entry.name.to_str().is_some_and(is_left) || hf_hub::is_repository(Path::new(&entry.name))
+    };
+    // A checkout is called the same.
+    let is_source = ask.list(root).any(|entry| entry.name == "CMakeLists.txt");
+    ask.list(root).any(is_of_cache) || root.ends_with("llama.cpp") && !is_source
 }
 
 fn found(ask: &mut Ask<'_>, dir: &Path, unit: &Unit<'_>) -> Vec<Found> {

@@ -4,7 +4,7 @@ use crate::{
     stores::drive::{Tree, environment, files},
 };
 
-const ROOT: &str = "/c";
+const ROOT: &str = "/c/llama.cpp";
 
 #[track_caller]
 fn one(tree: &Tree) -> Found {
@@ -25,11 +25,14 @@ fn the_address_in_a_sidecar_is_recorded() {
     let sha = "ab".repeat(32);
     let url = "https://huggingface.co/u/R-GGUF/resolve/main/r.Q4_K_M.gguf";
     let tree = Tree::default()
-        .file("/c/u_R-GGUF_r.Q4_K_M.gguf", "")
-        .file("/c/u_R-GGUF_r.Q4_K_M.gguf.json", format!(r#"{{"etag":"\"{sha}\"","url":"{url}?token=s"}}"#))
-        .file("/c/u_R-GGUF_r.Q4_K_M.gguf.etag", format!("\"{sha}\""))
-        .file("/c/u_x_y.gguf.downloadInProgress", "")
-        .file("/c/rpc/0123", "");
+        .file("/c/llama.cpp/u_R-GGUF_r.Q4_K_M.gguf", "")
+        .file(
+            "/c/llama.cpp/u_R-GGUF_r.Q4_K_M.gguf.json",
+            format!(r#"{{"etag":"\"{sha}\"","url":"{url}?token=s"}}"#),
+        )
+        .file("/c/llama.cpp/u_R-GGUF_r.Q4_K_M.gguf.etag", format!("\"{sha}\""))
+        .file("/c/llama.cpp/u_x_y.gguf.downloadInProgress", "")
+        .file("/c/llama.cpp/rpc/0123", "");
     let found = one(&tree);
     assert_eq!((found.id.as_str(), found.name.as_deref()), ("u/R-GGUF:Q4_K_M", Some("r.Q4_K_M")));
     let name = "u_R-GGUF_r.Q4_K_M.gguf";
@@ -46,20 +49,21 @@ fn a_manifest_tells_where_the_repository_ends() {
         r#"{{"ggufFile":{{"rfilename":"sub/my_r-Q8_0.gguf","blobId":"sha256:{}"}}}}"#,
         "cd".repeat(32)
     );
-    let tree =
-        Tree::default().file("/c/u_R_sub_my_r-Q8_0.gguf", "").file("/c/manifest=u_R=latest.json", manifest);
+    let tree = Tree::default()
+        .file("/c/llama.cpp/u_R_sub_my_r-Q8_0.gguf", "")
+        .file("/c/llama.cpp/manifest=u_R=latest.json", manifest);
     let found = one(&tree);
     assert_eq!(
         (found.id.as_str(), found.files[0].sha256.as_deref()),
         ("u/R:Q8_0", Some("cd".repeat(32).as_str()))
     );
-    assert_eq!(found.depends, [PathBuf::from("/c/manifest=u_R=latest.json")]);
+    assert_eq!(found.depends, [PathBuf::from("/c/llama.cpp/manifest=u_R=latest.json")]);
 }
 
 #[test]
 fn a_name_alone_is_a_guess_or_nothing() {
     let check = |name: &str, id: &str, repo: Option<&str>| {
-        let found = one(&Tree::default().file(format!("/c/{name}"), ""));
+        let found = one(&Tree::default().file(format!("{ROOT}/{name}"), ""));
         assert_eq!(found.id, id);
         assert_eq!(found.source.as_ref().and_then(|source| source.repo.as_deref()), repo);
         assert!(found.source.is_none_or(|source| source.confidence == Confidence::Inferred));
@@ -75,7 +79,9 @@ fn a_name_alone_is_a_guess_or_nothing() {
 
 #[test]
 fn files_of_one_quantisation_go_by_their_names() {
-    let tree = Tree::default().file("/c/u_R-GGUF_a-Q4_K_M.gguf", "").file("/c/u_R-GGUF_b-Q4_K_M.gguf", "");
+    let tree = Tree::default()
+        .file("/c/llama.cpp/u_R-GGUF_a-Q4_K_M.gguf", "")
+        .file("/c/llama.cpp/u_R-GGUF_b-Q4_K_M.gguf", "");
     let ids: Vec<String> = tree.found(&LlamaCpp, ROOT).into_iter().map(|found| found.id).collect();
     assert_eq!(ids, ["u_R-GGUF_a-Q4_K_M.gguf", "u_R-GGUF_b-Q4_K_M.gguf"]);
 }
@@ -83,7 +89,7 @@ fn files_of_one_quantisation_go_by_their_names() {
 #[test]
 fn the_hub_layout_is_read_as_such() {
     let tree = Tree::default()
-        .file("/c/models--o--n/snapshots/0123456789abcdef0123456789abcdef01234567/n-Q8_0.gguf", "");
+        .file("/c/llama.cpp/models--o--n/snapshots/0123456789abcdef0123456789abcdef01234567/n-Q8_0.gguf", "");
     let found = one(&tree);
     assert_eq!((found.app, found.id.as_str()), (App::LlamaCpp, "o/n@01234567:n-Q8_0.gguf"));
     assert_eq!(found.source.unwrap().kind, Some(SourceKind::HuggingFace));

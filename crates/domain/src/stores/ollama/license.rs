@@ -29,7 +29,7 @@ const KNOWN: &[(&[&str], &str)] = &[
 /// What is shown of a licence that has no name.
 const LONGEST_LINE: usize = 80;
 
-pub(super) fn name(text: &[u8]) -> Option<String> {
+pub(in crate::stores) fn name(text: &[u8]) -> Option<String> {
     let head = text.get(..2048).unwrap_or(text);
     let text = String::from_utf8_lossy(head);
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).take(8).collect();

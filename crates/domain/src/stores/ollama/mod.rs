@@ -1,6 +1,6 @@
 //! Ollama: `manifests/HOST/NAMESPACE/MODEL/TAG` names blobs by digest. The private key beside it is left alone.
 
-mod license;
+pub(super) mod license;
 mod manifest;
 mod tag;
 #[cfg(test)]
@@ -14,7 +14,6 @@ const SYSTEM: &[&str] = &[
     "usr/share/ollama/.ollama/models",
     "var/lib/ollama/models",
     "var/lib/ollama/.ollama/models",
-    "var/lib/private/ollama/models",
     "var/snap/ollama/common/models",
 ];
 
@@ -37,7 +36,10 @@ impl Store for Ollama {
             service_models(&String::from_utf8_lossy(unit)).map(|models| environment.in_system(&models))
         });
         let system = SYSTEM.iter().map(|path| environment.in_system(path));
-        super::distinct(named.into_iter().chain(home).chain(service).chain(system))
+        // The image's home is mounted from a volume.
+        let volumes = environment.volumes().map(|volume| volume.join("models"));
+        let volumes = volumes.filter(|models| environment.has_entry(models, "manifests"));
+        super::distinct(named.into_iter().chain(home).chain(service).chain(system).chain(volumes))
     }
 
     fn pointers(&self, environment: &Environment) -> Vec<PathBuf> {
@@ -45,22 +47,32 @@ impl Store for Ollama {
     }
 
     fn visit(&self, dir: &Path) -> Visit {
-        let mut parts = dir.components();
-        match (parts.next(), parts.count()) {
-            (None, _) => Visit::Pass,
-            (Some(first), 0..=2) if first.as_os_str() == "manifests" => Visit::Pass,
-            (Some(first), 3) if first.as_os_str() == "manifests" => Visit::Whole,
-            _ => Visit::Skip,
-        }
+        visit(dir)
     }
 
     fn step(&self, unit: &Unit<'_>, known: &Known) -> Step {
-        let mut ask = Ask::new(known);
-        let entries = ask.list(&unit.path());
-        let tags = entries.filter(|entry| matches!(entry.kind, EntryKind::File | EntryKind::Symlink));
-        let found = tags.filter_map(|entry| tag::found(&mut ask, unit, &entry.name)).collect();
-        ask.step(found)
+        step(App::Ollama, unit, known)
     }
+}
+
+/// Says what a directory of this layout is, whichever app keeps it.
+pub(super) fn visit(dir: &Path) -> Visit {
+    let mut parts = dir.components();
+    match (parts.next(), parts.count()) {
+        (None, _) => Visit::Pass,
+        (Some(first), 0..=2) if first.as_os_str() == "manifests" => Visit::Pass,
+        (Some(first), 3) if first.as_os_str() == "manifests" => Visit::Whole,
+        _ => Visit::Skip,
+    }
+}
+
+/// Steps over the tags of one model, whichever app keeps them.
+pub(super) fn step(app: App, unit: &Unit<'_>, known: &Known) -> Step {
+    let mut ask = Ask::new(known);
+    let entries = ask.list(&unit.path());
+    let tags = entries.filter(|entry| matches!(entry.kind, EntryKind::File | EntryKind::Symlink));
+    let found = tags.filter_map(|entry| tag::found(&mut ask, app, unit, &entry.name)).collect();
+    ask.step(found)
 }
 
 /// Returns the directory of `Environment="OLLAMA_MODELS=/data/models"`, relative to `/`.

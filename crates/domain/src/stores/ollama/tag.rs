@@ -20,11 +20,14 @@ struct Name {
     tag: String,
 }
 
-/// Says what a tag is; a manifest that does not parse is still being written.
-pub(super) fn found(ask: &mut Ask<'_>, unit: &Unit<'_>, tag: &OsStr) -> Option<Found> {
+/// Says what a tag is; a manifest that does not parse is damaged, or still being written.
+pub(super) fn found(ask: &mut Ask<'_>, app: App, unit: &Unit<'_>, tag: &OsStr) -> Option<Found> {
     let name = Name::of(unit.dir, tag)?;
     let manifest_path = unit.path().join(tag);
-    let manifest: Manifest = serde_json::from_slice(ask.read(&manifest_path)?).ok()?;
+    let Ok(manifest) = serde_json::from_slice::<Manifest>(ask.read(&manifest_path)?) else {
+        ask.damaged(&manifest_path, "it is no manifest");
+        return None;
+    };
     let mut depends = vec![manifest_path];
     let mut read = |ask: &mut Ask<'_>, layer: &Layer| {
         let path = layer.digest.path(unit.root);
@@ -49,7 +52,7 @@ pub(super) fn found(ask: &mut Ask<'_>, unit: &Unit<'_>, tag: &OsStr) -> Option<F
     let is_made_here = manifest.layers.iter().any(|layer| layer.from.is_some());
     let confidence = if is_made_here { Confidence::Inferred } else { Confidence::Recorded };
     Some(Found {
-        app: App::Ollama,
+        app,
         id: name.id(),
         source: Some(name.source(is_remote, confidence)),
         name: handle::bounded(&name.model),
