@@ -1,45 +1,20 @@
 //! Where things live, and what of the environment stores may see. Read once, at start.
 
 use anyhow::Context as _;
-use domain::stores::{Entry, EntryKind, Environment};
+use domain::stores::{Environment, VARIABLES};
 use serde::Serialize;
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::BTreeMap,
     ffi::OsString,
     fs,
     io::{ErrorKind, Write as _},
     num::NonZeroU64,
-    os::unix::{
-        ffi::OsStrExt as _,
-        fs::{DirBuilderExt as _, OpenOptionsExt as _},
-    },
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
-/// Variables that name places. No other is looked at, so no secret can come in.
-const PLACES: &[&str] = &[
-    "HF_HOME",
-    "HF_HUB_CACHE",
-    "HUGGINGFACE_HUB_CACHE",
-    "LLAMA_CACHE",
-    "OLLAMA_MODELS",
-    "XDG_CACHE_HOME",
-    "XDG_CONFIG_HOME",
-    "XDG_DATA_HOME",
-    "XDG_DOWNLOAD_DIR",
-    "XDG_STATE_HOME",
-];
-
-/// A pointer file may name another, whose content is needed as well.
-const POINTER_ROUNDS: usize = 3;
-
 /// Network folders, and folders for which no watch is left, are seldom changed and slow to look at.
 const POLL_SECONDS: u64 = 60;
-
-/// How far below the home an app's folder is looked for.
-const PLACES_DEPTH: usize = 2;
-/// A home with more folders than this is not looked through to its end.
-const MOST_PLACES: usize = 4096;
 
 /// The daemon's own places and the user's settings.
 #[derive(Debug, Clone)]
@@ -87,7 +62,7 @@ impl Config {
         let runtime = absolute("XDG_RUNTIME_DIR");
         let socket =
             api::socket(runtime.as_deref(), Some(&states)).context("there is no place for the socket")?;
-        let variables: BTreeMap<String, OsString> = PLACES
+        let variables: BTreeMap<String, OsString> = VARIABLES
             .iter()
             .filter_map(|name| {
                 Some(((*name).to_owned(), std::env::var_os(name).filter(|value| !value.is_empty())?))
@@ -139,38 +114,6 @@ impl Config {
             make_private(dir)?;
         }
         Ok(())
-    }
-
-    /// Lists the home and its folders, two deep, without hidden ones and through no link.
-    pub fn read_places(&mut self) {
-        let mut waiting: VecDeque<(PathBuf, usize)> =
-            self.environment.home.clone().map(|home| (home, 0)).into_iter().collect();
-        while let Some((dir, depth)) = waiting.pop_front()
-            && self.environment.places.len() < MOST_PLACES
-        {
-            let Ok(entries) = crate::look::Beneath::open(&dir).and_then(|beneath| beneath.list(&dir)) else {
-                continue;
-            };
-            let is_shown =
-                |entry: &&Entry| entry.kind == EntryKind::Dir && !entry.name.as_bytes().starts_with(b".");
-            if depth < PLACES_DEPTH {
-                waiting
-                    .extend(entries.iter().filter(is_shown).map(|entry| (dir.join(&entry.name), depth + 1)));
-            }
-            self.environment.places.insert(dir, entries);
-        }
-    }
-
-    /// Reads the small files that say where stores live.
-    pub fn read_pointers(&mut self) {
-        for _ in 0..POINTER_ROUNDS {
-            let named = domain::stores::STORES.iter().flat_map(|store| store.pointers(&self.environment));
-            for path in named.collect::<BTreeSet<_>>() {
-                if let Some(content) = crate::look::small_file(&path) {
-                    self.environment.pointers.insert(path, content);
-                }
-            }
-        }
     }
 }
 

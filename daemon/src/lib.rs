@@ -4,6 +4,7 @@
 mod cache;
 pub mod config;
 pub mod core;
+mod discover;
 mod engine;
 mod engines;
 mod fault;

@@ -3,7 +3,7 @@
 use crate::{
     config::Config,
     core::{Core, Effect, Event, Handle, Wanted},
-    fault,
+    discover, fault,
     index::{Index, User, is_damage, put_aside_if_damaged},
     lock, mounts,
     remember::Memory,
@@ -34,14 +34,12 @@ const BEHIND: usize = 4096;
 
 /// Runs until `shutdown` resolves. `listener` is a socket that a service manager made, if there is one.
 pub async fn run(
-    mut config: Config,
+    config: Config,
     listener: Option<UnixListener>,
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     config.make_directories()?;
     let lock = lock::take(&config.state.join("modeld.lock"))?;
-    config.read_places();
-    config.read_pointers();
     let (index, opened) = Index::open(&config.index())?;
     let (memory, writer, restored) = Memory::start(&config.user())?;
     let user = User::reader(&config.user())?;
@@ -90,10 +88,7 @@ fn join(thread: thread::JoinHandle<()>) -> anyhow::Result<()> {
 
 /// Where roots are looked for: stores' defaults, `config.toml`, and what the user added.
 fn wanted(config: &Config, added: Vec<PathBuf>) -> Vec<Wanted> {
-    let by_stores = domain::stores::STORES.iter().flat_map(|store| {
-        let roots = store.roots(&config.environment).into_iter();
-        roots.map(|path| Wanted { path, app: Some(store.app()), derived_from: None })
-    });
+    let by_stores = discover::roots(&config.environment).into_iter();
     let by_user = config.roots.iter().cloned().chain(added);
     by_stores.chain(by_user.map(|path| Wanted { path, app: None, derived_from: None })).collect()
 }

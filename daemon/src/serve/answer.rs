@@ -309,7 +309,8 @@ async fn remove_root(hub: &Hub, path: PathBuf) -> Result<serde_json::Value, Fail
     let stored = stored.await?;
     hub.memory.change(UserChange::RemoveRoot(stored.clone())).await.map_err(refusal)?;
     // A place that is looked at anyway stays.
-    if !overview::looked_at(hub).contains(&stored) && !hub.config.roots.contains(&stored) {
+    let found = hub.discover().await.map_err(refusal)?;
+    if !found.iter().any(|root| root.path == stored) && !hub.config.roots.contains(&stored) {
         hub.tell(Event::Unwant(stored)).await.map_err(refusal)?;
     }
     hub.sync().await.map_err(refusal)?;

@@ -2,7 +2,8 @@
 
 use crate::{
     config::Config,
-    core::{Event, Handle, Settled, Stopped},
+    core::{Event, Handle, Settled, Stopped, Wanted},
+    discover,
     engines::Engines,
     index::{Opened, Reader, Restored, is_damage},
     remember::Memory,
@@ -185,8 +186,15 @@ impl Hub {
         settled
     }
 
-    /// Looks at everything again.
+    /// Returns where stores may live now.
+    pub(crate) async fn discover(&self) -> anyhow::Result<Vec<Wanted>> {
+        let environment = self.config.environment.clone();
+        Ok(tokio::task::spawn_blocking(move || discover::roots(&environment)).await?)
+    }
+
+    /// Looks at everything again, also at what was installed since the start.
     pub(crate) async fn scan(&self) -> anyhow::Result<Settled> {
+        self.tell(Event::Want(self.discover().await?)).await?;
         self.ask(Event::Scan).await?.get().await
     }
 

@@ -29,6 +29,7 @@ mod plain;
 mod ramalama;
 mod textgen;
 mod tgi;
+mod variables;
 mod web;
 mod weights;
 mod whisper_cpp;
@@ -41,6 +42,7 @@ use std::{
     ffi::OsString,
     path::{Path, PathBuf},
 };
+pub use variables::{VARIABLES, assignments};
 
 /// Every store, in the order in which they claim a root that two of them name (the first wins).
 pub const STORES: &[&dyn Store] = &[
