@@ -157,7 +157,7 @@ fn settings(environment: &Environment) -> Vec<Alternative> {
     let set = |path: PathBuf| Some(assignments(&small_file(&path)?, &known)).filter(|set| !set.is_empty());
     let own = own.into_iter().filter_map(set);
     let system = system.into_iter().filter_map(set).map(|set| {
-        let placed = |value: OsString| beneath(&environment.sysroot, value);
+        let placed = |value: OsString| beneath(&environment.sysroot, Path::new(&value));
         set.into_iter().map(|(name, value)| (name, placed(value))).collect()
     });
     let overlaid = |set: BTreeMap<String, OsString>| Alternative {
@@ -169,10 +169,11 @@ fn settings(environment: &Environment) -> Vec<Alternative> {
 }
 
 /// What a file of the system names lies below the sysroot, as that file does.
-fn beneath(sysroot: &Path, value: OsString) -> OsString {
-    let path = Path::new(&value);
-    let is_placed = path.starts_with(sysroot);
-    path.strip_prefix("/").ok().filter(|_| !is_placed).map_or(value.clone(), |path| sysroot.join(path).into())
+fn beneath(sysroot: &Path, value: &Path) -> OsString {
+    match value.strip_prefix("/") {
+        Ok(relative) if !value.starts_with(sysroot) => sysroot.join(relative).into(),
+        _ => value.into(),
+    }
 }
 
 /// Flatpak's and snap's homes for each app of this user.

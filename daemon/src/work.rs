@@ -58,6 +58,7 @@ pub struct UnitJob {
 }
 
 /// What looking at a unit has brought.
+#[expect(clippy::large_enum_variant, reason = "one a look, moved once")]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Looked {
     /// Nothing that it rests on has changed.
@@ -70,8 +71,8 @@ pub enum Looked {
         links: Vec<(PathBuf, PathBuf)>,
         /// Directories that cannot be watched, with the reason.
         unwatched: Vec<(PathBuf, String)>,
-        /// The app's own files that cannot be understood, with the reason.
-        damaged: Vec<(PathBuf, String)>,
+        /// One of the app's own files that cannot be understood, with the reason.
+        damaged: Option<Box<(PathBuf, String)>>,
         /// Files whose header was read.
         read: u64,
         /// Files that changed while they were read: look again.

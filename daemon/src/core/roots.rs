@@ -209,11 +209,11 @@ impl Roots {
         root.judge();
     }
 
-    /// Notes which files of a unit its app could not have written so; none clears what was noted.
-    pub(super) fn damaged(&mut self, unit: &UnitRow, files: Vec<(PathBuf, String)>) {
+    /// Notes which file of a unit its app could not have written so; none clears what was noted.
+    pub(super) fn damaged(&mut self, unit: &UnitRow, file: Option<Box<(PathBuf, String)>>) {
         let Some(root) = self.at_mut(&unit.root) else { return };
         let before = root.damaged.remove(&unit.dir);
-        if let Some((file, why)) = files.into_iter().next() {
+        if let Some((file, why)) = file.map(|file| *file) {
             if before.is_none() {
                 tracing::warn!(path = %file.display(), why, "a file of an app is damaged");
             }

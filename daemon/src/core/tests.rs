@@ -114,7 +114,7 @@ fn looked(dir: &str, files: &[(&str, u8, State)], removed: &[&str]) -> Event {
         children: Vec::new(),
         links: Vec::new(),
         unwatched: Vec::new(),
-        damaged: Vec::new(),
+        damaged: None,
         read: 1,
         restless: Vec::new(),
     };
@@ -291,7 +291,7 @@ fn a_link_out_becomes_a_root_once_it_is_steady_and_goes_when_it_is_re_pointed() 
     let (link, target) = (PathBuf::from(format!("{ROOT}/big")), PathBuf::from("/mnt/big"));
     let links_found = |links: Vec<(PathBuf, PathBuf)>| {
         let Event::Looked(unit, Looked::Different { change, .. }) = looked(ROOT, &[], &[]) else { panic!() };
-        let (children, unwatched, damaged, restless) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (children, unwatched, damaged, restless) = (Vec::new(), Vec::new(), None, Vec::new());
         let read = 0;
         Event::Looked(unit, Looked::Different { change, children, links, unwatched, damaged, read, restless })
     };
@@ -319,8 +319,7 @@ fn a_directory_that_was_moved_is_watched_anew_before_it_is_looked_at() {
         panic!()
     };
     change.depends.put.push(crate::index::Depend { path: dir.clone(), is_dir: true, stamp: None });
-    let seen =
-        Looked::Different { change, children, links, unwatched, damaged: Vec::new(), read: 0, restless };
+    let seen = Looked::Different { change, children, links, unwatched, damaged: None, read: 0, restless };
     handle(&mut core, Event::Looked(UnitRow { root: ROOT.into(), dir: dir.clone() }, seen));
     let effects = handle(&mut core, Event::Changed(vec![(dir.clone(), Change::Settled)]));
     assert_eq!(effects.first(), Some(&Effect::Unwatch(dir.clone())));

@@ -101,7 +101,7 @@ impl Worker {
                 Step::Partly { found, damaged } => {
                     // No stamp: after a restart it is found out again.
                     ground.stamps.extend(damaged.iter().map(|(path, _)| (path.clone(), None)));
-                    ground.damaged = damaged;
+                    ground.damaged = damaged.into_iter().next().map(Box::new);
                     return Ok(found);
                 }
                 Step::Need(looks) => looks,
@@ -153,7 +153,7 @@ pub(super) struct Ground {
     dirs: BTreeSet<PathBuf>,
     pub(super) files: BTreeSet<PathBuf>,
     unwatched: Vec<(PathBuf, String)>,
-    damaged: Vec<(PathBuf, String)>,
+    damaged: Option<Box<(PathBuf, String)>>,
 }
 
 impl Ground {

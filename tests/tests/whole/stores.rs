@@ -1,6 +1,7 @@
 //! A home with every app in it lists right.
 
 use serde_json::{Value, json};
+use std::fs;
 use tests::{
     House,
     files::{Gguf, gguf, write},
@@ -162,4 +163,26 @@ fn a_pull_and_a_removal_are_seen() {
     house.sync();
     assert_eq!(house.show("llama3:70b")["locations"][0]["id"], "llama3:70b");
     assert_eq!(house.list(&["app=ollama"]).len(), 1);
+}
+
+#[test]
+fn places_that_shells_and_services_set_are_roots_and_a_scan_finds_a_new_app() {
+    let mut house = house!();
+    write(house.home(".zshrc"), format!("export LLAMA_CACHE={} TOKEN=x\n", house.at("fast").display()));
+    write(house.at("fast/a_b-GGUF_set-Q8_0.gguf"), gguf("set"));
+    write(house.at("fast/a_b-GGUF_set-Q8_0.gguf.etag"), "x");
+    write(
+        house.at("sys/etc/systemd/system/ollama.service.d/x.conf"),
+        "[Service]\nEnvironment=\"OLLAMA_MODELS=/o\"\n",
+    );
+    fs::create_dir_all(house.at("sys/o/manifests")).unwrap();
+    house.start();
+    house.sync();
+    assert_eq!(house.list(&[]).len(), 1);
+    let roots = house.json(&["roots"]).to_string();
+    assert!(roots.contains("sys/o\""), "{roots}");
+    write(house.home("apps/tgw/download-model.py"), "");
+    write(house.home("apps/tgw/user_data/models/late.gguf"), gguf("late"));
+    house.does(&["scan"]);
+    assert_eq!(house.list(&[]).len(), 2);
 }
