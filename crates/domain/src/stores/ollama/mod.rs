@@ -17,10 +17,6 @@ const SYSTEM: &[&str] = &[
     "var/snap/ollama/common/models",
 ];
 
-/// Where the service's environment is changed; `override.conf` is what `systemctl edit` writes.
-const SERVICE: &[&str] =
-    &["etc/systemd/system/ollama.service", "etc/systemd/system/ollama.service.d/override.conf"];
-
 pub(super) struct Ollama;
 
 impl Store for Ollama {
@@ -31,19 +27,11 @@ impl Store for Ollama {
     fn roots(&self, environment: &Environment) -> Vec<PathBuf> {
         let named = environment.path("OLLAMA_MODELS");
         let home = environment.in_home(".ollama/models");
-        let service = SERVICE.iter().filter_map(|unit| {
-            let unit = environment.pointers.get(&environment.in_system(unit))?;
-            service_models(&String::from_utf8_lossy(unit)).map(|models| environment.in_system(&models))
-        });
         let system = SYSTEM.iter().map(|path| environment.in_system(path));
         // The image's home is mounted from a volume.
         let volumes = environment.volumes().map(|volume| volume.join("models"));
         let volumes = volumes.filter(|models| environment.has_entry(models, "manifests"));
-        super::distinct(named.into_iter().chain(home).chain(service).chain(system).chain(volumes))
-    }
-
-    fn pointers(&self, environment: &Environment) -> Vec<PathBuf> {
-        SERVICE.iter().map(|path| environment.in_system(path)).collect()
+        super::distinct(named.into_iter().chain(home).chain(system).chain(volumes))
     }
 
     fn visit(&self, dir: &Path) -> Visit {
@@ -73,16 +61,4 @@ pub(super) fn step(app: App, unit: &Unit<'_>, known: &Known) -> Step {
     let tags = entries.filter(|entry| matches!(entry.kind, EntryKind::File | EntryKind::Symlink));
     let found = tags.filter_map(|entry| tag::found(&mut ask, app, unit, &entry.name)).collect();
     ask.step(found)
-}
-
-/// Returns the directory of `Environment="OLLAMA_MODELS=/data/models"`, relative to `/`.
-fn service_models(unit: &str) -> Option<String> {
-    let lines = unit.lines().filter_map(|line| line.trim().strip_prefix("Environment="));
-    let mut values = lines.filter_map(|line| line.split_once("OLLAMA_MODELS="));
-    let (before, value) = values.next_back()?;
-    let value = match before.chars().next_back() {
-        Some(quote @ ('"' | '\'')) => value.split(quote).next(),
-        _ => value.split_whitespace().next(),
-    };
-    value?.strip_prefix('/').filter(|path| !path.split('/').any(|part| part == "..")).map(str::to_owned)
 }
