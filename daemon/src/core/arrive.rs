@@ -165,6 +165,7 @@ impl Core {
                 bytes: 0,
                 rescans: 0,
                 last_scan: None,
+                volume: None,
             });
             return self.put_roots();
         };
