@@ -25,6 +25,12 @@ pub(crate) enum Failure {
     Unsafe {
         why: String,
     },
+    /// Files are not what they should be, or could not be read.
+    Differs {
+        why: String,
+        lines: Vec<String>,
+        hint: Option<String>,
+    },
     /// An engine ended by itself.
     Ended {
         why: String,
@@ -36,9 +42,10 @@ pub(crate) enum Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreachable { why, .. } | Self::Unsafe { why } | Self::Ended { why, .. } => {
-                f.write_str(why)
-            }
+            Self::Unreachable { why, .. }
+            | Self::Unsafe { why }
+            | Self::Differs { why, .. }
+            | Self::Ended { why, .. } => f.write_str(why),
         }
     }
 }
@@ -86,7 +93,9 @@ fn tell_failure(failure: &Failure) -> Told {
     let (code, lines, hint) = match failure {
         Failure::Unreachable { lines, hint, .. } => (UNREACHABLE, lines.clone(), Some(hint.clone())),
         Failure::Unsafe { .. } => (UNSAFE, Vec::new(), None),
-        Failure::Ended { lines, hint, .. } => (FAILED, lines.clone(), hint.clone()),
+        Failure::Differs { lines, hint, .. } | Failure::Ended { lines, hint, .. } => {
+            (FAILED, lines.clone(), hint.clone())
+        }
     };
     Told { code, what: failure.to_string(), lines, hint }
 }

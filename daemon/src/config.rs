@@ -33,6 +33,8 @@ pub struct Config {
     pub poll_seconds: u64,
     /// The daemon's own PATH, searched after the caller's.
     pub path: Option<OsString>,
+    /// Bytes a second that are hashed in the background; None where nothing is.
+    pub verify_rate: Option<u64>,
 }
 
 /// `config.toml`; with none, everything is found by itself.
@@ -43,6 +45,20 @@ struct Settings {
     #[serde(default)]
     roots: Vec<PathBuf>,
     poll_seconds: Option<NonZeroU64>,
+    /// Whether files are hashed in the background, to be compared with what their source recorded.
+    verify: Option<bool>,
+    /// How fast, in MB (1,000,000 bytes) a second.
+    verify_rate: Option<u64>,
+}
+
+/// A tenth of what a processor with SHA instructions hashes, and less than any SSD reads; MB a second.
+const VERIFY_RATE: u64 = 100;
+
+impl Settings {
+    fn verify_rate(&self) -> Option<u64> {
+        let rate = self.verify_rate.unwrap_or(VERIFY_RATE);
+        Some(rate.saturating_mul(1_000_000)).filter(|rate| *rate > 0 && self.verify.unwrap_or(true))
+    }
 }
 
 impl Config {
@@ -81,6 +97,7 @@ impl Config {
                 pointers: BTreeMap::new(),
                 places: BTreeMap::new(),
             },
+            verify_rate: settings.verify_rate(),
             roots: settings.roots,
             poll_seconds: settings.poll_seconds.map_or(POLL_SECONDS, NonZeroU64::get),
             path: std::env::var_os("PATH"),

@@ -11,7 +11,7 @@ use std::{
     fs::File,
     io::Read as _,
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::ffi::{OsStrExt as _, OsStringExt as _},
     },
     path::{Path, PathBuf},
@@ -94,7 +94,20 @@ impl<'a> Beneath<'a> {
     fn open_beneath(&self, path: &Path, flags: OFlags, resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
         let relative = path.strip_prefix(self.root).map_err(|_| Errno::XDEV)?;
         let relative = if relative.as_os_str().is_empty() { Path::new(".") } else { relative };
-        openat2(&self.descriptor, relative, flags, Mode::empty(), resolve | ResolveFlags::BENEATH)
+        open_untouched(self.descriptor.as_fd(), relative, flags, resolve | ResolveFlags::BENEATH)
+    }
+}
+
+/// Opens without changing the access time by what is read; of another user's file the kernel does not allow that.
+fn open_untouched(
+    dir: BorrowedFd<'_>,
+    path: &Path,
+    flags: OFlags,
+    how: ResolveFlags,
+) -> Result<OwnedFd, Errno> {
+    match openat2(dir, path, flags | OFlags::NOATIME, Mode::empty(), how) {
+        Err(Errno::PERM) => openat2(dir, path, flags, Mode::empty(), how),
+        other => other,
     }
 }
 
@@ -104,8 +117,7 @@ pub(crate) fn open_resolved(path: &Path) -> Result<File, Errno> {
     if FileType::from_raw_mode(rustix::fs::stat(path)?.st_mode) != FileType::RegularFile {
         return Err(Errno::INVAL);
     }
-    let resolve = ResolveFlags::NO_SYMLINKS;
-    Ok(openat2(rustix::fs::CWD, path, flags, Mode::empty(), resolve)?.into())
+    Ok(open_untouched(rustix::fs::CWD, path, flags, ResolveFlags::NO_SYMLINKS)?.into())
 }
 
 /// Reads a small regular file; None where there is none or it is too long.

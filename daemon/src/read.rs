@@ -34,7 +34,7 @@ const SAMPLE: u64 = 4 << 10;
 const SAMPLES: u64 = 4;
 
 /// Times younger than this prove nothing: kernels before 6.13 stamp files with a clock that ticks every 4 to 10 ms.
-const RACY: Duration = Duration::from_millis(20);
+pub(crate) const RACY: Duration = Duration::from_millis(20);
 
 /// Reads what a file is and what tells its content from others.
 pub(crate) fn read(file: &File, name: &OsStr) -> io::Result<Reading> {
@@ -62,6 +62,11 @@ pub(crate) fn stamp(volume: &Volume, meta: &Metadata, path: &Path) -> String {
     }
     let path = blake3::hash(path.as_os_str().as_bytes());
     format!("{}|{path}|{}|{modified}", volume.name, meta.len())
+}
+
+/// What of a stamp stays when only ctime changes: a hard link was made, or rights were given.
+pub(crate) fn without_ctime(stamp: &str, has_inodes: bool) -> &str {
+    stamp.rsplit_once('|').filter(|_| has_inodes).map_or(stamp, |(rest, _)| rest)
 }
 
 /// Says whether a change right after `now` could leave the same stamp.

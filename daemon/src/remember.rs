@@ -48,6 +48,13 @@ impl Memory {
         answered.await.context("the daemon is stopping")?
     }
 
+    /// Returns when the change is on the disk; not for async code.
+    pub(crate) fn change_blocking(&self, change: UserChange) -> anyhow::Result<()> {
+        let (answer, answered) = oneshot::channel();
+        self.orders.send(Order::Change(change, Some(answer))).context("the daemon is stopping")?;
+        answered.blocking_recv().context("the daemon is stopping")?
+    }
+
     /// Does not wait.
     pub(crate) fn note(&self, change: UserChange) {
         drop(self.orders.send(Order::Change(change, None))); // the writer ends with the process

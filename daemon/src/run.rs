@@ -8,6 +8,7 @@ use crate::{
     lock, mounts,
     remember::Memory,
     serve::{self, Found, Hub, Links},
+    verify,
     watch::Watch,
     work::Workers,
 };
@@ -53,8 +54,9 @@ pub async fn run(
     let (published, _) = broadcast::channel(BEHIND);
     let (settled, is_settled) = watch::channel(false);
     let (failed, has_failed) = watch::channel(None);
-    let world =
-        World { workers, watch, memory: memory.clone(), published: published.clone(), settled, failed };
+    let (verify, desk) = verify::start(&config, &memory, &inbox, &published)?;
+    let (to, told) = (memory.clone(), published.clone());
+    let world = World { workers, watch, memory: to, published: told, settled, failed, verify };
     for effect in core.reconcile()? {
         world.perform(effect);
     }
@@ -70,6 +72,7 @@ pub async fn run(
         published,
         settled: is_settled,
         failed: has_failed,
+        verify: desk,
     };
     let hub = Arc::new(Hub::new(config, links, Found { opened, restored, has_cookies }));
     let listener = serve::bind(&hub.config.socket, listener)?;
@@ -101,6 +104,7 @@ struct World {
     published: broadcast::Sender<Arc<api::Event>>,
     settled: watch::Sender<bool>,
     failed: watch::Sender<Option<ApiError>>,
+    verify: verify::Kick,
 }
 
 impl World {
@@ -168,9 +172,12 @@ fn turn(mut core: Core, events: &Receiver<Event>, world: &World, config: &Config
                 }
             }
         }
-        world
-            .settled
-            .send_if_modified(|settled| std::mem::replace(settled, core.is_settled()) != core.is_settled());
+        let is_settled = core.is_settled();
+        let is_news =
+            world.settled.send_if_modified(|settled| std::mem::replace(settled, is_settled) != is_settled);
+        if is_news && is_settled {
+            world.verify.kick();
+        }
     }
 }
 

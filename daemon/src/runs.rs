@@ -291,6 +291,7 @@ impl Runs {
             event: EventKind::RunChanged,
             model: None,
             run: Some(Box::new(run.clone())),
+            job: None,
         };
         drop(self.0.published.send(Arc::new(event))); // nobody may be listening
     }

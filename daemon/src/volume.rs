@@ -15,6 +15,8 @@ pub(crate) struct Volume {
     pub(crate) has_inodes: bool,
     /// Whether the kernel tells of every change made on this machine and elsewhere.
     pub(crate) has_events: bool,
+    /// Whether every byte that is read comes over a network.
+    pub(crate) is_remote: bool,
 }
 
 /// Inode numbers are made up at mount time or by the server.
@@ -22,6 +24,9 @@ const NO_INODES: &[&str] = &["vfat", "exfat", "ntfs", "ntfs3", "cifs", "smb3", "
 
 /// Others can change files behind the kernel's back.
 const NO_EVENTS: &[&str] = &["nfs", "nfs4", "cifs", "smb3", "9p", "fuse", "virtiofs", "overlay"];
+
+/// Read only where somebody asked for it.
+const REMOTE: &[&str] = &["nfs", "nfs4", "cifs", "smb3", "9p", "fuse", "virtiofs", "ceph", "afs"];
 
 /// The mount table, read once and asked by device number. A changed mount table needs a new one.
 #[derive(Debug, Default)]
@@ -78,7 +83,7 @@ fn around<'m>(mounts: &'m [Mount], path: &Path) -> Option<&'m Mount> {
 }
 
 fn nameless(device: u64) -> Volume {
-    Volume { name: format!("device:{device}"), has_inodes: true, has_events: true }
+    Volume { name: format!("device:{device}"), has_inodes: true, has_events: true, is_remote: false }
 }
 
 fn named(mount: &Mount, uuids: &HashMap<PathBuf, String>) -> Volume {
@@ -93,7 +98,7 @@ fn named(mount: &Mount, uuids: &HashMap<PathBuf, String>) -> Volume {
         (Some(uuid), Some(subvolume)) => format!("{uuid}{subvolume}"),
         (None, _) => format!("{}:{}:{}", mount.kind, mount.source, mount.device),
     };
-    Volume { name, has_inodes: !is_in(NO_INODES), has_events: !is_in(NO_EVENTS) }
+    Volume { name, has_inodes: !is_in(NO_INODES), has_events: !is_in(NO_EVENTS), is_remote: is_in(REMOTE) }
 }
 
 /// `36 35 98:0 /root /point opts - type source superopts` (proc_pid_mountinfo(5)).

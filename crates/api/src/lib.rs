@@ -18,9 +18,9 @@ use std::path::{Path, PathBuf};
 pub use error::ApiError;
 pub use frame::{Call, END, Frame, MAX_CALL, MAX_REPLY, encode};
 pub use reply::{
-    Added, AddedEngine, EngineDevices, EngineStatus, Engines, Event, EventKind, Examined, HardwareReport,
-    Inspected, Launch, LaunchUpdate, Listed, Logged, ModelRef, Overview, Problem, Roots, Run, RunState, Runs,
-    Scanned, Shown, Stopped, Synced,
+    Added, AddedEngine, Checked, EngineDevices, EngineStatus, Engines, Event, EventKind, Examined,
+    HardwareReport, Inspected, Job, Launch, LaunchUpdate, Listed, Logged, ModelRef, Overview, Problem, Roots,
+    Run, RunState, Runs, Scanned, Shown, Stopped, Synced, Verifying,
 };
 pub use request::{LAUNCH_VARIABLES, LaunchRequest, Request};
 

@@ -1,7 +1,7 @@
 //! What the daemon answers, one struct for each method.
 
 use domain::{
-    Model, RootStatus, Verdict, WirePath, engines,
+    App, Model, RootStatus, Verdict, Verification, WirePath, engines,
     facts::Facts,
     hardware::{Cpu, Gpu, Ram},
 };
@@ -30,6 +30,9 @@ pub struct Overview {
     /// Bytes of memory in the machine, and what is available.
     pub ram_total: Option<u64>,
     pub ram_available: Option<u64>,
+    /// What the daemon is busy with by itself.
+    #[serde(default)]
+    pub jobs: Vec<Job>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +55,9 @@ pub struct Shown {
     #[serde(flatten)]
     pub model: Model,
     pub facts: Option<Facts>,
+    /// Ids of models whose tensors are the same to the last byte, and whose files are not.
+    #[serde(default)]
+    pub same_weights: Vec<String>,
 }
 
 /// `Inspect`.
@@ -276,6 +282,48 @@ pub struct Event {
     pub model: Option<Box<Model>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<Box<Run>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<Job>,
+}
+
+/// Work that takes long. The last that is told of one has `done` equal to `total`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// What it is: `verify`.
+    pub job: String,
+    /// The name of the model that it is at.
+    pub name: Option<String>,
+    /// Bytes.
+    pub done: u64,
+    pub total: u64,
+}
+
+/// `Verify`: with `more` first the progress, now and then; at last the results.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Verifying {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Job>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub results: Option<Vec<Checked>>,
+}
+
+/// A file of a model, and whether it is what its source recorded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Checked {
+    /// The model's name.
+    pub model: String,
+    /// The model's id.
+    pub id: String,
+    #[serde(flatten)]
+    pub path: WirePath,
+    /// The app of the location, and the SHA-256 that was recorded there.
+    pub app: App,
+    pub expected: Option<String>,
+    /// The SHA-256 that was computed; None where that was not possible.
+    pub actual: Option<String>,
+    pub verification: Verification,
+    /// Why there is none.
+    pub reason: Option<String>,
 }
 
 /// Named like the D-Bus signals. `Listening` opens every stream: what happens after it is told.
@@ -286,4 +334,5 @@ pub enum EventKind {
     ModelChanged,
     ModelRemoved,
     RunChanged,
+    JobChanged,
 }

@@ -45,6 +45,15 @@ pub enum Request {
     /// Looks at everything again, then answers like `Sync`.
     #[serde(rename = "org.modelctl.Manager.Scan")]
     Scan {},
+    /// Compares SHA-256 with what was recorded, of these models, or of all that are usable. A hash that is known
+    /// is not computed again, unless `again`.
+    #[serde(rename = "org.modelctl.Manager.Verify")]
+    Verify {
+        #[serde(default)]
+        models: Vec<String>,
+        #[serde(default)]
+        again: bool,
+    },
     #[serde(rename = "org.modelctl.Manager.Tag")]
     Tag {
         model: String,

@@ -1,8 +1,9 @@
 //! Locations of one content → the model that a person sees.
 
 use crate::{
-    App, File, Format, Kind, Link, Location, Model, Role, State, Verdict, Verification,
+    App, File, Format, Kind, Link, Location, Model, Role, State, Verdict,
     facts::{self, Facts},
+    hashes,
     stores::Hints,
 };
 use jiff::Timestamp;
@@ -51,7 +52,8 @@ pub fn assemble(id: &str, mut placed: Vec<Placed>, user: UserData) -> (Model, Op
     let size = placed.first().map_or(0, |place| counted_size(&place.location));
     let (disk_size, copies) = disk(&placed);
     let summary = placed.first().map(Summary::of).unwrap_or_default();
-    let Summary { facts, format, kind, state, reason, warnings } = summary;
+    let hashed = hashes::Summary::of(&placed);
+    let Summary { facts, format, kind, state, reason, warnings } = summary.with(&hashed);
     let name =
         placed.iter().min_by_key(|place| name_rank(place.location.app)).map_or_else(String::new, name_of);
     let hints = placed.first().map(|place| place.hints.clone()).unwrap_or_default();
@@ -62,8 +64,6 @@ pub fn assemble(id: &str, mut placed: Vec<Placed>, user: UserData) -> (Model, Op
             base_models.push(base.clone());
         }
     }
-    let sha256 =
-        placed.iter().find_map(|place| one_weight(&place.location).and_then(|file| file.sha256.clone()));
     let fact = facts.clone().unwrap_or_default();
     let model = Model {
         id: id.to_owned(),
@@ -82,12 +82,12 @@ pub fn assemble(id: &str, mut placed: Vec<Placed>, user: UserData) -> (Model, Op
         reason,
         warnings,
         safety: placed.iter().flat_map(|place| &place.verdicts).find_map(|verdict| verdict.safety),
-        sha256,
-        verification: Verification::Unverified,
+        verification: hashed.verification(),
+        sha256: hashed.sha256,
         license: license.or(fact.license),
         base_models: if base_models.is_empty() { fact.base_models } else { base_models },
         capabilities: if fact.capabilities.is_empty() { hints.capabilities } else { fact.capabilities },
-        duplicate_group: (copies > 1).then(|| id.to_owned()),
+        duplicate_group: (copies > 1 && hashed.differing.is_none()).then(|| id.to_owned()),
         locations: placed.into_iter().map(|place| place.location).collect(),
         tags: user.tags,
         note: user.note,
@@ -130,6 +130,17 @@ impl Summary {
             reason,
             warnings,
         }
+    }
+
+    /// Bytes that are not those that were recorded are no reason to refuse a model, but to say so.
+    fn with(mut self, hashed: &hashes::Summary) -> Self {
+        let wrong: Vec<&String> = hashed.mismatches.iter().chain(&hashed.differing).collect();
+        if let Some(first) = wrong.first() {
+            self.reason.get_or_insert_with(|| (*first).clone());
+            self.state = if self.state == State::Ok { State::OkWithWarning } else { self.state };
+        }
+        self.warnings.extend(wrong.into_iter().cloned());
+        self
     }
 }
 
@@ -189,7 +200,7 @@ fn counted_size(location: &Location) -> u64 {
     location.files.iter().filter(once).map(|file| file.size).fold(0, u64::saturating_add)
 }
 
-fn one_weight(location: &Location) -> Option<&File> {
+pub(crate) fn one_weight(location: &Location) -> Option<&File> {
     let mut weights = location.files.iter().filter(|file| file.role == Role::Weights);
     weights.next().filter(|_| weights.next().is_none())
 }

@@ -8,6 +8,7 @@ pub mod engines;
 pub mod facts;
 pub mod filter;
 pub mod hardware;
+pub mod hashes;
 pub mod memory;
 mod model;
 pub mod names;
@@ -19,6 +20,7 @@ mod verdict;
 
 pub use assemble::{OnDisk, Placed, UserData, assemble};
 pub use bytes::ByteSize;
+pub use hashes::Hashes;
 pub use model::{
     App, Confidence, File, Format, Kind, Link, Location, Model, Role, Safety, Source, SourceKind, State,
     Verification, WirePath,

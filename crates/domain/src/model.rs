@@ -36,7 +36,7 @@ pub struct Model {
     pub reason: Option<String>,
     pub warnings: Vec<String>,
     pub safety: Option<Safety>,
-    /// Of the one weight file, as far as an app claims to know it; `verification` says whether it was checked.
+    /// Of the one weight file: as it was computed here, else as an app claims to know it.
     pub sha256: Option<String>,
     pub verification: Verification,
     pub license: Option<String>,
@@ -95,7 +95,11 @@ pub struct File {
     pub role: Role,
     /// Bytes.
     pub size: u64,
+    /// As its source recorded it.
     pub sha256: Option<String>,
+    /// As they were computed here.
+    #[serde(default)]
+    pub hashes: Option<crate::Hashes>,
     pub link: Option<Link>,
 }
 

@@ -4,6 +4,7 @@ use crate::{context::Context, text::clean};
 use anyhow::Result;
 use api::{Request, client::ClientError};
 use clap::Args;
+use domain::ByteSize;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::io;
@@ -25,6 +26,15 @@ struct Line {
     event: String,
     model: Option<Subject>,
     run: Option<Run>,
+    job: Option<Job>,
+}
+
+#[derive(Deserialize)]
+struct Job {
+    job: String,
+    name: Option<String>,
+    done: u64,
+    total: u64,
 }
 
 #[derive(Deserialize)]
@@ -68,6 +78,10 @@ fn print(event: &RawValue, context: &mut Context<'_>) -> Result<()> {
     if let Some(run) = &line.run {
         let words = [&run.run, &run.state, &run.engine, &run.model.name];
         words.into_iter().chain(&run.url).try_for_each(|word| write!(context.out, "  {}", clean(word)))?;
+    }
+    if let Some(Job { job, name, done, total }) = &line.job {
+        write!(context.out, "  {}  {} of {}", clean(job), ByteSize(*done), ByteSize(*total))?;
+        name.iter().try_for_each(|name| write!(context.out, "  {}", clean(name)))?;
     }
     end_line(context)?;
     Ok(())

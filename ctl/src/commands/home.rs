@@ -39,6 +39,10 @@ fn write_summary(overview: &Overview, context: &mut Context<'_>) -> io::Result<(
     if let (Some(total), Some(available)) = (overview.ram_total, overview.ram_available) {
         writeln!(out, "memory: {} of {} available", ByteSize(available), ByteSize(total))?;
     }
+    for job in &overview.jobs {
+        let at = job.name.as_deref().map_or_else(String::new, |name| format!(", at {}", clean(name)));
+        writeln!(out, "{}: {} of {}{at}", clean(&job.job), ByteSize(job.done), ByteSize(job.total))?;
+    }
     Ok(())
 }
 

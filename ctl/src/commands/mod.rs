@@ -23,6 +23,7 @@ mod show;
 mod stop;
 mod sync;
 mod tag;
+mod verify;
 
 use crate::context::Context;
 use anyhow::Result;
@@ -63,6 +64,7 @@ enum Command {
     Sync(sync::SyncArgs),
     Scan(scan::ScanArgs),
     Doctor(doctor::DoctorArgs),
+    Verify(verify::VerifyArgs),
     Tag(tag::TagArgs),
     Note(note::NoteArgs),
     Pin(pin::PinArgs),
@@ -90,6 +92,7 @@ impl Cli {
             Some(Command::Sync(args)) => args.run(context),
             Some(Command::Scan(args)) => args.run(context),
             Some(Command::Doctor(args)) => args.run(context),
+            Some(Command::Verify(args)) => args.run(context),
             Some(Command::Tag(args)) => args.run(context),
             Some(Command::Note(args)) => args.run(context),
             Some(Command::Pin(args)) => args.run(context),

@@ -26,6 +26,7 @@ impl ShowArgs {
         let now = context.environment.now;
         let mut fields = Fields::new(context.out, context.style);
         write_model(&shown.model, &mut fields)?;
+        fields.each("same weights", &shown.same_weights)?;
         if let Some(facts) = &shown.facts {
             write_facts(facts, &mut fields)?;
         }
@@ -156,7 +157,16 @@ fn write_source(source: &Source, fields: &mut Fields<'_>) -> io::Result<()> {
 fn write_file(file: &File, fields: &mut Fields<'_>) -> io::Result<()> {
     let link = file.link.map_or_else(String::new, |link| format!(", {link}"));
     fields.field("file", file.path.text())?;
-    fields.field("", &format!("{}, {}{link}", file.role, ByteSize(file.size)))
+    fields.field("", &format!("{}, {}{link}", file.role, ByteSize(file.size)))?;
+    if let Some(hashes) = &file.hashes {
+        let recorded = if file.sha256.is_none() { ", none was recorded" } else { "" };
+        fields.field("sha256", &format!("{} ({}{recorded})", hashes.sha256, file.verification()))?;
+        fields.maybe("tensors", hashes.tensors.as_deref())?;
+        let names = [("AutoV1", &hashes.autov1), ("AutoV2", &hashes.autov2), ("AutoV3", &hashes.autov3)];
+        let names = names.iter().filter_map(|(label, name)| Some(format!("{label} {}", name.as_ref()?)));
+        fields.maybe("CivitAI", some(names.collect::<Vec<_>>().join(", ")).as_deref())?;
+    }
+    Ok(())
 }
 
 fn write_user(model: &Model, now: jiff::Timestamp, fields: &mut Fields<'_>) -> io::Result<()> {

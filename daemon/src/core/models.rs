@@ -101,7 +101,10 @@ impl Core {
             // It is on its way to user.db.
             user.first_seen = self.index.first_seen(id)?.or(Some(self.now));
         }
-        let (kind, model) = match self.index.refresh(id, user).with_context(|| format!("assembling {id}"))? {
+        let durable = &self.user;
+        let hashes = |same: &str, sampled: &[u8]| durable.hashes(same, sampled);
+        let refreshed = self.index.refresh(id, user, &hashes).with_context(|| format!("assembling {id}"))?;
+        let (kind, model) = match refreshed {
             Refreshed::Added(model) => (api::EventKind::ModelAdded, model),
             Refreshed::Changed(model) => (api::EventKind::ModelChanged, model),
             Refreshed::Removed(model) => (api::EventKind::ModelRemoved, model),
@@ -109,7 +112,8 @@ impl Core {
             Refreshed::Absent => return Ok(None),
         };
         let is_there = kind != api::EventKind::ModelRemoved;
-        let event = api::Event { at: self.now, event: kind, model: Some(model.clone()), run: None };
+        let event =
+            api::Event { at: self.now, event: kind, model: Some(model.clone()), run: None, job: None };
         effects.push(Effect::Publish(event));
         Ok(is_there.then_some(model))
     }

@@ -60,6 +60,7 @@ fn found(path: &str, content: u8, state: State) -> (NewLocation, (PathBuf, Known
         role: Role::Weights,
         size: 100,
         sha256: None,
+        hashes: None,
         link: None,
     };
     let location = Location {

@@ -61,6 +61,6 @@ pub(crate) fn nvidia_driver(sysroot: &Path) -> Option<String> {
 }
 
 /// The tree that stands in for `/` where it has what is looked for, else `/`.
-fn base(sysroot: &Path, path: &str) -> PathBuf {
+pub(crate) fn base(sysroot: &Path, path: &str) -> PathBuf {
     if sysroot.join(path).exists() { sysroot.to_owned() } else { PathBuf::from("/") }
 }

@@ -4,6 +4,7 @@
 mod backup;
 #[cfg(test)]
 mod damage;
+mod hashes;
 mod models;
 mod open;
 mod read;
@@ -11,6 +12,7 @@ mod units;
 mod user;
 
 pub use backup::Restored;
+pub use hashes::{HashRow, HashedRow};
 pub use models::Refreshed;
 pub use open::{Opened, UnusableDatabase};
 pub(crate) use open::{error_kind, is_damage, put_aside_if_damaged};

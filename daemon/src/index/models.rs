@@ -1,6 +1,10 @@
 //! Models as the wire shows them, made from their locations; roots and their health.
 
-use super::{Index, LocationRow, bytes, json};
+use super::{
+    Index, LocationRow, bytes,
+    hashes::{self, Known},
+    json,
+};
 use domain::{Model, Placed, RootStatus, UserData, Verdict, assemble, resolve::Names};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -18,22 +22,24 @@ pub enum Refreshed {
 }
 
 impl Index {
-    /// Makes a model anew from its locations; one without any is removed.
-    pub fn refresh(&mut self, id: &str, user: UserData) -> anyhow::Result<Refreshed> {
+    /// Makes a model anew from its locations; one without any is removed. `known` has the hashes of a file.
+    pub fn refresh(&mut self, id: &str, user: UserData, known: Known<'_>) -> anyhow::Result<Refreshed> {
         let transaction = &self.db;
         let before: Option<(String, Option<String>)> = transaction
             .prepare_cached("SELECT json, facts FROM model WHERE id = ?1")?
             .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
-        let placed = placed(transaction, id)?;
+        let placed = placed(transaction, id, known)?;
         if placed.is_empty() {
             transaction.prepare_cached("DELETE FROM model WHERE id = ?1")?.execute([id])?;
+            hashes::remove_hashed(transaction, id)?;
             return Ok(match before {
                 Some((text, _)) => Refreshed::Removed(serde_json::from_str(&text)?),
                 None => Refreshed::Absent,
             });
         }
         let (model, facts) = assemble(id, placed, user);
+        hashes::put_hashed(transaction, &model)?;
         let text = serde_json::to_string(&model)?;
         let facts = facts.map(|facts| serde_json::to_string(&facts)).transpose()?;
         if before.as_ref().is_some_and(|(json, known)| *json == text && *known == facts) {
@@ -100,7 +106,7 @@ impl Index {
     }
 }
 
-fn placed(db: &Connection, id: &str) -> anyhow::Result<Vec<Placed>> {
+fn placed(db: &Connection, id: &str, known: Known<'_>) -> anyhow::Result<Vec<Placed>> {
     let mut select = db.prepare_cached("SELECT placed, online FROM location WHERE model = ?1 ORDER BY id")?;
     let rows = select.query_map([id], |row| {
         let mut placed: LocationRow = json(&row.get::<_, String>(0)?, 0)?;
@@ -114,7 +120,8 @@ fn placed(db: &Connection, id: &str) -> anyhow::Result<Vec<Placed>> {
         for path in &row.weights {
             verdicts.extend(verdict(db, &path.to_path())?);
         }
-        let LocationRow { location, on_disk, base_models, hints, weights: _ } = row;
+        let LocationRow { mut location, on_disk, base_models, hints, weights: _ } = row;
+        hashes::fill(db, &mut location, known)?;
         placed.push(Placed { location, on_disk, base_models, hints, verdicts });
     }
     Ok(placed)

@@ -10,8 +10,16 @@ use std::{
 };
 
 /// Append only: `user_version` counts how many of them a file has seen.
-pub(super) const INDEX: &[&str] = &[include_str!("sql/index-0001.sql"), include_str!("sql/index-0003.sql")];
-pub(super) const USER: &[&str] = &[include_str!("sql/user-0001.sql"), include_str!("sql/user-0002.sql")];
+pub(super) const INDEX: &[&str] = &[
+    include_str!("sql/index-0001.sql"),
+    include_str!("sql/index-0003.sql"),
+    include_str!("sql/index-0004.sql"),
+];
+pub(super) const USER: &[&str] = &[
+    include_str!("sql/user-0001.sql"),
+    include_str!("sql/user-0002.sql"),
+    include_str!("sql/user-0003.sql"),
+];
 
 /// Counts the ways in which files were read and rows written; an index of another way is read anew.
 /// Raise it when a parser, the facts or a JSON column change.

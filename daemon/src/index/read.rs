@@ -8,7 +8,7 @@ use std::{collections::HashMap, path::Path};
 /// A reading side of `index.db`.
 #[derive(Debug)]
 pub struct Reader {
-    db: Connection,
+    pub(super) db: Connection,
 }
 
 /// Totals over all models.

@@ -16,7 +16,7 @@ use std::{
 /// A connection to `user.db`; the one that writes belongs to one thread.
 #[derive(Debug)]
 pub struct User {
-    db: Connection,
+    pub(super) db: Connection,
 }
 
 /// A change of what is remembered.
@@ -51,6 +51,8 @@ pub enum Change {
         model: String,
         engine: String,
     },
+    /// A file was hashed as a whole.
+    Hashed(super::HashRow),
     AddRoot(PathBuf),
     RemoveRoot(PathBuf),
     AddEngine(PathBuf),
@@ -204,6 +206,7 @@ fn apply(db: &Transaction<'_>, change: &Change, now: &str) -> anyhow::Result<()>
             db.prepare_cached("INSERT INTO run (model, engine, started) VALUES (?1, ?2, ?3)")?
                 .execute(params![model, engine, now])?;
         }
+        Change::Hashed(row) => super::hashes::put(db, row, now)?,
         Change::AddRoot(path) => {
             db.prepare_cached("INSERT OR IGNORE INTO root (path, added) VALUES (?1, ?2)")?
                 .execute(params![bytes(path), now])?;

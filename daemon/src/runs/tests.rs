@@ -21,6 +21,7 @@ fn runs(states: &[RunState]) -> (TempDir, Runs) {
         },
         roots: Vec::new(),
         poll_seconds: 60,
+        verify_rate: None,
         path: None,
     };
     let runs = Runs::new(&config, broadcast::channel(100).0);

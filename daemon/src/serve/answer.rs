@@ -1,20 +1,19 @@
 //! One function a request: asks the core, the index or the runs, and writes what they say.
 
-use super::{hub::Hub, list, machine, overview, runs, varlink::Out};
+use super::{events::events, hub::Hub, list, machine, overview, runs, varlink::Out, verify};
 use crate::{
     core::{Event, Wanted},
     engine, fault,
     index::{Reader, User, UserChange, UserError},
     look, read,
 };
-use api::{ApiError, EventKind, Inspected, LaunchRequest, Request, Roots, Scanned, Shown, Synced};
+use api::{ApiError, Inspected, LaunchRequest, Request, Roots, Scanned, Shown, Synced};
 use domain::{
     Model, RootStatus, State, Verdict, WirePath,
     engines::shell_line,
     facts::Facts,
     resolve::{Names, Resolved, resolve},
 };
-use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::{
@@ -23,11 +22,7 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
-use tokio::{
-    io::{AsyncBufReadExt as _, BufReader},
-    net::unix::OwnedReadHalf,
-    sync::broadcast::error::RecvError,
-};
+use tokio::{io::BufReader, net::unix::OwnedReadHalf};
 
 /// Why an answer was not given.
 pub(crate) enum Failure {
@@ -67,6 +62,7 @@ pub(super) async fn answer(
         Request::Logs { run, follow: true } => runs::follow(hub, &run, out, read).await,
         Request::Logs { run, .. } if is_more => runs::whole_log(hub, &run, out).await,
         Request::Events {} => events(hub, out, read).await,
+        Request::Verify { models, again } => verify::verify(hub, (models, again), is_more, out, read).await,
         Request::Hardware { environment } if is_more => machine::watch(hub, environment, out, read).await,
         Request::Overview {}
         | Request::Show { .. }
@@ -136,7 +132,7 @@ async fn reply(request: Request, hub: &Hub) -> Result<Box<RawValue>, Failure> {
         Request::Ps {} => raw(api::Runs { runs: runs::all(hub).await? }),
         Request::Stop { run } => raw(runs::stop(hub, &run).await?),
         Request::Logs { run, .. } => runs::log_end(hub, &run).await,
-        Request::List { .. } | Request::Launch { .. } | Request::Events {} => {
+        Request::List { .. } | Request::Launch { .. } | Request::Events {} | Request::Verify { .. } => {
             Err(ApiError::ExpectedMore {}.into())
         }
     }
@@ -239,7 +235,9 @@ pub(super) async fn meant(hub: &Hub, typed: &str) -> Result<(Model, Option<Facts
 
 async fn show(hub: &Hub, typed: &str) -> Result<Shown, Failure> {
     let (model, facts) = meant(hub, typed).await?;
-    Ok(Shown { model, facts })
+    let id = model.id.clone();
+    let same_weights = hub.read(move |reader| reader.with_the_weights_of(&id)).await.map_err(refusal)?;
+    Ok(Shown { model, facts, same_weights })
 }
 
 async fn say(hub: &Hub, typed: String, change: impl FnOnce(String) -> UserChange) -> Result<Model, Failure> {
@@ -320,26 +318,4 @@ async fn remove_root(hub: &Hub, path: PathBuf) -> Result<serde_json::Value, Fail
 async fn prepare(hub: &Hub, order: LaunchRequest) -> Result<engine::Prepared, Failure> {
     let (model, facts) = meant(hub, &order.model).await?;
     runs::prepare(hub, order, (model, facts), engine::PLANNED).await
-}
-
-/// The live stream, until the peer hangs up or falls behind.
-async fn events(hub: &Hub, out: &mut Out<'_>, read: &mut BufReader<OwnedReadHalf>) -> Done {
-    let mut published = hub.subscribe();
-    out.more(&api::Event { at: Timestamp::now(), event: EventKind::Listening, model: None, run: None })
-        .await?;
-    loop {
-        let received = tokio::select! {
-            received = published.recv() => received,
-            // Whatever it is, the peer does not listen any more.
-            _ = read.fill_buf() => return Ok(()),
-        };
-        match received {
-            Ok(event) => out.more(&*event).await?,
-            Err(RecvError::Closed) => return Ok(()),
-            Err(RecvError::Lagged(missed)) => {
-                let why = format!("{missed} events were missed: connect again, and list");
-                return Err(ApiError::Refused { why, hint: None }.into());
-            }
-        }
-    }
 }

@@ -8,6 +8,7 @@ use crate::{
     index::{Opened, Reader, Restored, is_damage},
     remember::Memory,
     runs::Runs,
+    verify::Desk,
 };
 use anyhow::Context as _;
 use api::ApiError;
@@ -30,6 +31,7 @@ pub(crate) struct Hub {
     pub(crate) memory: Memory,
     pub(crate) runs: Runs,
     pub(crate) engines: Arc<Engines>,
+    pub(crate) verify: Desk,
     published: broadcast::Sender<Arc<api::Event>>,
     core: Handle,
     settled: watch::Receiver<bool>,
@@ -49,6 +51,7 @@ pub(crate) struct Links {
     pub(crate) settled: watch::Receiver<bool>,
     /// Why the core could not store an event, each time.
     pub(crate) failed: watch::Receiver<Option<ApiError>>,
+    pub(crate) verify: Desk,
 }
 
 /// What the daemon found when it started.
@@ -71,7 +74,7 @@ const FIRST_SCAN: Duration = Duration::from_secs(20);
 
 impl Hub {
     pub(crate) fn new(config: Config, links: Links, found: Found) -> Self {
-        let Links { core, memory, published, settled, failed } = links;
+        let Links { core, memory, published, settled, failed, verify } = links;
         let runs = Runs::new(&config, published.clone());
         let engines = Arc::new(Engines::start(&config));
         Self {
@@ -79,6 +82,7 @@ impl Hub {
             memory,
             runs,
             engines,
+            verify,
             published,
             core,
             settled,
@@ -87,6 +91,10 @@ impl Hub {
             cookies: AtomicU64::new(0),
             was_settled: AtomicBool::new(false),
         }
+    }
+
+    pub(crate) fn core(&self) -> Handle {
+        self.core.clone()
     }
 
     pub(crate) fn subscribe(&self) -> broadcast::Receiver<Arc<api::Event>> {

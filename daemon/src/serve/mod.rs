@@ -1,12 +1,14 @@
 //! The socket: who may connect, how long a call may be, how long a peer may be slow. Holds no rule.
 
 mod answer;
+mod events;
 mod hub;
 mod list;
 mod machine;
 mod overview;
 mod runs;
 mod varlink;
+mod verify;
 
 pub(crate) use hub::{Found, Hub, Links};
 

@@ -8,7 +8,7 @@ use super::{
 use crate::hardware;
 use api::{Examined, Overview, Problem};
 use domain::{
-    Model, State,
+    Model, Verification,
     doctor::{self, Health, Watches},
 };
 use std::{collections::BTreeMap, fs, path::PathBuf};
@@ -26,7 +26,8 @@ pub(super) async fn overview(hub: &Hub) -> Result<Overview, Failure> {
         })
         .await
         .map_err(refusal)?;
-    let is_problem = |model: &&Model| !matches!(model.state, State::Ok | State::OkWithWarning);
+    let is_problem =
+        |model: &&Model| !model.state.is_usable() || model.verification == Verification::Mismatch;
     let problem = |model: &Model| Problem {
         name: model.name.clone(),
         id: model.id.clone(),
@@ -58,6 +59,7 @@ pub(super) async fn overview(hub: &Hub) -> Result<Overview, Failure> {
         roots,
         ram_total: known(ram.total),
         ram_available: known(ram.available),
+        jobs: hub.verify.job.borrow().iter().cloned().collect(),
     })
 }
 

@@ -190,6 +190,7 @@ impl Worker {
             role: file.role,
             size: meta.len(),
             sha256: file.sha256.clone(),
+            hashes: None,
             link,
         };
         Ok(Some(Seen { file: wire, on_disk: Some(on_disk), known, owner: Some(self.owner(&meta)) }))
@@ -277,9 +278,14 @@ impl Worker {
 
 impl Seen {
     fn dangling(file: &FoundFile) -> Self {
-        let path = WirePath::from(file.path.as_path());
-        let wire =
-            File { path, role: file.role, size: 0, sha256: file.sha256.clone(), link: Some(Link::Dangling) };
+        let wire = File {
+            path: WirePath::from(file.path.as_path()),
+            role: file.role,
+            size: 0,
+            sha256: file.sha256.clone(),
+            hashes: None,
+            link: Some(Link::Dangling),
+        };
         Self { file: wire, on_disk: None, known: None, owner: None }
     }
 }

@@ -20,4 +20,5 @@ mod shapes;
 mod split;
 mod start;
 mod stores;
+mod verify;
 mod wire;

@@ -1,12 +1,12 @@
 //! One example of everything on the wire, every field filled. The matches stop compiling when a variant is added.
 
 use crate::values::{
-    engine, environment, facts, finding, hardware, launch, model, now, overview, plan, root, run, verdict,
-    wire_path,
+    checked, engine, environment, facts, finding, hardware, job, launch, model, now, overview, plan, root,
+    run, verdict, wire_path,
 };
 use api::{
     Added, AddedEngine, ApiError, Engines, Event, EventKind, Examined, Inspected, Launch, LaunchUpdate,
-    Listed, Logged, Request, Roots, RunState, Runs, Scanned, Shown, Stopped, Synced,
+    Listed, Logged, Request, Roots, RunState, Runs, Scanned, Shown, Stopped, Synced, Verifying,
 };
 
 use serde_json::{Value, json, to_value};
@@ -29,6 +29,7 @@ pub(crate) fn exchanges() -> Vec<(Request, Vec<Value>)> {
         Request::RemoveEngine { path },
         Request::Sync {},
         Request::Scan {},
+        Request::Verify { models: words(), again: true },
         Request::Tag { model: model(), add: words(), remove: words() },
         Request::Note { model: model(), note: Some("n".into()) },
         Request::Pin { model: model(), pinned: true },
@@ -48,7 +49,9 @@ fn replies(request: &Request) -> Vec<Value> {
     let reply = match request {
         Request::Overview {} => to_value(overview()),
         Request::List { .. } => to_value(Listed { models: vec![model()] }),
-        Request::Show { .. } => to_value(Shown { model: model(), facts: Some(facts()) }),
+        Request::Show { .. } => {
+            to_value(Shown { model: model(), facts: Some(facts()), same_weights: vec!["m2".into()] })
+        }
         Request::Inspect { .. } => to_value(Inspected { path: wire_path(), size: 1, verdict: verdict() }),
         Request::Roots {} => to_value(Roots { roots: vec![root()] }),
         Request::AddRoot { .. } => to_value(Added { root: root() }),
@@ -59,6 +62,15 @@ fn replies(request: &Request) -> Vec<Value> {
         Request::AddEngine { .. } => to_value(AddedEngine { engine: engine() }),
         Request::Sync {} => to_value(Synced { models: 1 }),
         Request::Scan {} => to_value(Scanned { models: 1, read: 1 }),
+        Request::Verify { .. } => {
+            return [
+                Verifying { progress: Some(job()), results: None },
+                Verifying { progress: None, results: Some(vec![checked()]) },
+            ]
+            .iter()
+            .map(|reply| to_value(reply).unwrap())
+            .collect();
+        }
         Request::Tag { .. } | Request::Note { .. } | Request::Pin { .. } | Request::Alias { .. } => {
             to_value(model())
         }
@@ -129,12 +141,16 @@ fn updates() -> Vec<LaunchUpdate> {
 }
 
 fn events() -> Vec<Event> {
-    use EventKind::{Listening, ModelAdded, ModelChanged, ModelRemoved, RunChanged};
-    let subject = |event: EventKind| match event {
-        Listening => (None, None),
-        ModelAdded | ModelChanged | ModelRemoved => (Some(Box::new(model())), None),
-        RunChanged => (None, Some(Box::new(run(RunState::Stopping)))),
+    use EventKind::{JobChanged, Listening, ModelAdded, ModelChanged, ModelRemoved, RunChanged};
+    let all = [Listening, ModelAdded, ModelChanged, ModelRemoved, RunChanged, JobChanged];
+    let event = |event: EventKind| {
+        let nothing = Event { at: now(), event, model: None, run: None, job: None };
+        match event {
+            Listening => nothing,
+            ModelAdded | ModelChanged | ModelRemoved => Event { model: Some(Box::new(model())), ..nothing },
+            RunChanged => Event { run: Some(Box::new(run(RunState::Stopping))), ..nothing },
+            JobChanged => Event { job: Some(job()), ..nothing },
+        }
     };
-    let all = [Listening, ModelAdded, ModelChanged, ModelRemoved, RunChanged];
-    all.map(|event| Event { at: now(), event, model: subject(event).0, run: subject(event).1 }).into()
+    all.map(event).into()
 }

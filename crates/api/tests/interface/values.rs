@@ -1,11 +1,12 @@
 //! One value of everything that is sent, every field filled.
 
 use api::{
-    EngineDevices, EngineStatus, HardwareReport, LaunchRequest, ModelRef, Overview, Problem, Run, RunState,
+    Checked, EngineDevices, EngineStatus, HardwareReport, Job, LaunchRequest, ModelRef, Overview, Problem,
+    Run, RunState,
 };
 use domain::{
-    App, Confidence, File, Format, Kind, Link, Location, Model, Role, RootStatus, Safety, Source, SourceKind,
-    State, Verdict, Verification, WirePath,
+    App, Confidence, File, Format, Hashes, Kind, Link, Location, Model, Role, RootStatus, Safety, Source,
+    SourceKind, State, Verdict, Verification, WirePath,
     doctor::{Finding, Severity},
     engines, facts,
     hardware::{Cpu, Gpu, Hardware, Ram},
@@ -237,6 +238,24 @@ pub(crate) fn overview() -> Overview {
         runs: vec![run(RunState::Failed)],
         ram_total: Some(2),
         ram_available: Some(1),
+        jobs: vec![job()],
+    }
+}
+
+pub(crate) fn job() -> Job {
+    Job { job: "verify".into(), name: Some("m".into()), done: 1, total: 2 }
+}
+
+pub(crate) fn checked() -> Checked {
+    Checked {
+        model: "m".into(),
+        id: "m1".into(),
+        path: wire_path(),
+        app: App::Ollama,
+        expected: Some("00".into()),
+        actual: Some("01".into()),
+        verification: Verification::Mismatch,
+        reason: Some("r".into()),
     }
 }
 
@@ -308,8 +327,20 @@ pub(crate) fn location() -> Location {
         online: true,
         is_partial: true,
         partial_reason: Some("p".into()),
-        files: vec![File { path: wire_path(), role, size: 1, sha256: Some("00".into()), link }],
+        files: vec![File {
+            path: wire_path(),
+            role,
+            size: 1,
+            sha256: Some("00".into()),
+            hashes: Some(hashes()),
+            link,
+        }],
     }
+}
+
+fn hashes() -> Hashes {
+    let text = || Some(String::from("00"));
+    Hashes { sha256: "00".into(), tensors: text(), autov1: text(), autov2: text(), autov3: text() }
 }
 
 pub(crate) fn facts() -> facts::Facts {
