@@ -211,22 +211,19 @@ fn apply(db: &Transaction<'_>, change: &Change, now: &str) -> anyhow::Result<()>
             db.prepare_cached("INSERT OR IGNORE INTO root (path, added) VALUES (?1, ?2)")?
                 .execute(params![bytes(path), now])?;
         }
-        Change::RemoveRoot(path) => {
-            if db.prepare_cached("DELETE FROM root WHERE path = ?1")?.execute([bytes(path)])? == 0 {
-                return Err(UserError::NotAdded { path: path.clone() }.into());
-            }
-        }
+        Change::RemoveRoot(path) => remove_added(db, "DELETE FROM root WHERE path = ?1", path)?,
         Change::AddEngine(path) => {
             db.prepare_cached("INSERT OR REPLACE INTO engine (path, added) VALUES (?1, ?2)")?
                 .execute(params![bytes(path), now])?;
         }
-        Change::RemoveEngine(path) => {
-            if db.prepare_cached("DELETE FROM engine WHERE path = ?1")?.execute([bytes(path)])? == 0 {
-                return Err(UserError::NotAdded { path: path.clone() }.into());
-            }
-        }
+        Change::RemoveEngine(path) => remove_added(db, "DELETE FROM engine WHERE path = ?1", path)?,
     }
     Ok(())
+}
+
+fn remove_added(db: &Transaction<'_>, sql: &'static str, path: &Path) -> anyhow::Result<()> {
+    let is_gone = db.prepare_cached(sql)?.execute([bytes(path)])? > 0;
+    if is_gone { Ok(()) } else { Err(UserError::NotAdded { path: path.to_owned() }.into()) }
 }
 
 fn put_model(db: &Transaction<'_>, model: &str, now: &str) -> rusqlite::Result<()> {

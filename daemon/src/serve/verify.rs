@@ -44,7 +44,7 @@ pub(super) async fn verify(
         chosen.push(meant(hub, typed).await?.0);
     }
     if models.is_empty() {
-        chosen = hub.read(|reader| usable(reader)).await.map_err(refusal)?;
+        chosen = hub.read(usable).await.map_err(refusal)?;
     }
     let mut updates = begin(hub, chosen, again).map_err(refusal)?;
     loop {
