@@ -246,7 +246,11 @@ impl Core {
             Event::Grown(path, size) => self.grown(&path, size)?,
             Event::Tick | Event::Doubted => self.tick(effects)?,
             Event::Said(model, reply) => {
-                let model = self.refresh(&model, effects)?;
+                let sharing = self.index.sharing_with(&model)?;
+                let refreshed = self.refresh(&model, effects)?;
+                // A hash that was computed tells of the copies in other models too.
+                self.refresh_all(&sharing, effects)?;
+                let model = refreshed;
                 self.said.push((reply, model));
             }
             Event::Sync { cookie, reply } => {

@@ -1,9 +1,12 @@
 //! What the daemon answers, one struct for each method.
 
 use domain::{
-    App, Model, RootStatus, Verdict, Verification, WirePath, engines,
+    App, Model, RootStatus, Verdict, Verification, WirePath,
+    duplicates::Group,
+    engines,
     facts::Facts,
     hardware::{Cpu, Gpu, Ram},
+    usage::{By, Share},
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -47,6 +50,35 @@ pub struct Problem {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Listed {
     pub models: Vec<Model>,
+}
+
+/// `Duplicates`, the group that most can be won of first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Duplicates {
+    pub groups: Vec<Group>,
+    /// Contents that take their bytes more than once, and the bytes that one copy of each would free.
+    pub duplicates: u64,
+    pub reclaimable: u64,
+    /// What the figures cannot tell.
+    pub notes: Vec<String>,
+}
+
+/// `Usage`: the bytes of all shares are the total.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    pub by: By,
+    pub shares: Vec<Share>,
+    pub total: u64,
+    pub filesystems: Vec<Filesystem>,
+}
+
+/// A filesystem with models on it, bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Filesystem {
+    pub total: u64,
+    /// What this user may still write.
+    pub available: u64,
+    pub roots: Vec<String>,
 }
 
 /// `Show`: the model, and what its weights say.

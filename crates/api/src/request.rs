@@ -19,6 +19,18 @@ pub enum Request {
         #[serde(default)]
         sort: Option<String>,
     },
+    /// What is stored more than once, of the models that pass every filter.
+    #[serde(rename = "org.modelctl.Manager.Duplicates")]
+    Duplicates {
+        #[serde(default)]
+        filters: Vec<String>,
+    },
+    /// Where the space went, by app unless something else is asked for.
+    #[serde(rename = "org.modelctl.Manager.Usage")]
+    Usage {
+        #[serde(default)]
+        by: Option<String>,
+    },
     #[serde(rename = "org.modelctl.Manager.Show")]
     Show { model: String },
     /// What any file is; the path is absolute.

@@ -29,6 +29,9 @@ pub struct OnDisk {
     pub inode: u64,
     /// Bytes allocated.
     pub disk_size: u64,
+    /// Hard links to the inode, known or not; 0 where that was not looked up.
+    #[serde(default)]
+    pub links: u64,
 }
 
 /// What the user said and did.
@@ -50,7 +53,7 @@ pub fn assemble(id: &str, mut placed: Vec<Placed>, user: UserData) -> (Model, Op
         (!location.online, rank(place), is_old, location.app, location.id.clone())
     });
     let size = placed.first().map_or(0, |place| counted_size(&place.location));
-    let (disk_size, copies) = disk(&placed);
+    let disk_size = disk(&placed);
     let summary = placed.first().map(Summary::of).unwrap_or_default();
     let hashed = hashes::Summary::of(&placed);
     let Summary { facts, format, kind, state, reason, warnings } = summary.with(&hashed);
@@ -87,7 +90,7 @@ pub fn assemble(id: &str, mut placed: Vec<Placed>, user: UserData) -> (Model, Op
         license: license.or(fact.license),
         base_models: if base_models.is_empty() { fact.base_models } else { base_models },
         capabilities: if fact.capabilities.is_empty() { hints.capabilities } else { fact.capabilities },
-        duplicate_group: (copies > 1 && hashed.differing.is_none()).then(|| id.to_owned()),
+        duplicate_group: None, // what other models hold says it
         locations: placed.into_iter().map(|place| place.location).collect(),
         tags: user.tags,
         note: user.note,
@@ -205,22 +208,17 @@ pub(crate) fn one_weight(location: &Location) -> Option<&File> {
     weights.next().filter(|_| weights.next().is_none())
 }
 
-/// Returns bytes on disk with each inode once, and how many inodes hold the first weight file.
-fn disk(placed: &[Placed]) -> (u64, usize) {
+/// Returns bytes on disk with each inode once.
+fn disk(placed: &[Placed]) -> u64 {
     let mut inodes: BTreeMap<(&str, u64), u64> = BTreeMap::new();
-    let mut first_weights = BTreeSet::new();
     for place in placed {
-        let mut is_first = true;
         for (file, on_disk) in place.location.files.iter().zip(&place.on_disk) {
-            let Some(OnDisk { volume, inode, disk_size }) = on_disk.as_ref().filter(|_| is_counted(file))
-            else {
-                continue;
-            };
-            inodes.insert((volume, *inode), *disk_size);
-            if file.role == Role::Weights && std::mem::take(&mut is_first) {
-                first_weights.insert((volume, *inode));
+            if let Some(OnDisk { volume, inode, disk_size, .. }) =
+                on_disk.as_ref().filter(|_| is_counted(file))
+            {
+                inodes.insert((volume, *inode), *disk_size);
             }
         }
     }
-    (inodes.values().copied().fold(0, u64::saturating_add), first_weights.len())
+    inodes.values().copied().fold(0, u64::saturating_add)
 }

@@ -4,6 +4,7 @@
 mod assemble;
 mod bytes;
 pub mod doctor;
+pub mod duplicates;
 pub mod engines;
 pub mod facts;
 pub mod filter;
@@ -16,6 +17,7 @@ pub mod plan;
 pub mod resolve;
 mod root;
 pub mod stores;
+pub mod usage;
 mod verdict;
 
 pub use assemble::{OnDisk, Placed, UserData, assemble};

@@ -43,7 +43,8 @@ pub struct Model {
     pub base_models: Vec<String>,
     pub capabilities: Vec<String>,
     pub locations: Vec<Location>,
-    /// Set where the same content lies in more than one inode.
+    /// Set where the bytes of a weight file, of the first that is so, are held at more than one path, also as a part of
+    /// another model: their SHA-256, else `sampled:` and the sampled id. Equal for all that hold them.
     pub duplicate_group: Option<String>,
     pub tags: Vec<String>,
     pub note: Option<String>,

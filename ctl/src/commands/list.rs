@@ -19,9 +19,12 @@ use std::borrow::Cow;
 
 /// List the models
 ///
-/// A model is listed when it passes every filter. A filter is FIELD=VALUE or FIELD!=VALUE (name format kind app
-/// arch quant state license tag repo can; several values with commas), a number with < <= > >= (size disk params
-/// ctx bpw), unused>90d, pinned, or a word that is looked for in names, handles, paths, tags and notes.
+/// A model is listed when it passes every filter. A filter is FIELD=VALUE or FIELD!=VALUE (name format kind app arch
+/// family quant state license tag repo source base can safety verification owner id path root; several values with
+/// commas, * and ? in them stand for any text and any character, an empty one for what is not known), a number with
+/// < <= > >= (size disk params ctx bpw), an age (unused>90d used<7d added<7d), one of pinned dup offline partial
+/// verified unverified used unused, or a word that is looked for in names, handles, paths, tags, notes and model
+/// cards. A leading ! turns any of them round.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 EXAMPLES:
@@ -29,12 +32,14 @@ EXAMPLES:
   modelctl list format=gguf app=ollama,lmstudio
   modelctl list arch=qwen3 'size>4G' coder
   modelctl list 'unused>90d' --sort size
+  modelctl list 'name=qwen3*' '!offline' root=/mnt/big
+  modelctl list coding assistant --sort match
   modelctl list 'state!=ok' --json")]
 pub(crate) struct ListArgs {
     /// Conditions that a model has to pass
     #[arg(value_name = "FILTER")]
     filters: Vec<String>,
-    /// Sort by name, size, disk, params, ctx, bpw, quant, app, state, used or added; -KEY the other way
+    /// Sort by name, match, size, disk, params, ctx, bpw, quant, app, state, used or added; -KEY the other way
     #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
     sort: Option<String>,
 }

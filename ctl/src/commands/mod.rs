@@ -2,7 +2,9 @@
 
 mod alias;
 mod completions;
+mod df;
 mod doctor;
+mod duplicates;
 mod engines;
 mod events;
 mod hardware;
@@ -59,6 +61,8 @@ pub(crate) struct Cli {
 enum Command {
     List(list::ListArgs),
     Show(show::ShowArgs),
+    Duplicates(duplicates::DuplicatesArgs),
+    Df(df::DfArgs),
     Inspect(inspect::InspectArgs),
     Roots(roots::RootsArgs),
     Sync(sync::SyncArgs),
@@ -87,6 +91,8 @@ impl Cli {
             None => home::run(context),
             Some(Command::List(args)) => args.run(context),
             Some(Command::Show(args)) => args.run(context),
+            Some(Command::Duplicates(args)) => args.run(context),
+            Some(Command::Df(args)) => args.run(context),
             Some(Command::Inspect(args)) => args.run(context),
             Some(Command::Roots(args)) => args.run(context),
             Some(Command::Sync(args)) => args.run(context),

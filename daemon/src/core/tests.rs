@@ -77,7 +77,7 @@ fn found(path: &str, content: u8, state: State) -> (NewLocation, (PathBuf, Known
         partial_reason: None,
         files: vec![file.clone()],
     };
-    let on_disk = OnDisk { volume: "v".into(), inode: content.into(), disk_size: 4096 };
+    let on_disk = OnDisk { volume: "v".into(), inode: content.into(), disk_size: 4096, links: 1 };
     let row = LocationRow {
         location,
         on_disk: vec![Some(on_disk)],
@@ -102,7 +102,10 @@ fn found(path: &str, content: u8, state: State) -> (NewLocation, (PathBuf, Known
         is_whole,
         verdict,
     };
-    (NewLocation { content: vec![content], is_whole, fingerprint: None, row }, (path.into(), known))
+    (
+        NewLocation { content: vec![content], is_whole, fingerprint: None, row, card: None },
+        (path.into(), known),
+    )
 }
 
 /// A look at a directory that found these files, and says that others are gone.

@@ -5,9 +5,11 @@ mod backup;
 #[cfg(test)]
 mod damage;
 mod hashes;
+mod held;
 mod models;
 mod open;
 mod read;
+mod search;
 mod units;
 mod user;
 

@@ -3,7 +3,7 @@
 use super::{
     Index, LocationRow, bytes,
     hashes::{self, Known},
-    json,
+    held, json, search,
 };
 use domain::{Model, Placed, RootStatus, UserData, Verdict, assemble, resolve::Names};
 use jiff::Timestamp;
@@ -31,6 +31,7 @@ impl Index {
             .optional()?;
         let placed = placed(transaction, id, known)?;
         if placed.is_empty() {
+            search::remove(transaction, id)?;
             transaction.prepare_cached("DELETE FROM model WHERE id = ?1")?.execute([id])?;
             hashes::remove_hashed(transaction, id)?;
             return Ok(match before {
@@ -38,27 +39,24 @@ impl Index {
                 None => Refreshed::Absent,
             });
         }
-        let (model, facts) = assemble(id, placed, user);
+        let (mut model, facts) = assemble(id, placed, user);
         hashes::put_hashed(transaction, &model)?;
+        model.duplicate_group = held::group_of(transaction, id)?;
         let text = serde_json::to_string(&model)?;
         let facts = facts.map(|facts| serde_json::to_string(&facts)).transpose()?;
         if before.as_ref().is_some_and(|(json, known)| *json == text && *known == facts) {
             return Ok(Refreshed::Same(Box::new(model)));
         }
-        transaction
-            .prepare_cached(
-                "INSERT OR REPLACE INTO model (id, name, state, disk_size, names, json, facts)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            )?
-            .execute(params![
-                id,
-                model.name,
-                model.state.name(),
-                model.disk_size.cast_signed(),
-                serde_json::to_string(&names(&model))?,
-                text,
-                facts
-            ])?;
+        let mut put = transaction.prepare_cached(
+            "INSERT INTO model (id, name, state, disk_size, names, json, facts)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+             ON CONFLICT (id) DO UPDATE SET name = ?2, state = ?3, disk_size = ?4, names = ?5, json = ?6, facts = ?7
+             RETURNING rowid",
+        )?;
+        let names = serde_json::to_string(&names(&model))?;
+        let disk_size = model.disk_size.cast_signed();
+        let values = params![id, model.name, model.state.name(), disk_size, names, text, facts];
+        search::put(transaction, put.query_row(values, |row| row.get(0))?, &model)?;
         let model = Box::new(model);
         Ok(if before.is_some() { Refreshed::Changed(model) } else { Refreshed::Added(model) })
     }

@@ -12,6 +12,7 @@ use std::{
 /// Append only: `user_version` counts how many of them a file has seen.
 pub(super) const INDEX: &[&str] = &[
     include_str!("sql/index-0001.sql"),
+    include_str!("sql/index-0002.sql"),
     include_str!("sql/index-0003.sql"),
     include_str!("sql/index-0004.sql"),
 ];
@@ -183,7 +184,8 @@ fn migrate(db: &mut Connection, version: usize, migrations: &[&str]) -> anyhow::
         transaction.execute_batch(migration)?;
     }
     transaction.pragma_update(None, "user_version", i64::try_from(migrations.len())?)?;
-    transaction.pragma_update(None, "application_id", READING)?;
+    // What came before a migration was not written its way: such an index is read anew.
+    transaction.pragma_update(None, "application_id", if version == 0 { READING } else { 0 })?;
     Ok(transaction.commit()?)
 }
 
@@ -267,6 +269,14 @@ mod tests {
         let (_dir, path) = scratch();
         drop(index(&path).unwrap());
         Connection::open(&path).unwrap().pragma_update(None, "application_id", READING + 1).unwrap();
+        assert_eq!(index(&path).unwrap().1, Opened::New);
+        assert_eq!(index(&path).unwrap().1, Opened::AsItWas);
+    }
+
+    #[test]
+    fn an_index_with_fewer_tables_is_made_anew() {
+        let (_dir, path) = scratch();
+        drop(connect(&path, Durability::Cache, &INDEX[..1]).unwrap());
         assert_eq!(index(&path).unwrap().1, Opened::New);
         assert_eq!(index(&path).unwrap().1, Opened::AsItWas);
     }

@@ -1,6 +1,6 @@
 //! Short read-only connections: lists, searches and shows never wait for the writer.
 
-use super::{Depend, KnownFile, UnitRow, bytes, json, open, path, units};
+use super::{Depend, KnownFile, LocationRow, UnitRow, bytes, json, open, path, units};
 use domain::{App, Model, RootStatus, Verdict, WirePath, facts::Facts, resolve::Names};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use std::{collections::HashMap, path::Path};
@@ -39,6 +39,23 @@ impl Reader {
         let mut rows = select.query([])?;
         while let Some(row) = rows.next()? {
             each(row.get_ref(0)?.as_str()?)?;
+        }
+        Ok(())
+    }
+
+    /// Every location with its model as JSON text and its root.
+    pub fn locations(
+        &self,
+        mut each: impl FnMut(&LocationRow, &str, &Path) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let mut select = self.db.prepare_cached(
+            "SELECT placed, json, root FROM location JOIN unit ON unit.id = location.unit
+             JOIN model ON model.id = location.model",
+        )?;
+        let mut rows = select.query([])?;
+        while let Some(row) = rows.next()? {
+            let place: LocationRow = json(row.get_ref(0)?.as_str()?, 0)?;
+            each(&place, row.get_ref(1)?.as_str()?, &path(row.get(2)?))?;
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Roots, units and what they rest on; locations and the models they belong to.
 
-use super::{Index, bytes, path};
+use super::{Index, bytes, held, path, search};
 use domain::{App, Hints, Location, OnDisk, Verdict};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::{Deserialize, Serialize};
@@ -65,6 +65,8 @@ pub struct NewLocation {
     /// What it is made of, in short; None is like no other.
     pub fingerprint: Option<u64>,
     pub row: LocationRow,
+    /// What is searched of its card.
+    pub card: Option<String>,
 }
 
 /// How what a unit rests on differs from what is stored.
@@ -112,6 +114,7 @@ impl Index {
             put_file(transaction, path, file)?;
         }
         let mut applied = Applied::default();
+        let mut contents = BTreeSet::new();
         // Before the removals: a file that was renamed within the unit finds its content still there.
         for new in &change.locations {
             let (model, is_new) = model_of(transaction, id, new, durable, mint)?;
@@ -119,12 +122,17 @@ impl Index {
                 let path = new.row.location.files.first().map(|file| file.path.to_path()).unwrap_or_default();
                 applied.adopted.push((new.content.clone(), model.clone(), path));
             }
-            applied.models.extend(put_location(transaction, id, new, &model)?);
+            let (before, changed) = put_location(transaction, id, new, &model)?;
+            applied.models.extend(before);
             applied.models.insert(model);
+            contents.extend(changed);
         }
         for (app, handle) in &change.removed {
+            contents.extend(held::at(transaction, id, *app, handle)?);
             applied.models.extend(remove_location(transaction, id, *app, handle)?);
         }
+        // Whose bytes came to lie elsewhere as well, or do no longer.
+        applied.models.extend(held::models(transaction, &contents)?);
         Ok(applied)
     }
 
@@ -134,7 +142,9 @@ impl Index {
         let mut models = BTreeSet::new();
         if let Some(id) = unit_id(transaction, unit)? {
             models = models_where(transaction, "SELECT model FROM location WHERE unit = ?1", id)?;
+            let contents = held::below(transaction, id)?;
             transaction.prepare_cached("DELETE FROM unit WHERE id = ?1")?.execute([id])?;
+            models.extend(held::models(transaction, &contents)?);
         }
         Ok(models)
     }
@@ -289,25 +299,26 @@ fn model_of(
     Ok((model, true))
 }
 
-/// Stores a location; returns the model that was there before, where it was another.
+/// Stores a location; returns the model that was there before, where it was another, and the contents that came or
+/// went with it.
 fn put_location(
     db: &Connection,
     unit: i64,
     new: &NewLocation,
     model: &str,
-) -> anyhow::Result<Option<String>> {
+) -> anyhow::Result<(Option<String>, BTreeSet<Vec<u8>>)> {
     let location = &new.row.location;
     let before: Option<String> = db
         .prepare_cached("SELECT model FROM location WHERE unit = ?1 AND app = ?2 AND handle = ?3")?
         .query_row(params![unit, location.app.name(), location.id], |row| row.get(0))
         .optional()?;
-    db.prepare_cached(
+    let mut insert = db.prepare_cached(
         "INSERT INTO location (unit, app, handle, model, content, is_whole, placed, fingerprint, online)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1)
          ON CONFLICT (unit, app, handle) DO UPDATE SET model = ?4, content = ?5, is_whole = ?6, placed = ?7,
-         fingerprint = ?8, online = 1",
-    )?
-    .execute(params![
+         fingerprint = ?8, online = 1 RETURNING id",
+    )?;
+    let values = params![
         unit,
         location.app.name(),
         location.id,
@@ -316,8 +327,12 @@ fn put_location(
         new.is_whole,
         serde_json::to_string(&new.row)?,
         new.fingerprint.map(u64::cast_signed)
-    ])?;
-    Ok(before.filter(|before| before != model))
+    ];
+    let id = insert.query_row(values, |row| row.get(0))?;
+    search::put_card(db, id, new.card.as_deref())?;
+    let is_moved = before.as_deref().is_some_and(|before| before != model);
+    let contents = held::put(db, id, &new.row, is_moved)?;
+    Ok((before.filter(|_| is_moved), contents))
 }
 
 fn remove_location(db: &Connection, unit: i64, app: App, handle: &str) -> rusqlite::Result<Option<String>> {

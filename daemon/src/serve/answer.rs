@@ -1,6 +1,6 @@
 //! One function a request: asks the core, the index or the runs, and writes what they say.
 
-use super::{events::events, hub::Hub, list, machine, overview, runs, varlink::Out, verify};
+use super::{events::events, hub::Hub, list, machine, overview, runs, space, varlink::Out, verify};
 use crate::{
     core::{Event, Wanted},
     engine, fault,
@@ -65,6 +65,8 @@ pub(super) async fn answer(
         Request::Verify { models, again } => verify::verify(hub, (models, again), is_more, out, read).await,
         Request::Hardware { environment } if is_more => machine::watch(hub, environment, out, read).await,
         Request::Overview {}
+        | Request::Duplicates { .. }
+        | Request::Usage { .. }
         | Request::Show { .. }
         | Request::Inspect { .. }
         | Request::Roots {}
@@ -93,6 +95,8 @@ pub(super) async fn answer(
 async fn reply(request: Request, hub: &Hub) -> Result<Box<RawValue>, Failure> {
     match request {
         Request::Overview {} => raw(overview::overview(hub).await?),
+        Request::Duplicates { filters } => raw(space::duplicates(hub, filters).await?),
+        Request::Usage { by } => raw(space::usage(hub, by).await?),
         Request::Show { model } => raw(show(hub, &model).await?),
         Request::Inspect { path } => raw(inspect(path).await?),
         Request::Roots {} => raw(Roots { roots: roots(hub).await? }),

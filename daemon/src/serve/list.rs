@@ -9,7 +9,7 @@ use crate::index::Reader;
 use api::ApiError;
 use domain::{
     Model,
-    filter::{Filter, NotUnderstood, Sort},
+    filter::{NotUnderstood, Query, Sort},
 };
 use jiff::Timestamp;
 
@@ -24,16 +24,9 @@ pub(super) async fn list(
     out: &mut Out<'_>,
 ) -> Done {
     hub.first_scan().await;
-    let bad = |filter: &str, why: NotUnderstood| ApiError::BadFilter {
-        filter: filter.to_owned(),
-        why: why.to_string(),
-    };
-    let filters: Vec<Filter> = filters
-        .iter()
-        .map(|text| Filter::parse(text).map_err(|why| bad(text, why)))
-        .collect::<Result<_, _>>()?;
-    let sort = sort.map(|text| Sort::parse(text).map_err(|why| bad(text, why))).transpose()?;
-    let texts = hub.read(move |reader| select(reader, &filters, sort)).await.map_err(refusal)?;
+    let query = Query::parse(filters).map_err(bad)?;
+    let sort = sort.map(Sort::parse).transpose().map_err(bad)?;
+    let texts = hub.read(move |reader| select(reader, &query, sort)).await.map_err(refusal)?;
     let size = if is_more { CHUNK } else { usize::MAX };
     let mut chunks = texts.chunks(size).peekable();
     if chunks.peek().is_none() {
@@ -50,24 +43,35 @@ pub(super) async fn list(
     Ok(())
 }
 
-fn select(reader: &Reader, filters: &[Filter], sort: Option<Sort>) -> anyhow::Result<Vec<String>> {
+pub(super) fn bad(why: NotUnderstood) -> ApiError {
+    ApiError::BadFilter { filter: why.filter, why: why.why }
+}
+
+/// The models that pass, as they are encoded.
+pub(super) fn select(reader: &Reader, query: &Query, sort: Option<Sort>) -> anyhow::Result<Vec<String>> {
     let now = Timestamp::now();
     let mut texts: Vec<String> = Vec::new();
-    let mut parsed: Vec<Model> = Vec::new();
-    reader.models(|text| {
-        if filters.is_empty() && sort.is_none() {
-            texts.push(text.to_owned());
-            return Ok(());
+    let mut parsed: Vec<(Model, u32)> = Vec::new();
+    let is_plain = !query.has_conditions() && sort.is_none();
+    let mut take = |rank: u32, text: &str| {
+        if !is_plain {
+            let model: Model = serde_json::from_str(text)?;
+            if !query.passes(&model, now) {
+                return Ok(());
+            }
+            parsed.push((model, rank));
         }
-        let model: Model = serde_json::from_str(text)?;
-        if filters.iter().all(|filter| filter.passes(&model, now)) {
-            texts.push(text.to_owned());
-            parsed.push(model);
-        }
+        texts.push(text.to_owned());
         Ok(())
-    })?;
+    };
+    if query.words.is_empty() {
+        reader.models(|text| take(0, text))?;
+    } else {
+        let matching = reader.matching(&query.words)?;
+        reader.models_of(&matching, |row, text| take(matching.get(&row).copied().unwrap_or(0), text))?;
+    }
     let Some(sort) = sort else { return Ok(texts) };
-    let mut both: Vec<(Model, String)> = parsed.into_iter().zip(texts).collect();
-    both.sort_by(|(a, _), (b, _)| sort.compare(a, b));
+    let mut both: Vec<((Model, u32), String)> = parsed.into_iter().zip(texts).collect();
+    both.sort_by(|((a, a_rank), _), ((b, b_rank), _)| sort.compare((a, *a_rank), (b, *b_rank)));
     Ok(both.into_iter().map(|(_, text)| text).collect())
 }

@@ -7,6 +7,7 @@ mod list;
 mod machine;
 mod overview;
 mod runs;
+mod space;
 mod varlink;
 mod verify;
 

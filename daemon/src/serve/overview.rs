@@ -3,29 +3,31 @@
 use super::{
     answer::{Failure, off_the_loop, refusal},
     hub::Hub,
-    machine,
+    machine, space,
 };
 use crate::hardware;
 use api::{Examined, Overview, Problem};
 use domain::{
     Model, Verification,
     doctor::{self, Health, Watches},
+    duplicates,
 };
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 pub(super) async fn overview(hub: &Hub) -> Result<Overview, Failure> {
     hub.first_scan().await;
-    let (roots, totals, models) = hub
+    let (roots, totals, models, groups) = hub
         .read(|reader| {
             let mut models: Vec<Model> = Vec::new();
             reader.models(|text| {
                 models.push(serde_json::from_str(text)?);
                 Ok(())
             })?;
-            Ok((reader.roots()?, reader.totals()?, models))
+            Ok((reader.roots()?, reader.totals()?, models, space::groups(reader)?))
         })
         .await
         .map_err(refusal)?;
+    let (twice, reclaimable) = duplicates::totals(&groups);
     let is_problem =
         |model: &&Model| !model.state.is_usable() || model.verification == Verification::Mismatch;
     let problem = |model: &Model| Problem {
@@ -46,12 +48,8 @@ pub(super) async fn overview(hub: &Hub) -> Result<Overview, Failure> {
         models: totals.models,
         locations: totals.locations,
         disk_size: totals.disk_size,
-        duplicates: models.iter().filter(|model| model.duplicate_group.is_some()).count() as u64,
-        reclaimable: models
-            .iter()
-            .filter(|model| model.duplicate_group.is_some())
-            .map(|model| model.disk_size.saturating_sub(model.size))
-            .sum(),
+        duplicates: twice,
+        reclaimable,
         problems: models.iter().filter(is_problem).map(problem).collect(),
         notices,
         scanning: hub.is_scanning(),

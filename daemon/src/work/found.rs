@@ -8,7 +8,7 @@ use crate::{
     read,
 };
 use domain::{
-    App, File, Kind, Link, Location, OnDisk, Role, State, Verdict, WirePath,
+    App, File, Format, Kind, Link, Location, OnDisk, Role, State, Verdict, WirePath,
     stores::{Found, FoundFile},
 };
 use rustix::io::Errno;
@@ -67,6 +67,7 @@ impl Worker {
             let Some(mut new) = self.locate(site, found)? else { continue };
             // What could not be read is tried again at the next look, whatever its times say.
             new.fingerprint = fingerprint.filter(|_| site.unreadable.len() == unreadable);
+            new.card = ground.card(&new.row.location);
             if handles.insert(key) {
                 site.change.locations.push(new);
             }
@@ -136,7 +137,7 @@ impl Worker {
             hints: found.hints,
             location,
         };
-        Ok(Some(NewLocation { content, is_whole: !is_partial, fingerprint: None, row }))
+        Ok(Some(NewLocation { content, is_whole: !is_partial, fingerprint: None, row, card: None }))
     }
 
     /// None where the file vanished or is nothing to be opened.
@@ -160,7 +161,8 @@ impl Worker {
             return Ok(None); // a browser's placeholder, or a download that has not begun
         }
         let volume = self.volumes.of(meta.dev(), &file.path).name.clone();
-        let on_disk = OnDisk { volume, inode: meta.ino(), disk_size: meta.blocks().saturating_mul(512) };
+        let disk_size = meta.blocks().saturating_mul(512);
+        let on_disk = OnDisk { volume, inode: meta.ino(), disk_size, links: meta.nlink() };
         let known = match file.role {
             Role::Weights if is_growing => Some(self.growing(&file.path, &meta)),
             Role::Weights | Role::Companion | Role::Adapter => {
@@ -169,13 +171,9 @@ impl Worker {
                     None => return Ok(None),
                 }
             }
-            Role::Blob
-            | Role::Bundle
-            | Role::LfsObject
-            | Role::Config
-            | Role::Card
-            | Role::Sidecar
-            | Role::Metadata => None,
+            // Copies or other names of weights, which find each other by their bytes.
+            Role::Blob | Role::Bundle | Role::LfsObject => self.known(site, found.app, file, &meta)?,
+            Role::Config | Role::Card | Role::Sidecar | Role::Metadata => None,
         };
         if is_growing && let Some(known) = &known {
             site.change.files.push((file.path.clone(), known.clone()));
@@ -299,11 +297,15 @@ fn placeholder(path: &Path) -> Vec<u8> {
     blake3::hash(path.as_os_str().as_bytes()).as_bytes().to_vec()
 }
 
-/// A model's content: its weight files, in whatever order they lie; without any, its app and handle.
+/// A model's content: its weight files, in whatever order they lie; without any, its app and handle. A tree of
+/// components is no other model's content, also where it has the weights of one component alone.
 fn content_key<'a>(found: &Found, weights: impl Iterator<Item = &'a KnownFile>) -> Vec<u8> {
     let mut sampled: Vec<&[u8]> = weights.map(|known| known.sampled.as_slice()).collect();
     sampled.sort_unstable();
     let mut hash = blake3::Hasher::new();
+    if found.hints.format == Some(Format::Diffusers) {
+        hash.update(Format::Diffusers.name().as_bytes());
+    }
     if sampled.is_empty() {
         hash.update(found.app.name().as_bytes());
         hash.update(&[0]);

@@ -7,7 +7,11 @@ use crate::{
     read,
 };
 use anyhow::Context as _;
-use domain::stores::{Entry, EntryKind, Found, Known, Look, STORES, Step, Store, Unit, Visit};
+use domain::{
+    Location, Role,
+    filter::text,
+    stores::{Entry, EntryKind, Found, Known, Look, STORES, Step, Store, Unit, Visit},
+};
 use rustix::io::Errno;
 use std::{
     collections::{BTreeSet, HashMap},
@@ -165,6 +169,13 @@ impl Ground {
         let stamp = worker.stamp_of(path);
         self.stamps.insert(path.to_owned(), stamp.clone());
         stamp
+    }
+
+    /// What is searched of a location's card, which its store has read.
+    pub(super) fn card(&self, location: &Location) -> Option<String> {
+        let card = location.files.iter().find(|file| file.role == Role::Card)?;
+        let bytes = self.known.contents.get(&card.path.to_path())?.as_ref()?;
+        Some(text::of_card(bytes))
     }
 
     /// Notes what is going to be looked at; returns the directories that must be watched before.

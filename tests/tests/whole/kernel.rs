@@ -185,7 +185,7 @@ fn a_full_disk_is_said_nothing_stops_and_all_goes_on_when_there_is_room() {
     let local = house.home(".local");
     fs::create_dir_all(&local).unwrap();
     if let Err(why) =
-        in_namespace(&mut house, "-m", &format!("mount -t tmpfs -o size=2m t {}", local.display()))
+        in_namespace(&mut house, "-m", &format!("mount -t tmpfs -o size=8m t {}", local.display()))
     {
         skip!("{why}");
     }

@@ -3,6 +3,7 @@
 mod arrive;
 mod crash;
 mod databases;
+mod duplicates;
 mod engines;
 mod hardware;
 mod identity;
@@ -16,7 +17,9 @@ mod roots;
 mod run_ends;
 mod runs;
 mod said;
+mod search;
 mod shapes;
+mod space;
 mod split;
 mod start;
 mod stores;

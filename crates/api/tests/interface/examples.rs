@@ -1,8 +1,8 @@
 //! One example of everything on the wire, every field filled. The matches stop compiling when a variant is added.
 
+use crate::launches::{engine, environment, hardware, launch, plan, run};
 use crate::values::{
-    checked, engine, environment, facts, finding, hardware, job, launch, model, now, overview, plan, root,
-    run, verdict, wire_path,
+    checked, duplicates, facts, finding, job, model, now, overview, root, usage, verdict, wire_path,
 };
 use api::{
     Added, AddedEngine, ApiError, Engines, Event, EventKind, Examined, Inspected, Launch, LaunchUpdate,
@@ -18,6 +18,8 @@ pub(crate) fn exchanges() -> Vec<(Request, Vec<Value>)> {
     let requests = vec![
         Request::Overview {},
         Request::List { filters: words(), sort: Some("size".into()) },
+        Request::Duplicates { filters: words() },
+        Request::Usage { by: Some("app".into()) },
         Request::Show { model: model() },
         Request::Inspect { path: path.clone() },
         Request::Roots {},
@@ -49,6 +51,8 @@ fn replies(request: &Request) -> Vec<Value> {
     let reply = match request {
         Request::Overview {} => to_value(overview()),
         Request::List { .. } => to_value(Listed { models: vec![model()] }),
+        Request::Duplicates { .. } => to_value(duplicates()),
+        Request::Usage { .. } => to_value(usage()),
         Request::Show { .. } => {
             to_value(Shown { model: model(), facts: Some(facts()), same_weights: vec!["m2".into()] })
         }

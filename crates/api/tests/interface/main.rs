@@ -5,6 +5,8 @@ mod examples;
 #[cfg(test)]
 mod idl;
 #[cfg(test)]
+mod launches;
+#[cfg(test)]
 mod values;
 
 use api::{INTERFACE, INTERFACE_FILE};

@@ -1,20 +1,17 @@
 //! One value of everything that is sent, every field filled.
 
-use api::{
-    Checked, EngineDevices, EngineStatus, HardwareReport, Job, LaunchRequest, ModelRef, Overview, Problem,
-    Run, RunState,
-};
+use crate::launches::run;
+use api::{Checked, Duplicates, Filesystem, Job, Overview, Problem, RunState, Usage};
 use domain::{
     App, Confidence, File, Format, Hashes, Kind, Link, Location, Model, Role, RootStatus, Safety, Source,
     SourceKind, State, Verdict, Verification, WirePath,
     doctor::{Finding, Severity},
-    engines, facts,
-    hardware::{Cpu, Gpu, Hardware, Ram},
-    memory::{CacheType, FlashAttention},
-    plan::{DeviceUse, Goal, HostUse, Knobs, Limit},
+    duplicates::{CopyAt, Group, ModelName, Sameness},
+    facts,
+    usage::{By, Share},
 };
 use jiff::Timestamp;
-use std::{collections::BTreeMap, ffi::OsStr, os::unix::ffi::OsStrExt as _, path::Path};
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, path::Path};
 
 pub(crate) fn now() -> Timestamp {
     "2026-11-22T12:00:00Z".parse().unwrap()
@@ -22,180 +19,6 @@ pub(crate) fn now() -> Timestamp {
 
 pub(crate) fn wire_path() -> WirePath {
     WirePath::from(Path::new(OsStr::from_bytes(b"/m/\xff.gguf")))
-}
-
-pub(crate) fn launch() -> LaunchRequest {
-    LaunchRequest {
-        engine: "e".into(),
-        model: "m".into(),
-        max_ctx: true,
-        knobs: knobs(),
-        hardware: Some(Hardware { gpus: vec![gpu()], ram: hardware().ram, cpu: hardware().cpu }),
-        port: Some(1),
-        detach: true,
-        extra: vec!["x".into()],
-        environment: environment(),
-    }
-}
-
-pub(crate) fn knobs() -> Knobs {
-    let text = || Some(String::from("t"));
-    Knobs {
-        goal: Some(Goal::MaxCtx),
-        ctx: Some(1),
-        parallel: Some(1),
-        gpu_layers: text(),
-        n_cpu_moe: Some(1),
-        cache_type_k: text(),
-        cache_type_v: text(),
-        allow_kv_quant: Some(true),
-        flash_attn: text(),
-        batch: Some(1),
-        ubatch: Some(1),
-        kv_unified: Some(true),
-        swa_full: Some(true),
-        kv_offload: Some(true),
-        op_offload: Some(true),
-        n_outputs: Some(1),
-        device: Some(vec!["CUDA0".into()]),
-        tensor_split: Some(vec![1.0]),
-        margin: Some(1),
-    }
-}
-
-pub(crate) fn environment() -> BTreeMap<String, String> {
-    BTreeMap::from([("PATH".to_owned(), "/usr/bin".to_owned())])
-}
-
-pub(crate) fn gpu() -> Gpu {
-    Gpu {
-        id: "CUDA0".into(),
-        name: "n".into(),
-        backend: "CUDA".into(),
-        total: 2,
-        free: 1,
-        overhead: 1,
-        shares_ram: true,
-        uuid: Some("GPU-1".into()),
-        pci: Some("0000:01:00.0".into()),
-        driver: Some("580".into()),
-        processes: [(1, 1)].into(),
-    }
-}
-
-pub(crate) fn hardware() -> HardwareReport {
-    let seen = EngineDevices {
-        engine: "llama.cpp".into(),
-        program: "/p".into(),
-        version: Some("1".into()),
-        devices: vec![gpu()],
-        note: Some("n".into()),
-    };
-    HardwareReport {
-        gpus: vec![gpu()],
-        ram: Ram { total: 2, available: 1 },
-        cpu: Cpu { cores: Some(1), threads: Some(2), name: Some("c".into()) },
-        holders: [(1, "p".to_owned())].into(),
-        engines: vec![seen],
-        notes: vec!["n".into()],
-    }
-}
-
-pub(crate) fn engine() -> EngineStatus {
-    EngineStatus {
-        engine: "llama.cpp".into(),
-        found: true,
-        program: Some("/p".into()),
-        version: Some("1".into()),
-        devices: vec![gpu()],
-        flags: 1,
-        added: true,
-        looked: vec!["/usr/bin".into()],
-        note: Some("n".into()),
-    }
-}
-
-pub(crate) fn run(state: RunState) -> Run {
-    let bytes = BTreeMap::from([("host".to_owned(), 1)]);
-    Run {
-        run: "r".into(),
-        engine: "llama.cpp".into(),
-        model: ModelRef { id: "m1".into(), name: "m".into() },
-        state,
-        ours: true,
-        pid: Some(1),
-        unit: Some("modelctl-r.service".into()),
-        url: Some("http://127.0.0.1".into()),
-        ctx: Some(1),
-        since: now(),
-        memory: bytes.clone(),
-        planned: bytes,
-        on_cpu: Some(true),
-        last_lines: vec!["l".into()],
-        why: Some("w".into()),
-        hint: Some("h".into()),
-        code: Some(1),
-        signal: Some(9),
-        notes: vec!["n".into()],
-    }
-}
-
-pub(crate) fn plan() -> engines::Plan {
-    engines::Plan {
-        engine: "llama.cpp".into(),
-        model: engines::Named { id: "m1".into(), name: "m".into() },
-        family: engines::Family::Llama,
-        goal: Some("max-ctx".into()),
-        fits: Some(true),
-        limited_by: Some(Limit::GpuMemory),
-        llama: Some(llama()),
-        devices: vec![device_use()],
-        host: Some(HostUse { weights: 1, ..HostUse::default() }),
-        argv: vec!["llama-server".into()],
-        env: BTreeMap::from([("A".to_owned(), "b".to_owned())]),
-        files: vec![engines::PlannedFile { path: "/p".into(), content: "c".into() }],
-        explain: vec!["e".into()],
-        alternatives: vec!["a".into()],
-        command: "llama-server".into(),
-        url: "http://127.0.0.1".into(),
-    }
-}
-
-pub(crate) fn llama() -> engines::LlamaKnobs {
-    engines::LlamaKnobs {
-        ctx: 2,
-        ctx_per_slot: 1,
-        parallel: 2,
-        kv_unified: false,
-        gpu_layers: 1,
-        layers: 2,
-        n_cpu_moe: 1,
-        cache_type_k: CacheType::Q8_0,
-        cache_type_v: CacheType::F16,
-        flash_attn: FlashAttention::On,
-        batch: 2,
-        ubatch: 1,
-        tensor_split: vec![1.0],
-    }
-}
-
-pub(crate) fn device_use() -> DeviceUse {
-    DeviceUse {
-        id: "CUDA0".into(),
-        name: "n".into(),
-        backend: "CUDA".into(),
-        total: 9,
-        free: 8,
-        weights: 1,
-        context: 1,
-        compute: 1,
-        overhead: 1,
-        margin: 1,
-        used: 4,
-        left: 3,
-        shares_ram: true,
-        slack: 1,
-    }
 }
 
 pub(crate) fn finding() -> Finding {
@@ -257,6 +80,40 @@ pub(crate) fn checked() -> Checked {
         verification: Verification::Mismatch,
         reason: Some("r".into()),
     }
+}
+
+pub(crate) fn duplicates() -> Duplicates {
+    let copy = CopyAt {
+        path: wire_path(),
+        app: App::Ollama,
+        inode: 1,
+        volume: "v".into(),
+        size: 1,
+        disk_size: 1,
+        role: Role::Bundle,
+        link: Some(Link::Symlink),
+        owner: Some("me:me".into()),
+        online: true,
+        model: "m1".into(),
+        held_elsewhere: true,
+        remove: Some("ollama rm m".into()),
+    };
+    let group = Group {
+        kind: Sameness::SameWeights,
+        group: "g".into(),
+        sha256: Some("00".into()),
+        certain: true,
+        reclaimable: 1,
+        models: vec![ModelName { id: "m1".into(), name: "m".into() }],
+        copies: vec![copy],
+    };
+    Duplicates { groups: vec![group], duplicates: 1, reclaimable: 1, notes: vec!["n".into()] }
+}
+
+pub(crate) fn usage() -> Usage {
+    let share = Share { name: Some("n".into()), models: 1, bytes: 1, exclusive: 1, shared: 1 };
+    let filesystem = Filesystem { total: 2, available: 1, roots: vec!["/r".into()] };
+    Usage { by: By::Family, shares: vec![share], total: 1, filesystems: vec![filesystem] }
 }
 
 pub(crate) fn verdict() -> Verdict {

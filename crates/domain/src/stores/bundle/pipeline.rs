@@ -14,10 +14,15 @@ pub(in crate::stores) const INDEX: &str = "model_index.json";
 /// Components of these classes have no weights.
 const WEIGHTLESS: &[&str] = &["Scheduler", "Tokenizer", "Processor", "Extractor", "Solver"];
 
+/// Components that a pipeline is about: their weights come first. The others serve many pipelines.
+const MAIN: &[&str] = &["unet", "transformer", "prior"];
+
 impl Bundler<'_, '_> {
     pub(super) fn pipeline(&mut self, dirs: &BTreeMap<&Path, BTreeSet<&OsStr>>) {
         let mut bundle = Bundle { is_directory: true, ..Bundle::default() };
-        for (dir, names) in dirs.iter().filter(|(dir, _)| !dir.as_os_str().is_empty()) {
+        let mut parts: Vec<_> = dirs.iter().filter(|(dir, _)| !dir.as_os_str().is_empty()).collect();
+        parts.sort_by_key(|(dir, _)| !MAIN.iter().any(|main| dir.starts_with(main)));
+        for (dir, names) in parts {
             for group in self.groups(dir, names) {
                 bundle.depends.extend(self.index_of(dir, names, &group));
                 bundle.files.extend(group.parts.iter().map(|part| (dir.join(part), Role::Weights)));

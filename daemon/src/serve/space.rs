@@ -1,0 +1,142 @@
+//! Where the space goes: what is stored twice, and bytes by whoever holds them. Frees nothing.
+
+use super::{
+    answer::{Failure, refusal},
+    hub::Hub,
+    list,
+};
+use crate::{index::Reader, look};
+use api::{ApiError, Duplicates, Filesystem, Usage};
+use domain::{
+    Link, Model,
+    duplicates::{self, Group},
+    filter::Query,
+    usage::{self, By, Tally},
+};
+use rustix::fs::{StatVfs, statfs, statvfs};
+use serde::Deserialize;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+/// Filesystems on which files can share blocks (statfs(2) and the kernels' own headers): btrfs, xfs, bcachefs, zfs.
+const REFLINKS: &[i64] = &[0x9123_683e, 0x5846_5342, 0xca45_1a4e, 0x2fc1_2fc1];
+
+/// What is stored more than once, of all models.
+pub(super) fn groups(reader: &Reader) -> anyhow::Result<Vec<Group>> {
+    let mut holders = reader.holders()?;
+    // Whose blob has another name: is that one known?
+    for holder in holders.iter_mut().filter(|holder| holder.online && holder.on_disk.links > 1) {
+        if holder.file.link == Some(Link::Symlink) {
+            holder.target = look::resolved(&holder.file.path.to_path());
+        }
+    }
+    Ok(duplicates::groups(&holders))
+}
+
+pub(super) async fn duplicates(hub: &Hub, filters: Vec<String>) -> Result<Duplicates, Failure> {
+    hub.first_scan().await;
+    let query = Query::parse(&filters).map_err(list::bad)?;
+    let work = move |reader: &Reader| {
+        let mut groups = groups(reader)?;
+        if !filters.is_empty() {
+            let passing = ids(reader, &query)?;
+            groups.retain(|group| group.models.iter().any(|model| passing.contains(&model.id)));
+        }
+        let (duplicates, reclaimable) = duplicates::totals(&groups);
+        Ok(Duplicates { notes: notes(&groups), groups, duplicates, reclaimable })
+    };
+    hub.read(work).await.map_err(refusal)
+}
+
+fn ids(reader: &Reader, query: &Query) -> anyhow::Result<BTreeSet<String>> {
+    #[derive(Deserialize)]
+    struct Id {
+        id: String,
+    }
+    let texts = list::select(reader, query, None)?;
+    texts.iter().map(|text| Ok(serde_json::from_str::<Id>(text)?.id)).collect()
+}
+
+fn notes(groups: &[Group]) -> Vec<String> {
+    let mut notes = Vec::new();
+    if groups.iter().any(|group| !group.certain) {
+        notes.push(
+            "some are alike in size, header and samples of the data, and not every copy has a hash: \
+             `modelctl verify` makes sure"
+                .to_owned(),
+        );
+    }
+    if groups.iter().any(|group| group.copies.iter().any(|copy| copy.held_elsewhere)) {
+        notes.push(
+            "some have hard links outside the places that are looked at, which keep their bytes".to_owned(),
+        );
+    }
+    let twice = groups.iter().filter(|group| group.inodes() > 1);
+    let volumes: BTreeMap<&str, PathBuf> = twice
+        .flat_map(|group| &group.copies)
+        .filter(|copy| copy.online)
+        .map(|copy| (copy.volume.as_str(), copy.path.to_path()))
+        .collect();
+    if volumes.values().any(|path| can_share_blocks(path)) {
+        notes.push(
+            "copies that share their blocks (cp --reflink) cannot be told: they count in full".to_owned(),
+        );
+    }
+    notes
+}
+
+fn can_share_blocks(path: &Path) -> bool {
+    statfs(path).is_ok_and(|stat| REFLINKS.contains(&stat.f_type))
+}
+
+pub(super) async fn usage(hub: &Hub, by: Option<String>) -> Result<Usage, Failure> {
+    hub.first_scan().await;
+    let known = || By::ALL.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    let by = match by {
+        None => By::App,
+        Some(text) => By::parse(&text).ok_or_else(|| ApiError::Refused {
+            why: format!("bytes are not counted by `{text}`"),
+            hint: Some(format!("there are {}", known())),
+        })?,
+    };
+    let work = move |reader: &Reader| {
+        let (shares, total) = tally(reader, by)?.shares();
+        Ok(Usage { by, shares, total, filesystems: filesystems(reader)? })
+    };
+    hub.read(work).await.map_err(refusal)
+}
+
+fn tally(reader: &Reader, by: By) -> anyhow::Result<Tally> {
+    let mut tally = Tally::default();
+    reader.locations(|place, model, root| {
+        let model: Model = serde_json::from_str(model)?;
+        let root = root.to_string_lossy();
+        let name = match by {
+            By::App => Some(place.location.app.name()),
+            By::Root => Some(&*root),
+            By::Family => usage::family(&model),
+            By::Kind => model.kind.map(|kind| kind.name()),
+            By::Format => model.format.map(|format| format.name()),
+        };
+        tally.add(name, &model.id, &place.location, &place.on_disk);
+        Ok(())
+    })?;
+    Ok(tally)
+}
+
+/// Those that the roots lie on, as far as they are there.
+fn filesystems(reader: &Reader) -> anyhow::Result<Vec<Filesystem>> {
+    let mut by_device: BTreeMap<u64, Filesystem> = BTreeMap::new();
+    for root in reader.roots()?.into_iter().filter(|root| root.online) {
+        let path = root.path.to_path();
+        let (Ok(meta), Ok(stat)) = (path.metadata(), statvfs(&path)) else { continue };
+        let StatVfs { f_frsize, f_blocks, f_bavail, .. } = stat;
+        let bytes = |blocks: u64| blocks.saturating_mul(f_frsize);
+        let new = || Filesystem { total: bytes(f_blocks), available: bytes(f_bavail), roots: Vec::new() };
+        by_device.entry(meta.dev()).or_insert_with(new).roots.push(root.path.text().to_owned());
+    }
+    Ok(by_device.into_values().collect())
+}
