@@ -317,7 +317,8 @@ impl Core {
                 continue;
             };
             let growing = self.growing.below(&unit.dir);
-            let job = UnitJob { unit, app, if_changed, growing, roots: Arc::clone(&roots) };
+            let place = self.roots.at(&unit.root).map(|root| root.place.clone()).unwrap_or_default();
+            let job = UnitJob { unit, app, place, if_changed, growing, roots: Arc::clone(&roots) };
             effects.push(Effect::Do(Job::Unit(job)));
         }
     }

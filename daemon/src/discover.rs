@@ -75,6 +75,7 @@ pub(crate) fn roots(own: &Environment) -> Vec<Wanted> {
             let roots = roots.filter(|path| !alternative.is_sandbox || path.is_dir());
             let fresh = roots.filter(|path| seen.insert(path.clone())).collect::<Vec<_>>();
             wanted.extend(fresh.into_iter().map(|path| Wanted {
+                place: store.place(&environment, &path),
                 path,
                 app: Some(store.app()),
                 derived_from: None,

@@ -47,6 +47,13 @@ impl<'a> Beneath<'a> {
             Look::Stat(path) => drop(known.stats.insert(path.clone(), stat(path))),
             Look::Link(path) => drop(known.links.insert(path.clone(), std::fs::read_link(path).ok())),
             Look::Origin(path) => drop(known.origins.insert(path.clone(), origin(path))),
+            Look::Record(path) => {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                let content = self.open_regular(path).ok().and_then(|file| read_small(&file));
+                let record = content.and_then(|content| domain::stores::record(&name, &content));
+                known.records.insert(path.clone(), record);
+            }
+            Look::Table(_) => {} // needs a place for its copy
         }
     }
 
@@ -89,6 +96,14 @@ impl<'a> Beneath<'a> {
             return Err(Errno::INVAL);
         }
         Ok(descriptor.into())
+    }
+
+    /// Opens a regular file, also where a link or the user's settings lead out of the root.
+    pub(crate) fn open_anywhere(&self, path: &Path) -> Result<File, Errno> {
+        match self.open_regular(path) {
+            Err(Errno::XDEV) => resolved(path).ok_or(Errno::NOENT).and_then(|path| open_resolved(&path)),
+            other => other,
+        }
     }
 
     fn open_beneath(&self, path: &Path, flags: OFlags, resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
@@ -135,7 +150,8 @@ fn read_small(file: &File) -> Option<Vec<u8>> {
 fn stat(path: &Path) -> Option<Stat> {
     let stat = rustix::fs::stat(path).ok()?;
     let kind = entry_kind(FileType::from_raw_mode(stat.st_mode));
-    Some(Stat { kind, size: u64::try_from(stat.st_size).ok()? })
+    let modified = stat.st_mtime.saturating_mul(1_000_000_000).saturating_add_unsigned(stat.st_mtime_nsec);
+    Some(Stat { kind, size: u64::try_from(stat.st_size).ok()?, modified })
 }
 
 fn kind_of(dir: impl AsFd, name: &std::ffi::CStr) -> EntryKind {
@@ -174,10 +190,14 @@ fn without_secrets(url: &str) -> Option<String> {
     if !matches!(scheme, "http" | "https") {
         return None;
     }
-    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let (rest, query) = rest.split_once(['?', '#']).unwrap_or((rest, ""));
     let (host, page) = rest.split_once('/').unwrap_or((rest, ""));
     let host = host.rsplit('@').next().unwrap_or_default();
-    Some(format!("{scheme}://{host}/{page}"))
+    // The one part of a query that says what was downloaded: digits, so no credential.
+    let version = query.split(['&', '#']).find_map(|part| part.strip_prefix("modelVersionId="));
+    let version = version.filter(|version| version.len() < 20 && version.bytes().all(|b| b.is_ascii_digit()));
+    let version = version.map(|version| format!("?modelVersionId={version}")).unwrap_or_default();
+    Some(format!("{scheme}://{host}/{page}{version}"))
 }
 
 /// Returns where a path leads, all links resolved.
@@ -194,6 +214,11 @@ mod tests {
     fn credentials_in_links_are_not_kept() {
         for (url, kept) in [
             ("https://user:secret@host/a/b.gguf?sig=SECRET#x", Some("https://host/a/b.gguf")),
+            (
+                "https://civitai.com/models/42?token=SECRET&modelVersionId=501",
+                Some("https://civitai.com/models/42?modelVersionId=501"),
+            ),
+            ("https://civitai.com/models/42?modelVersionId=x", Some("https://civitai.com/models/42")),
             ("https://host", Some("https://host/")),
             ("file:///etc/passwd", None),
             ("garbage", None),

@@ -93,7 +93,9 @@ fn join(thread: thread::JoinHandle<()>) -> anyhow::Result<()> {
 fn wanted(config: &Config, added: Vec<PathBuf>) -> Vec<Wanted> {
     let by_stores = discover::roots(&config.environment).into_iter();
     let by_user = config.roots.iter().cloned().chain(added);
-    by_stores.chain(by_user.map(|path| Wanted { path, app: None, derived_from: None })).collect()
+    by_stores
+        .chain(by_user.map(|path| Wanted { path, app: None, derived_from: None, place: PathBuf::new() }))
+        .collect()
 }
 
 /// What the core's effects act on.

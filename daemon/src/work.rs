@@ -49,6 +49,8 @@ pub struct UnitJob {
     pub unit: UnitRow,
     /// The store whose rules apply.
     pub app: App,
+    /// Where the root stands in the app's own layout.
+    pub place: PathBuf,
     /// Look only if something that the unit rests on has another stamp.
     pub if_changed: bool,
     /// Files that are being written: `false` while that is news, `true` once it is worth showing.

@@ -127,7 +127,11 @@ impl Summary {
         let (state, reason) = state_of(place, !warnings.is_empty());
         Self {
             format: place.hints.format.or_else(|| place.verdicts.iter().find_map(|verdict| verdict.format)),
-            kind: place.hints.kind.or_else(|| facts.as_ref().and_then(|facts| facts.kind)),
+            kind: place
+                .hints
+                .kind
+                .or_else(|| facts.as_ref().and_then(|facts| facts.kind))
+                .or_else(|| place.hints.placed_as.filter(|_| may_be_as_placed(place, facts.as_ref()))),
             facts,
             state,
             reason,
@@ -145,6 +149,16 @@ impl Summary {
         self.warnings.extend(wrong.into_iter().cloned());
         self
     }
+}
+
+/// Whether the weights leave open what the folder they lie in says: they hold tensors, or were not read. A file
+/// that only runs code is of no kind, wherever it lies.
+fn may_be_as_placed(place: &Placed, facts: Option<&Facts>) -> bool {
+    let has_tensors =
+        |facts: &Facts| facts.parameters.is_some_and(|count| count > 0) || !facts.tensors.is_empty();
+    let is_dangerous =
+        || place.verdicts.iter().any(|verdict| verdict.safety == Some(crate::Safety::Dangerous));
+    facts.map_or_else(|| !is_dangerous(), has_tensors)
 }
 
 fn state_of(place: &Placed, warned: bool) -> (State, Option<String>) {

@@ -16,7 +16,7 @@ impl Core {
     /// Looks for roots; those that were known before the start are remembered as they were.
     pub(super) fn want(&mut self, wanted: Vec<Wanted>, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
         let known = self.index.roots()?;
-        for Wanted { path, app, derived_from } in wanted {
+        for Wanted { path, app, derived_from, place } in wanted {
             if self.roots.wanted.contains_key(&path) {
                 continue;
             }
@@ -28,7 +28,7 @@ impl Core {
                 status
             });
             let app = app.or(before.map(|status| status.app));
-            let root = Root::wanted(app, derived_from, status);
+            let root = Root::wanted(app, derived_from, place, status);
             self.roots.wanted.insert(path.clone(), root);
             effects.push(Effect::Do(Job::Root { wanted: path }));
         }
@@ -203,6 +203,12 @@ fn app_by_entries(entries: &[OsString]) -> App {
         App::HuggingFace
     } else if has("manifests") && has("blobs") {
         App::Ollama
+    } else if has("checkpoints") && has("loras") {
+        App::ComfyUi
+    } else if has("invokeai.yaml") {
+        App::InvokeAi
+    } else if has("webui.sh") && has("models") {
+        if has("modules_forge") { App::Forge } else { App::A1111 }
     } else {
         App::Loose
     }

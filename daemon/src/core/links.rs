@@ -5,6 +5,10 @@ use super::{
     roots::{Root, Wanted},
 };
 use crate::{index::UnitRow, work::Job};
+use domain::{
+    App,
+    stores::{STORES, Visit},
+};
 use jiff::SignedDuration;
 use std::path::{Path, PathBuf};
 
@@ -42,6 +46,15 @@ impl Core {
         Ok(())
     }
 
+    /// The app whose folder a link is, and which one, where the app would follow it.
+    fn stands_for(&self, link: &Path) -> Option<(App, PathBuf)> {
+        let root = self.roots.unit_of(link)?.root;
+        let app = self.roots.app_of(&root)?;
+        let store = STORES.iter().find(|store| store.app() == app && store.follows_links())?;
+        let place = self.roots.at(&root)?.place.join(link.strip_prefix(&root).ok()?);
+        (store.visit(&place) != Visit::Skip).then_some((app, place))
+    }
+
     pub(super) fn look_at_links(&mut self, effects: &mut Vec<Effect>) {
         /// A link that is swapped to and fro does not live as long.
         const STEADY_SECONDS: i64 = 2;
@@ -61,7 +74,9 @@ impl Core {
         effects: &mut Vec<Effect>,
     ) -> anyhow::Result<()> {
         tracing::info!(link = %link.display(), target = %target.display(), "following a link to a directory of models");
-        let wanted = Wanted { path: target.to_owned(), app: None, derived_from: Some(link.to_owned()) };
+        let (app, place) = self.stands_for(link).unzip();
+        let (path, derived_from) = (target.to_owned(), Some(link.to_owned()));
+        let wanted = Wanted { path, app, derived_from, place: place.unwrap_or_default() };
         self.want(vec![wanted], effects)
     }
 }

@@ -24,6 +24,8 @@ pub struct Wanted {
     pub app: Option<App>,
     /// The link that led there.
     pub derived_from: Option<PathBuf>,
+    /// Where it stands in its app's own layout; mostly empty.
+    pub place: PathBuf,
 }
 
 #[derive(Debug, Default)]
@@ -38,6 +40,8 @@ pub(super) struct Roots {
 pub(super) struct Root {
     pub(super) app: Option<App>,
     pub(super) derived_from: Option<PathBuf>,
+    /// Where it stands in its app's own layout.
+    pub(super) place: PathBuf,
     /// None while it has never been seen.
     pub(super) status: Option<RootStatus>,
     /// Device and inode of the directory.
@@ -60,11 +64,13 @@ impl Root {
     pub(super) fn wanted(
         app: Option<App>,
         derived_from: Option<PathBuf>,
+        place: PathBuf,
         before: Option<RootStatus>,
     ) -> Self {
         Self {
             app,
             derived_from,
+            place,
             stored: before.clone(),
             status: before.map(|status| RootStatus { online: false, ..status }),
             identity: None,
@@ -149,23 +155,23 @@ impl Roots {
     pub(super) fn unit_of(&self, path: &Path) -> Option<UnitRow> {
         let inside =
             self.wanted.values().filter(|root| root.status.as_ref().is_some_and(|status| status.online));
-        let (root, app) = inside
-            .filter_map(|root| Some((root.path()?, root.app?)))
-            .filter(|(root, _)| path.starts_with(root) && path != root)
-            .max_by_key(|(root, _)| root.as_os_str().len())?;
+        let (root, app, place) = inside
+            .filter_map(|root| Some((root.path()?, root.app?, &root.place)))
+            .filter(|(root, ..)| path.starts_with(root) && path != root)
+            .max_by_key(|(root, ..)| root.as_os_str().len())?;
         let store = STORES.iter().find(|store| store.app() == app)?;
         let mut dir = root.clone();
-        let mut relative = PathBuf::new();
+        let mut layout = place.clone();
         for part in path.parent()?.strip_prefix(&root).ok()?.components() {
-            match store.visit(&relative) {
+            match store.visit(&layout) {
                 Visit::Skip => return None,
                 Visit::Whole => break,
                 Visit::Pass | Visit::Unit => {}
             }
-            relative.push(part);
+            layout.push(part);
             dir.push(part);
         }
-        (store.visit(&relative) != Visit::Skip).then_some(UnitRow { root, dir })
+        (store.visit(&layout) != Visit::Skip).then_some(UnitRow { root, dir })
     }
 
     pub(super) fn are_probed(&self) -> bool {

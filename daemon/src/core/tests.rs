@@ -30,7 +30,7 @@ fn handle(core: &mut Core, event: Event) -> Vec<Effect> {
 }
 
 fn wanted(path: &str) -> Wanted {
-    Wanted { path: path.into(), app: Some(App::Loose), derived_from: None }
+    Wanted { path: path.into(), app: Some(App::Loose), derived_from: None, place: PathBuf::new() }
 }
 
 fn there(path: &str, inode: u64) -> Event {

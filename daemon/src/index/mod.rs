@@ -4,6 +4,7 @@
 mod backup;
 #[cfg(test)]
 mod damage;
+pub(crate) mod foreign;
 mod hashes;
 mod held;
 mod models;

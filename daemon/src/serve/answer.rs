@@ -293,7 +293,9 @@ async fn add_root(hub: &Hub, path: PathBuf) -> Result<api::Added, Failure> {
         );
     }
     hub.memory.change(UserChange::AddRoot(path.clone())).await.map_err(refusal)?;
-    hub.tell(Event::Want(vec![Wanted { path, app: None, derived_from: None }])).await.map_err(refusal)?;
+    hub.tell(Event::Want(vec![Wanted { path, app: None, derived_from: None, place: PathBuf::new() }]))
+        .await
+        .map_err(refusal)?;
     hub.sync().await.map_err(refusal)?;
     let roots = hub.read(Reader::roots).await.map_err(refusal)?;
     let root = roots.into_iter().find(|root| root.path.to_path() == real);

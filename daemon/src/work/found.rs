@@ -4,7 +4,7 @@ use super::{UnitJob, Worker, unit::Ground};
 use crate::{
     core::Event,
     index::{KnownFile, LocationRow, NewLocation, UnitBefore, UnitChange},
-    look::{Beneath, open_resolved, resolved},
+    look::Beneath,
     read,
 };
 use domain::{
@@ -213,12 +213,11 @@ impl Worker {
         }
         site.read += 1;
         let name = file.path.file_name().unwrap_or_default();
-        let opened = match site.beneath.open_regular(&file.path) {
-            // Apps make such links themselves (`lms import`); in a plain folder they are not followed.
-            Err(Errno::XDEV) if app != App::Loose => {
-                resolved(&file.path).ok_or(Errno::NOENT).and_then(|path| open_resolved(&path))
-            }
-            other => other,
+        // Apps make links out of a root themselves (`lms import`); in a plain folder they are not followed.
+        let opened = if app == App::Loose {
+            site.beneath.open_regular(&file.path)
+        } else {
+            site.beneath.open_anywhere(&file.path)
         };
         let (verdict, sampled) = match opened {
             Ok(opened) => match read::read(&opened, name) {

@@ -2,7 +2,7 @@
 
 use super::{Looked, UnitJob, Worker, found::Site};
 use crate::{
-    index::{Depend, DependChange, UnitBefore, UnitChange},
+    index::{Depend, DependChange, UnitBefore, UnitChange, foreign},
     look::{Beneath, resolved},
     read,
 };
@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use domain::{
     Location, Role,
     filter::text,
-    stores::{Entry, EntryKind, Found, Known, Look, STORES, Step, Store, Unit, Visit},
+    stores::{Entry, EntryKind, Found, Known, Look, Rows, STORES, Step, Store, Table, Unit, Visit},
 };
 use rustix::io::Errno;
 use std::{
@@ -57,7 +57,7 @@ impl Worker {
             Err(error) => return Ok(Looked::Unreadable(error.to_string())),
         };
         let relative = job.unit.dir.strip_prefix(&job.unit.root).unwrap_or(Path::new(""));
-        let visit = store.visit(relative);
+        let visit = store.visit(&job.place.join(relative));
         let (children, links) = match visit {
             Visit::Pass | Visit::Unit => below(store, job, relative, &entries),
             Visit::Whole | Visit::Skip => (Vec::new(), Vec::new()),
@@ -79,6 +79,7 @@ impl Worker {
         self.place(&mut site, found, &before, &mut ground)?;
         let Site { mut change, read, restless, unreadable, .. } = site;
         ground.stamps.extend(unreadable.into_iter().map(|path| (path, None)));
+        let trouble = ground.trouble();
         let depends = self.depends(&mut ground);
         // What is missing now is told of where it will appear.
         let missing = depends.iter().filter(|depend| depend.stamp.as_deref() == Some(MISSING));
@@ -86,8 +87,9 @@ impl Worker {
             missing.filter_map(|depend| nearest_dir(depend.path.parent()?, &job.unit.root)).collect();
         ground.unwatched.extend(self.watch.add(to_watch.into_iter().collect()));
         change.depends = DependChange::between(before.depends, depends);
-        let Ground { unwatched, damaged, .. } = ground;
-        Ok(Looked::Different { change, children, links, unwatched, damaged, read, restless })
+        let trouble = trouble.or(ground.damaged.take());
+        let Ground { unwatched, .. } = ground;
+        Ok(Looked::Different { change, children, links, unwatched, damaged: trouble, read, restless })
     }
 
     fn steps(
@@ -98,7 +100,7 @@ impl Worker {
         ground: &mut Ground,
     ) -> anyhow::Result<Vec<Found>> {
         let relative = job.unit.dir.strip_prefix(&job.unit.root).unwrap_or(Path::new(""));
-        let unit = Unit { root: &job.unit.root, dir: relative };
+        let unit = Unit { root: &job.unit.root, dir: relative, place: &job.place };
         for _ in 0..MAX_ROUNDS {
             let looks = match store.step(&unit, &ground.known) {
                 Step::Found(found) => return Ok(found),
@@ -113,10 +115,21 @@ impl Worker {
             let to_watch = ground.note(&looks, unit.root);
             ground.unwatched.extend(self.watch.add(to_watch));
             for look in &looks {
-                beneath.perform(look, &mut ground.known);
+                if let Look::Table(table) = look {
+                    let rows = self.table(beneath, table);
+                    ground.known.tables.insert(table.clone(), rows);
+                } else {
+                    beneath.perform(look, &mut ground.known);
+                }
             }
         }
         anyhow::bail!("{} asked for more than {MAX_ROUNDS} rounds of {}", store.app(), unit.path().display())
+    }
+
+    /// Rows of another app's database, from a copy: opening it where it lies could leave files beside it.
+    fn table(&self, beneath: &Beneath<'_>, table: &Table) -> Option<Result<Rows, String>> {
+        let open = |path: &Path| beneath.open_anywhere(path).ok();
+        foreign::rows(&self.index, table, open)
     }
 
     /// Says whether everything that a unit rests on is as it was, and watches its directories again.
@@ -178,6 +191,19 @@ impl Ground {
         Some(text::of_card(bytes))
     }
 
+    /// Says which database could not be read; that is tried again at the next look, whatever its times say.
+    fn trouble(&mut self) -> Option<Box<(PathBuf, String)>> {
+        let failed = self
+            .known
+            .tables
+            .iter()
+            .filter_map(|(table, rows)| Some((table, rows.as_ref()?.as_ref().err()?)));
+        let (files, words): (Vec<PathBuf>, Vec<String>) =
+            failed.map(|(table, why)| (table.file.clone(), why.clone())).unzip();
+        self.stamps.extend(files.iter().map(|file| (file.clone(), None)));
+        files.into_iter().zip(words).next().map(Box::new)
+    }
+
     /// Notes what is going to be looked at; returns the directories that must be watched before.
     fn note(&mut self, looks: &[Look], root: &Path) -> Vec<PathBuf> {
         let mut to_watch = BTreeSet::new();
@@ -192,12 +218,24 @@ impl Ground {
                     self.files.insert(path.clone());
                     to_watch.extend(path.parent().and_then(|parent| nearest_dir(parent, root)));
                 }
+                Look::Record(path) => drop(self.files.insert(path.clone())),
+                Look::Table(table) => {
+                    let parts = ["", foreign::LOG].map(|suffix| beside(&table.file, suffix));
+                    self.files.extend(parts);
+                    to_watch.extend(table.file.parent().and_then(|parent| nearest_dir(parent, root)));
+                }
                 // Their directory is listed, and tells.
                 Look::Link(_) | Look::Origin(_) => {}
             }
         }
         to_watch.into_iter().collect()
     }
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 /// The directory, or the closest one above it that exists, not above the root.
@@ -230,11 +268,12 @@ fn below(
     entries: &[Entry],
 ) -> (Vec<PathBuf>, Vec<(PathBuf, PathBuf)>) {
     let (mut children, mut links) = (Vec::new(), Vec::new());
+    let layout = job.place.join(relative);
     for entry in entries {
         let path = job.unit.dir.join(&entry.name);
         match entry.kind {
             EntryKind::Dir if job.roots.contains(&path) => {}
-            EntryKind::Dir if store.visit(&relative.join(&entry.name)) != Visit::Skip => children.push(path),
+            EntryKind::Dir if store.visit(&layout.join(&entry.name)) != Visit::Skip => children.push(path),
             EntryKind::Symlink => links.extend(leads_out(path, job)),
             EntryKind::Dir | EntryKind::File | EntryKind::Special => {}
         }

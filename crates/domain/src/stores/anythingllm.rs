@@ -48,7 +48,7 @@ impl Store for AnythingLlm {
     fn step(&self, unit: &Unit<'_>, known: &Known) -> Step {
         if let Ok(dir) = unit.dir.strip_prefix(OLLAMA) {
             let root = unit.root.join(OLLAMA);
-            return ollama::step(App::AnythingLlm, &Unit { root: &root, dir }, known);
+            return ollama::step(App::AnythingLlm, &Unit { root: &root, dir, place: Path::new("") }, known);
         }
         let mut ask = Ask::new(known);
         let found =

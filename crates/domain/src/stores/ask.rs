@@ -1,7 +1,7 @@
 //! What a step asks: an answer where it is known, else nothing for now and a look that is noted.
 //! A step written over it runs from the top each time; what it could not see makes the next batch.
 
-use super::{Entry, EntryKind, Found, Known, Look, Origin, Stat, Step, partial};
+use super::{Entry, EntryKind, Found, Known, Look, Origin, Record, Rows, Stat, Step, Table, partial};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
@@ -67,6 +67,22 @@ impl<'a> Ask<'a> {
     /// Notes a file of the app's own that cannot be understood; the rest of the unit stands.
     pub(super) fn damaged(&mut self, file: &Path, why: &str) {
         drop(self.damaged.insert(file.to_path_buf(), why.to_owned()));
+    }
+
+    /// Returns what a downloader recorded in a sidecar; None where it says nothing.
+    pub(super) fn record(&mut self, file: &Path) -> Option<&'a Record> {
+        if !self.known.records.contains_key(file) {
+            self.needs.insert(Look::Record(file.to_path_buf()));
+        }
+        self.known.records.get(file)?.as_ref()
+    }
+
+    /// Returns the rows of a table; None where there is no such database, or it cannot be read.
+    pub(super) fn table(&mut self, table: &Table) -> Option<&'a Rows> {
+        if !self.known.tables.contains_key(table) {
+            self.needs.insert(Look::Table(table.clone()));
+        }
+        self.known.tables.get(table)?.as_ref()?.as_ref().ok()
     }
 
     /// Ends the step: what was found counts only if nothing had to be guessed.

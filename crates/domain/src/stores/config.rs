@@ -17,7 +17,7 @@ pub(super) fn hints(config: &Value, quantize: Option<(&str, &Value)>) -> Hints {
     let older = || quantize.and_then(|(method, value)| Some(format!("{method}-{}bit", older_bits(value)?)));
     let format = mlx.is_some().then_some(Format::Mlx);
     let quant = mlx.or(recorded).or_else(older);
-    Hints { format, kind, quant, architecture, context_length, capabilities: Vec::new() }
+    Hints { format, kind, quant, architecture, context_length, ..Hints::default() }
 }
 
 fn kind(class: &str) -> Option<Kind> {

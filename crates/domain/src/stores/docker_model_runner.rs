@@ -224,7 +224,7 @@ mod tests {
         assert_eq!(found[0].id, format!("sha256:{}", digest('0')));
         assert_eq!(found[0].partial.as_deref(), Some("manifest names a blob that is not there"));
         let tree = Tree::default().file("/d/models.json", r#"{"models":["#);
-        let unit = Unit { root: Path::new(ROOT), dir: Path::new("") };
+        let unit = Unit { root: Path::new(ROOT), dir: Path::new(""), place: Path::new("") };
         assert_eq!(tree.damage(&DockerModelRunner, &unit), [PathBuf::from("/d/models.json")]);
         let hostile = r#"{"models":[{"id":"sha256:../../etc/passwd"}]}"#;
         assert!(Tree::default().file("/d/models.json", hostile).found(&DockerModelRunner, ROOT).is_empty());

@@ -45,11 +45,18 @@ impl Tree {
     /// Returns what a store finds below a root, sorted by handle.
     #[track_caller]
     pub(super) fn found(&self, store: &dyn Store, root: &str) -> Vec<Found> {
+        self.found_at(store, root, "")
+    }
+
+    /// Returns what a store finds below a root that stands there in the app's own layout.
+    #[track_caller]
+    pub(super) fn found_at(&self, store: &dyn Store, root: &str, place: &str) -> Vec<Found> {
+        let place = Path::new(place);
         let mut found = Vec::new();
         let mut dirs = vec![PathBuf::new()];
         while let Some(dir) = dirs.pop() {
-            let unit = Unit { root: Path::new(root), dir: &dir };
-            let visit = store.visit(&dir);
+            let unit = Unit { root: Path::new(root), dir: &dir, place };
+            let visit = store.visit(&unit.layout());
             if matches!(visit, Visit::Unit | Visit::Whole) {
                 found.extend(self.drive(store, &unit).0);
             }
@@ -111,6 +118,14 @@ impl Tree {
             }
             Look::Link(path) => drop(known.links.insert(path.clone(), self.target(&path))),
             Look::Origin(path) => drop(known.origins.insert(path.clone(), self.origins.get(&path).cloned())),
+            Look::Record(path) => {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                let record = self.read(&path).and_then(|bytes| super::record(&name, &bytes));
+                known.records.insert(path.clone(), record);
+            }
+            Look::Table(table) => {
+                drop(known.tables.insert(table, None));
+            }
         }
     }
 
@@ -135,8 +150,10 @@ impl Tree {
 
     fn stat(&self, path: &Path) -> Option<Stat> {
         match self.follow(path)? {
-            Node::File(content) => Some(Stat { kind: EntryKind::File, size: content.len() as u64 }),
-            Node::Dir => Some(Stat { kind: EntryKind::Dir, size: 0 }),
+            Node::File(content) => {
+                Some(Stat { kind: EntryKind::File, size: content.len() as u64, modified: 0 })
+            }
+            Node::Dir => Some(Stat { kind: EntryKind::Dir, size: 0, modified: 0 }),
             Node::Link(_) => None,
         }
     }

@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn a_damaged_record_is_named() {
         let tree = Tree::default().file(format!("{ROOT}/llamacpp/models/x/model.yml"), "\u{0}");
-        let unit = Unit { root: Path::new(ROOT), dir: Path::new("llamacpp/models/x") };
+        let unit = Unit { root: Path::new(ROOT), dir: Path::new("llamacpp/models/x"), place: Path::new("") };
         assert_eq!(tree.damage(&Jan, &unit), [unit.path().join("model.yml")]);
     }
 }

@@ -211,7 +211,7 @@ fn artifact(ask: &mut Ask<'_>, unit: &Unit<'_>) -> Vec<Found> {
         })
         .collect();
     let dir = unit.dir.join("snapshot");
-    let snapshot = Unit { root: unit.root, dir: &dir };
+    let snapshot = Unit { dir: &dir, ..*unit };
     let files = plain::tree(ask, &snapshot, Links::Inside);
     let bundles = bundle::bundles(ask, &snapshot.path(), Together::Repository, &files);
     let is_only = bundles.len() == 1;
@@ -313,7 +313,7 @@ mod tests {
             Tree::default().file("/m/models.json", r#"{"models":[]}"#).file("/m/blobs/sha256/x.gguf", "");
         assert!(tree.found(&LocalAi, "/m").is_empty());
         let tree = tree.file("/n/x.yaml", "- no\n");
-        let unit = Unit { root: Path::new("/n"), dir: Path::new("") };
+        let unit = Unit { root: Path::new("/n"), dir: Path::new(""), place: Path::new("") };
         assert_eq!(tree.damage(&LocalAi, &unit), [PathBuf::from("/n/x.yaml")]);
     }
 }

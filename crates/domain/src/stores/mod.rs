@@ -4,19 +4,24 @@
 //! then asked in steps. It is given what is known so far (`Known`) and either asks for more (`Step::Need`) or says
 //! what is there (`Step::Found`). The daemon does the looking.
 
+mod a1111;
 mod anythingllm;
 mod ask;
 mod bundle;
+mod comfyui;
 mod config;
 mod docker_model_runner;
 #[cfg(test)]
 mod drive;
 mod folder;
+mod forge;
 mod git;
 mod gpt4all;
 mod handle;
 mod hf_hub;
+mod image;
 mod ini;
+mod invokeai;
 mod jan;
 mod llama_cpp;
 mod lm_studio;
@@ -27,16 +32,20 @@ mod ollama;
 pub mod partial;
 mod plain;
 mod ramalama;
+mod sdnext;
+mod stability_matrix;
 mod textgen;
 mod tgi;
 mod variables;
 mod web;
+mod webui;
 mod weights;
 mod whisper_cpp;
 mod yaml;
 
 use crate::{App, Role, Source};
 pub use ask::lexical;
+pub use image::civitai::{Record, record};
 use std::{
     collections::BTreeMap,
     ffi::OsString,
@@ -49,6 +58,13 @@ pub const STORES: &[&dyn Store] = &[
     &hf_hub::HfHub,
     &ollama::Ollama,
     &lm_studio::LmStudio,
+    &stability_matrix::StabilityMatrix,
+    &forge::Forge,
+    &sdnext::SdNext,
+    &a1111::A1111,
+    &comfyui::ComfyUiDesktop,
+    &comfyui::ComfyUi,
+    &invokeai::InvokeAi,
     &ramalama::RamaLama,
     &docker_model_runner::DockerModelRunner,
     &jan::Jan,
@@ -80,6 +96,16 @@ pub trait Store: Sync {
     /// Says what a directory below a root is; `dir` is relative to the root, empty for the root itself.
     fn visit(&self, dir: &Path) -> Visit;
 
+    /// Says where a root of this store stands in the app's own layout (`loras`), where that is not its top.
+    fn place(&self, _environment: &Environment, _root: &Path) -> PathBuf {
+        PathBuf::new()
+    }
+
+    /// Whether a directory outside that a link leads to is this store's too, and stands where the link does.
+    fn follows_links(&self) -> bool {
+        false
+    }
+
     /// Looks at what is known of a unit so far and asks for more, or says what is there.
     fn step(&self, unit: &Unit<'_>, known: &Known) -> Step;
 }
@@ -104,9 +130,21 @@ pub struct Unit<'a> {
     pub root: &'a Path,
     /// Relative to the root; empty for the root itself.
     pub dir: &'a Path,
+    /// Where the root stands in the app's own layout; mostly empty.
+    pub place: &'a Path,
 }
 
-impl Unit<'_> {
+impl<'a> Unit<'a> {
+    /// A unit of a root that is the top of what its app has.
+    pub fn new(root: &'a Path, dir: &'a Path) -> Self {
+        Self { root, dir, place: Path::new("") }
+    }
+
+    /// Returns the unit's directory in the app's own layout.
+    pub fn layout(&self) -> PathBuf {
+        self.place.join(self.dir)
+    }
+
     /// Returns the unit's directory as an absolute path.
     pub fn path(&self) -> PathBuf {
         if self.dir.as_os_str().is_empty() { self.root.to_path_buf() } else { self.root.join(self.dir) }
@@ -188,7 +226,22 @@ pub enum Look {
     Link(PathBuf),
     /// `user.xdg.origin.url` and `user.xdg.referrer.url` of a file, with credentials and query stripped.
     Origin(PathBuf),
+    /// What a downloader's sidecar says, in short: there are thousands of them, and long ones.
+    Record(PathBuf),
+    /// Rows of a table in another app's SQLite database.
+    Table(Table),
 }
+
+/// A table of another app's database; what it holds is as text.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Table {
+    pub file: PathBuf,
+    pub name: &'static str,
+    pub columns: &'static [&'static str],
+}
+
+/// One text a column; None for what is null or no text.
+pub type Rows = Vec<Vec<Option<String>>>;
 
 /// Answers so far. A path that was asked for and could not be read is there as `None`.
 #[derive(Debug, Clone, Default)]
@@ -198,6 +251,9 @@ pub struct Known {
     pub stats: BTreeMap<PathBuf, Option<Stat>>,
     pub links: BTreeMap<PathBuf, Option<PathBuf>>,
     pub origins: BTreeMap<PathBuf, Option<Origin>>,
+    pub records: BTreeMap<PathBuf, Option<Record>>,
+    /// An error says why the database cannot be read; None where there is no such file.
+    pub tables: BTreeMap<Table, Option<Result<Rows, String>>>,
 }
 
 /// An entry of a directory, links not followed.
@@ -223,6 +279,8 @@ pub struct Stat {
     pub kind: EntryKind,
     /// Bytes.
     pub size: u64,
+    /// When the content last changed, nanoseconds since 1970.
+    pub modified: i64,
 }
 
 /// Where a file says it came from, by the extended attributes that curl and wget write.
@@ -320,6 +378,9 @@ pub struct Hints {
     pub architecture: Option<String>,
     pub context_length: Option<u64>,
     pub capabilities: Vec<String>,
+    /// What the folder it lies in is for: says nothing against the weights.
+    #[serde(default)]
+    pub placed_as: Option<crate::Kind>,
 }
 
 /// Returns the paths in order, each once.

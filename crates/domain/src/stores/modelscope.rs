@@ -60,8 +60,7 @@ fn snapshots(ask: &mut Ask<'_>, unit: &Unit<'_>) -> Vec<Found> {
         let revision = handle::of_path(Path::new(&entry.name));
         let name = if is_only { repo.clone() } else { format!("{repo}@{revision}") };
         let dir = unit.dir.join("snapshots").join(&entry.name);
-        let mut models =
-            models(ask, &Unit { root: unit.root, dir: &dir }, &name, &repo, &format!("folder {folder}"));
+        let mut models = models(ask, &Unit { dir: &dir, ..*unit }, &name, &repo, &format!("folder {folder}"));
         for model in &mut models {
             model.revision = handle::bounded(&revision);
         }

@@ -1,6 +1,6 @@
 //! Files that lie in a directory as people put them there: links checked, unfinished ones left out.
 
-use super::{EntryKind, Unit, ask, ask::Ask, weights};
+use super::{EntryKind, Unit, ask, ask::Ask, bundle, weights};
 use std::path::{Path, PathBuf};
 
 /// Which links to weights count.
@@ -33,6 +33,13 @@ pub(super) fn tree(ask: &mut Ask<'_>, unit: &Unit<'_>, links: Links) -> Vec<Path
     }
     files.sort();
     files
+}
+
+/// Whether a directory above is a diffusers tree: then its components are not models of their own.
+pub(super) fn is_in_pipeline(ask: &mut Ask<'_>, unit: &Unit<'_>) -> bool {
+    let above = unit.dir.ancestors().skip(1).filter(|dir| !dir.as_os_str().is_empty());
+    let indexes: Vec<_> = above.map(|dir| ask.stat(&unit.root.join(dir).join(bundle::PIPELINE))).collect();
+    indexes.into_iter().flatten().any(|stat| stat.kind == EntryKind::File)
 }
 
 fn add(ask: &mut Ask<'_>, unit: &Unit<'_>, dir: &Path, links: Links, files: &mut Vec<PathBuf>) {

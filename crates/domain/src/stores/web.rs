@@ -19,18 +19,38 @@ impl Address {
     pub(super) fn parse(url: &str) -> Option<Self> {
         let (scheme, rest) = url.trim().split_once("://")?;
         let scheme = ["https", "http"].into_iter().find(|known| scheme.eq_ignore_ascii_case(known))?;
-        let rest = rest.split(['?', '#']).next()?;
+        let (rest, query) = rest.split_once(['?', '#']).unwrap_or((rest, ""));
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let authority = authority.rsplit('@').next()?;
         let host = authority.split(':').next()?.to_ascii_lowercase();
-        let url = format!("{scheme}://{authority}/{path}");
+        let mut url = format!("{scheme}://{authority}/{path}");
         if host.is_empty() || url.len() > LONGEST || url.contains(char::is_control) {
             return None;
         }
         let parts: Vec<&str> = path.split('/').collect();
-        let (kind, repo, revision) = place(&host, &parts);
+        let (kind, repo, mut revision) = place(&host, &parts);
+        if let Some(version) =
+            civitai_version(query).filter(|_| kind == SourceKind::Civitai && repo.is_some())
+        {
+            url += &format!("?{CIVITAI_VERSION}{version}");
+            revision = Some(version);
+        }
         Some(Self { kind, repo, revision: revision.map(str::to_owned), url })
     }
+}
+
+/// The one part of a query that says what a page is about.
+const CIVITAI_VERSION: &str = "modelVersionId=";
+
+/// Returns the version that a query of CivitAI's names.
+fn civitai_version(query: &str) -> Option<&str> {
+    let query = query.split('#').next()?;
+    let version = query.split('&').find_map(|part| part.strip_prefix(CIVITAI_VERSION))?;
+    is_number(version).then_some(version)
+}
+
+fn is_number(text: &str) -> bool {
+    (1..=20).contains(&text.len()) && text.bytes().all(|digit| digit.is_ascii_digit())
 }
 
 fn place<'a>(host: &str, parts: &[&'a str]) -> (SourceKind, Option<String>, Option<&'a str>) {
@@ -41,6 +61,9 @@ fn place<'a>(host: &str, parts: &[&'a str]) -> (SourceKind, Option<String>, Opti
     }
     match parts {
         ["models", id, ..] if is_of("civitai.com") => (SourceKind::Civitai, Some((*id).to_owned()), None),
+        ["api", "download", "models", version] if is_of("civitai.com") => {
+            (SourceKind::Civitai, None, Some(*version).filter(|version| is_number(version)))
+        }
         _ if is_of("civitai.com") => (SourceKind::Civitai, None, None),
         ["models", org, name, ..] if is_of("modelscope.cn") => {
             (SourceKind::ModelScope, Some(format!("{org}/{name}")), None)
@@ -109,6 +132,18 @@ mod tests {
         check(&format!("{lfs}?Signature=s#f"), SourceKind::HuggingFace, None, None, lfs);
         let page = "https://civitai.com/models/4201/name";
         check(page, SourceKind::Civitai, Some("4201"), None, page);
+        let version = "https://civitai.com/models/4201?modelVersionId=501";
+        check(version, SourceKind::Civitai, Some("4201"), Some("501"), version);
+        check(
+            &format!("{page}?token=s&modelVersionId=501#x"),
+            SourceKind::Civitai,
+            Some("4201"),
+            Some("501"),
+            &format!("{page}?modelVersionId=501"),
+        );
+        check(&format!("{page}?modelVersionId=../x"), SourceKind::Civitai, Some("4201"), None, page);
+        let download = "https://civitai.com/api/download/models/501";
+        check(&format!("{download}?token=s"), SourceKind::Civitai, None, Some("501"), download);
         check("HTTP://user:pw@evilhf.co:80/x", SourceKind::Url, None, None, "http://evilhf.co:80/x");
         for bad in ["file:///etc/passwd", "x", "https://", "https://a\nb/", "javascript:alert(1)"] {
             assert_eq!(Address::parse(bad), None, "{bad}");

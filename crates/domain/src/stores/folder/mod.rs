@@ -6,7 +6,7 @@ mod origin;
 mod tests;
 
 use super::{
-    EntryKind, Environment, Found, FoundFile, Known, Step, Store, Unit, Visit,
+    Environment, Found, FoundFile, Known, Step, Store, Unit, Visit,
     ask::Ask,
     bundle::{self, Bundle, Together},
     handle, hf_hub, partial,
@@ -107,7 +107,7 @@ fn found(ask: &mut Ask<'_>, unit: &Unit<'_>) -> Vec<Found> {
     let files =
         if is_tree { plain::tree(ask, unit, Links::Inside) } else { plain::files(ask, unit, Links::Inside) };
     let has_weights = files.iter().filter_map(|file| file.file_name()).any(weights::is_candidate);
-    if !has_weights || is_in_pipeline(ask, unit) {
+    if !has_weights || plain::is_in_pipeline(ask, unit) {
         return Vec::new();
     }
     let local = LocalDir::around(ask, unit);
@@ -119,13 +119,6 @@ fn found(ask: &mut Ask<'_>, unit: &Unit<'_>) -> Vec<Found> {
     let bundles = bundle::bundles(ask, &dir, together, &files);
     let place = Place { unit, controls: controls(ask, &dir, &files), dir, local };
     bundles.into_iter().map(|bundle| place.found(ask, bundle)).collect()
-}
-
-/// Whether a directory above is a diffusers tree: then its components are not models of their own.
-fn is_in_pipeline(ask: &mut Ask<'_>, unit: &Unit<'_>) -> bool {
-    let above = unit.dir.ancestors().skip(1).filter(|dir| !dir.as_os_str().is_empty());
-    let indexes: Vec<_> = above.map(|dir| ask.stat(&unit.root.join(dir).join(bundle::PIPELINE))).collect();
-    indexes.into_iter().flatten().any(|stat| stat.kind == EntryKind::File)
 }
 
 fn controls(ask: &mut Ask<'_>, base: &Path, files: &[PathBuf]) -> BTreeSet<PathBuf> {

@@ -65,7 +65,7 @@ fn blobs_are_not_listed_and_few_rounds_suffice() {
     let tree = Tree::default()
         .link(&snapshot("o--n", "model.safetensors"), &format!("../../blobs/{SHA}"))
         .file(blob("o--n", SHA), "");
-    let unit = Unit { root: Path::new(HUB), dir: Path::new("models--o--n") };
+    let unit = Unit::new(Path::new(HUB), Path::new("models--o--n"));
     let (_, looked) = tree.drive(&HfHub, &unit);
     let is_blob = |path: &Path| path.components().any(|part| part.as_os_str() == "blobs");
     assert!(!looked.iter().any(|look| matches!(look, Look::List(path) if is_blob(path))), "{looked:?}");

@@ -1,0 +1,138 @@
+//! What lies beside a model and belongs to it, by its stem: what downloaders recorded, notes, configs, previews.
+
+use super::civitai::{self, Record};
+use crate::{
+    Confidence, Kind, Role, Source, SourceKind,
+    stores::{Found, FoundFile, ask::Ask, handle},
+};
+use std::{
+    collections::BTreeSet,
+    ffi::{OsStr, OsString},
+    path::{Path, PathBuf},
+};
+
+/// Those that are read, the most direct first: by the hash of the file, by the download, by a guess of its name.
+const RECORDS: &[&str] = &[civitai::HELPER, civitai::MATRIX, civitai::MANAGER];
+
+/// Those that only belong to the model.
+const OTHERS: &[&str] = &[
+    ".preview.png",
+    ".preview.jpg",
+    ".preview.jpeg",
+    ".preview.webp",
+    ".preview.gif",
+    ".preview.mp4",
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".webp",
+    ".gif",
+    ".json",
+    ".yaml",
+    ".txt",
+    ".description.txt",
+];
+
+/// The sidecars of one file.
+#[derive(Debug, Default)]
+pub(in crate::stores) struct Sidecars {
+    files: Vec<OsString>,
+    records: Vec<(String, Record)>,
+    depends: Vec<PathBuf>,
+    sha256: Option<String>,
+}
+
+impl Sidecars {
+    /// Looks beside a file; `names` are those of its directory.
+    pub(in crate::stores) fn of(
+        ask: &mut Ask<'_>,
+        dir: &Path,
+        file: &OsStr,
+        names: &BTreeSet<&OsStr>,
+    ) -> Self {
+        let mut sidecars = Self::default();
+        let stem = Path::new(file).file_stem().unwrap_or(file);
+        for suffix in RECORDS.iter().chain(OTHERS) {
+            let mut name = stem.to_owned();
+            name.push(suffix);
+            if !names.contains(name.as_os_str()) {
+                continue;
+            }
+            if RECORDS.contains(suffix) {
+                let path = dir.join(&name);
+                let record = ask.record(&path).cloned();
+                sidecars.records.extend(record.map(|record| (name.to_string_lossy().into_owned(), record)));
+                sidecars.depends.push(path);
+            }
+            sidecars.files.push(name);
+        }
+        sidecars.sha256 = sidecars.recorded_sha256(ask, &dir.join(file));
+        sidecars
+    }
+
+    /// The hash that all which know one agree on.
+    fn recorded_sha256(&self, ask: &mut Ask<'_>, file: &Path) -> Option<String> {
+        if self.records.iter().all(|(_, record)| record.hashes.is_empty()) {
+            return None;
+        }
+        let size = ask.stat(file).map(|stat| stat.size);
+        let name = file.file_name()?.to_string_lossy();
+        let mut known = self.records.iter().filter_map(|(_, record)| record.sha256(&name, size));
+        let first = known.next()?;
+        known.all(|other| other == first).then(|| first.to_owned())
+    }
+
+    /// Whether Lora Manager has a record of it.
+    pub(super) fn is_managed(&self) -> bool {
+        self.files.iter().any(|name| name.as_encoded_bytes().ends_with(civitai::MANAGER.as_bytes()))
+    }
+
+    pub(super) fn kind(&self) -> Option<Kind> {
+        self.records.iter().find_map(|(_, record)| record.kind)
+    }
+
+    /// Adds what was recorded to a location of one file; what the location knows of its source already stands.
+    pub(in crate::stores) fn add_to(self, dir: &Path, found: &mut Found) {
+        let sidecar = |name: &OsString| FoundFile { path: dir.join(name), role: Role::Sidecar, sha256: None };
+        if let Some(file) = found.files.first_mut() {
+            file.sha256 = file.sha256.take().or(self.sha256.clone());
+        }
+        let at = self.records.iter().position(|(_, record)| record.source.is_some());
+        if let (Some(source), Some((_, record))) = (self.source(), at.and_then(|at| self.records.get(at))) {
+            match &mut found.source {
+                Some(before) => before.evidence.extend(source.evidence),
+                None => {
+                    found.source = Some(source);
+                    found.revision = found.revision.take().or(record.version.clone());
+                }
+            }
+        }
+        found.files.extend(self.files.iter().map(sidecar));
+        found.depends.extend(self.depends);
+    }
+
+    fn source(&self) -> Option<Source> {
+        let mut told = self.records.iter().filter(|(_, record)| record.source.is_some());
+        let (name, first) = told.next()?;
+        let mut evidence = vec![name.clone()];
+        let same = |record: &Record| record.model == first.model && record.version == first.version;
+        evidence.extend(told.map(|(name, record)| match &record.url {
+            Some(url) if !same(record) => format!("{name} says {url}"),
+            _ => name.clone(),
+        }));
+        evidence.extend(first.family.as_ref().map(|family| format!("for {family}")));
+        let joined = |what: &str, words: &[String]| {
+            (!words.is_empty()).then(|| handle::bounded(&format!("{what}: {}", words.join(", ")))).flatten()
+        };
+        evidence.extend(joined("trigger words", &first.words));
+        evidence.extend(joined("terms", &first.terms));
+        let is_civitai = first.source == Some(SourceKind::Civitai);
+        Some(Source {
+            kind: first.source,
+            repo: first.model.clone().filter(|_| is_civitai),
+            url: first.url.clone(),
+            confidence: Confidence::Recorded,
+            evidence,
+        })
+    }
+}

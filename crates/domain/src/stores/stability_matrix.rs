@@ -1,0 +1,101 @@
+//! Stability Matrix: one library of models by type, to which the packages' own folders are links.
+//! A sidecar without its model is nothing yet.
+
+use super::{
+    Environment, Known, Step, Store, Unit, Visit,
+    image::{self, Style},
+};
+use crate::App;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+const STYLE: Style = Style { app: App::StabilityMatrix, top: "", has_extension: false };
+/// Marks a library that lies beside the program.
+const PORTABLE: &str = ".sm-portable";
+const LAYOUT: &[&str] = &["Models", "Packages", "settings.json"];
+
+pub(super) struct StabilityMatrix;
+
+impl Store for StabilityMatrix {
+    fn app(&self) -> App {
+        App::StabilityMatrix
+    }
+
+    fn roots(&self, environment: &Environment) -> Vec<PathBuf> {
+        let models = |library: PathBuf| {
+            let named = settings(environment, &library);
+            let named =
+                named.and_then(|value| Some(PathBuf::from(value.get("ModelDirectoryOverride")?.as_str()?)));
+            named.filter(|path| path.is_absolute()).unwrap_or_else(|| library.join("Models"))
+        };
+        super::distinct(libraries(environment).into_iter().map(models))
+    }
+
+    fn pointers(&self, environment: &Environment) -> Vec<PathBuf> {
+        pointers(environment)
+    }
+
+    fn follows_links(&self) -> bool {
+        true
+    }
+
+    fn visit(&self, dir: &Path) -> Visit {
+        image::visit(dir)
+    }
+
+    fn step(&self, unit: &Unit<'_>, known: &Known) -> Step {
+        image::step(STYLE, unit, known)
+    }
+}
+
+pub(super) fn pointers(environment: &Environment) -> Vec<PathBuf> {
+    let settings = libraries(environment).into_iter().map(|library| library.join("settings.json"));
+    library_file(environment).into_iter().chain(settings).collect()
+}
+
+/// Returns the packages that are this app.
+pub(super) fn packages(environment: &Environment, app: App) -> Vec<PathBuf> {
+    let mut packages = Vec::new();
+    for library in libraries(environment) {
+        let settings = settings(environment, &library);
+        let installed = settings.as_ref().and_then(|value| value.get("InstalledPackages")?.as_array());
+        for package in installed.into_iter().flatten() {
+            let text = |name: &str| package.get(name).and_then(Value::as_str);
+            if text("PackageName").and_then(app_of) == Some(app)
+                && let Some(path) = text("LibraryPath")
+            {
+                packages.push(super::lexical(&library, Path::new(&path.replace('\\', "/"))));
+            }
+        }
+    }
+    packages
+}
+
+/// What a package is, by the name of its repository.
+fn app_of(package: &str) -> Option<App> {
+    Some(match package {
+        "ComfyUI" => App::ComfyUi,
+        "stable-diffusion-webui" => App::A1111,
+        "automatic" => App::SdNext,
+        _ if package.starts_with("stable-diffusion-webui-") && package.contains("forge") => App::Forge,
+        _ if package.starts_with("stable-diffusion-webui-") => App::A1111,
+        _ => return None,
+    })
+}
+
+fn library_file(environment: &Environment) -> Option<PathBuf> {
+    Some(environment.xdg("XDG_CONFIG_HOME", ".config")?.join("StabilityMatrix/library.json"))
+}
+
+fn libraries(environment: &Environment) -> Vec<PathBuf> {
+    let named = library_file(environment).and_then(|path| environment.pointers.get(&path));
+    let named = named.and_then(|bytes| serde_json::from_slice::<Value>(bytes).ok());
+    let named = named.and_then(|value| Some(PathBuf::from(value.get("LibraryPath")?.as_str()?)));
+    let named = named.filter(|path| path.is_absolute()).map(|path| super::lexical(Path::new("/"), &path));
+    let marked = environment.with_marks(&[PORTABLE]).chain(environment.with_marks(LAYOUT));
+    super::distinct(named.into_iter().chain(marked.map(Path::to_path_buf)))
+}
+
+fn settings(environment: &Environment, library: &Path) -> Option<Value> {
+    serde_json::from_slice(environment.pointers.get(&library.join("settings.json"))?).ok()
+}
