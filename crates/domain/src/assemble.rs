@@ -1,9 +1,10 @@
 //! Locations of one content → the model that a person sees.
 
 use crate::{
-    App, File, Format, Kind, Link, Location, Model, Role, State, Verdict,
+    Ancestor, App, File, Format, Kind, Link, Location, Model, Role, State, Verdict,
     facts::{self, Facts},
     hashes,
+    provenance::Provenance,
     stores::Hints,
 };
 use jiff::Timestamp;
@@ -17,6 +18,8 @@ pub struct Placed {
     /// One for each of `location.files`; None where the file is not there.
     pub on_disk: Vec<Option<OnDisk>>,
     pub base_models: Vec<String>,
+    /// What its records say of those base models.
+    pub lineage: Vec<Ancestor>,
     pub hints: Hints,
     /// One for each weight file that could be read, in order.
     pub verdicts: Vec<Verdict>,
@@ -56,18 +59,14 @@ pub fn assemble(id: &str, mut placed: Vec<Placed>, user: UserData) -> (Model, Op
     let disk_size = disk(&placed);
     let summary = placed.first().map(Summary::of).unwrap_or_default();
     let hashed = hashes::Summary::of(&placed);
-    let Summary { facts, format, kind, state, reason, warnings } = summary.with(&hashed);
+    let Summary { facts, format, kind, state, reason, mut warnings } = summary.with(&hashed);
+    let fact = facts.clone().unwrap_or_default();
+    let provenance = Provenance::of(&mut placed, &fact);
+    // Its bytes are no worse for it: the state is about those.
+    warnings.extend(provenance.warnings);
     let name =
         placed.iter().min_by_key(|place| name_rank(place.location.app)).map_or_else(String::new, name_of);
     let hints = placed.first().map(|place| place.hints.clone()).unwrap_or_default();
-    let license = placed.iter().find_map(|place| place.location.license.clone());
-    let mut base_models: Vec<String> = Vec::new();
-    for base in placed.iter().flat_map(|place| &place.base_models) {
-        if !base_models.contains(base) {
-            base_models.push(base.clone());
-        }
-    }
-    let fact = facts.clone().unwrap_or_default();
     let model = Model {
         id: id.to_owned(),
         name,
@@ -87,8 +86,12 @@ pub fn assemble(id: &str, mut placed: Vec<Placed>, user: UserData) -> (Model, Op
         safety: placed.iter().flat_map(|place| &place.verdicts).find_map(|verdict| verdict.safety),
         verification: hashed.verification(),
         sha256: hashed.sha256,
-        license: license.or(fact.license),
-        base_models: if base_models.is_empty() { fact.base_models } else { base_models },
+        license: provenance.license,
+        license_spdx: provenance.license_spdx,
+        license_class: provenance.license_class,
+        base_models: provenance.base_models,
+        lineage: provenance.lineage,
+        origin: provenance.origin,
         capabilities: if fact.capabilities.is_empty() { hints.capabilities } else { fact.capabilities },
         duplicate_group: None, // what other models hold says it
         locations: placed.into_iter().map(|place| place.location).collect(),

@@ -201,6 +201,7 @@ mod tests {
             id: "m".into(),
             name: None,
             source: None,
+            claims: Vec::new(),
             revision: None,
             refs: Vec::new(),
             license: None,
@@ -213,6 +214,7 @@ mod tests {
         Placed {
             location,
             on_disk: Vec::new(),
+            lineage: Vec::new(),
             base_models: Vec::new(),
             hints: Hints::default(),
             verdicts: Vec::new(),

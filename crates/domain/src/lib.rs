@@ -10,10 +10,13 @@ pub mod facts;
 pub mod filter;
 pub mod hardware;
 pub mod hashes;
+mod license;
+mod lineage;
 pub mod memory;
 mod model;
 pub mod names;
 pub mod plan;
+mod provenance;
 pub mod resolve;
 mod root;
 pub mod stores;
@@ -23,9 +26,10 @@ mod verdict;
 pub use assemble::{OnDisk, Placed, UserData, assemble};
 pub use bytes::ByteSize;
 pub use hashes::Hashes;
+pub use lineage::Ancestor;
 pub use model::{
-    App, Confidence, File, Format, Kind, Link, Location, Model, Role, Safety, Source, SourceKind, State,
-    Verification, WirePath,
+    App, Confidence, File, Format, Kind, LicenseClass, Link, Location, Model, Relation, Role, Safety, Source,
+    SourceKind, State, Verification, WirePath,
 };
 pub use root::RootStatus;
 pub use stores::Hints;

@@ -1,6 +1,7 @@
 //! The nouns of the wire: a model (one content), its locations (where apps hold it), their files.
 //! Names and fields are the contract that scripts rely on; they only ever gain.
 
+use crate::lineage::Ancestor;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -39,8 +40,20 @@ pub struct Model {
     /// Of the one weight file: as it was computed here, else as an app claims to know it.
     pub sha256: Option<String>,
     pub verification: Verification,
+    /// As its source writes it.
     pub license: Option<String>,
+    /// An SPDX id, or `LicenseRef-…` for a licence that is known and on no list.
+    #[serde(default)]
+    pub license_spdx: Option<String>,
+    #[serde(default)]
+    pub license_class: Option<LicenseClass>,
     pub base_models: Vec<String>,
+    /// What it was made from, and how that is known.
+    #[serde(default)]
+    pub lineage: Vec<Ancestor>,
+    /// The surest of what its locations know of where it came from.
+    #[serde(default)]
+    pub origin: Option<Source>,
     pub capabilities: Vec<String>,
     pub locations: Vec<Location>,
     /// Set where the bytes of a weight file, of the first that is so, are held at more than one path, also as a part of
@@ -67,7 +80,11 @@ pub struct Location {
     /// The app's own handle: `llama3:8b`, `org/repo@revision:file`, a path.
     pub id: String,
     pub name: Option<String>,
+    /// What the app itself goes by; what agrees with it is among its evidence.
     pub source: Option<Source>,
+    /// Everything that says where it came from, the surest first.
+    #[serde(default)]
+    pub claims: Vec<Source>,
     pub revision: Option<String>,
     pub refs: Vec<String>,
     pub license: Option<String>,
@@ -192,6 +209,20 @@ closed!(Verification { Unverified = "unverified", Verified = "verified", Mismatc
 closed!(
     /// `Recorded`: the app wrote it down; `Claimed`: the file says so; `Inferred`: from names and places.
     Confidence { Recorded = "recorded", Claimed = "claimed", Inferred = "inferred" }
+);
+closed!(
+    /// Coarse classes of licences; None is unknown. `Restricted`: free with conditions on use, users or revenue.
+    LicenseClass {
+        Permissive = "permissive", WeakCopyleft = "weak-copyleft", Copyleft = "copyleft",
+        NonCommercial = "non-commercial", ResearchOnly = "research-only", Restricted = "restricted",
+        Proprietary = "proprietary",
+    }
+);
+closed!(
+    /// How a model came from another. `Base`: it was made from it, how is not said.
+    Relation {
+        Base = "base", Finetune = "finetune", Adapter = "adapter", Merge = "merge", Quantized = "quantized",
+    }
 );
 closed!(Role {
     Weights = "weights", Companion = "companion", Adapter = "adapter", Blob = "blob", Bundle = "bundle",

@@ -122,6 +122,7 @@ mod tests {
             hashes: None,
         };
         Location {
+            claims: Vec::new(),
             app: App::Loose,
             id: "h".into(),
             name: None,

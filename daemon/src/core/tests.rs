@@ -68,6 +68,7 @@ fn found(path: &str, content: u8, state: State) -> (NewLocation, (PathBuf, Known
         id: path.to_owned(),
         name: Path::new(path).file_stem().map(|stem| stem.to_string_lossy().into_owned()),
         source: None,
+        claims: Vec::new(),
         revision: None,
         refs: Vec::new(),
         license: None,
@@ -82,6 +83,7 @@ fn found(path: &str, content: u8, state: State) -> (NewLocation, (PathBuf, Known
         location,
         on_disk: vec![Some(on_disk)],
         base_models: Vec::new(),
+        lineage: Vec::new(),
         hints: Hints::default(),
         weights: vec![file.path],
     };

@@ -118,9 +118,9 @@ fn placed(db: &Connection, id: &str, known: Known<'_>) -> anyhow::Result<Vec<Pla
         for path in &row.weights {
             verdicts.extend(verdict(db, &path.to_path())?);
         }
-        let LocationRow { mut location, on_disk, base_models, hints, weights: _ } = row;
+        let LocationRow { mut location, on_disk, base_models, lineage, hints, weights: _ } = row;
         hashes::fill(db, &mut location, known)?;
-        placed.push(Placed { location, on_disk, base_models, hints, verdicts });
+        placed.push(Placed { location, on_disk, base_models, lineage, hints, verdicts });
     }
     Ok(placed)
 }

@@ -43,6 +43,8 @@ pub struct LocationRow {
     pub location: Location,
     pub on_disk: Vec<Option<OnDisk>>,
     pub base_models: Vec<String>,
+    #[serde(default)]
+    pub lineage: Vec<domain::Ancestor>,
     pub hints: Hints,
     /// Where the bytes of each weight file are opened, in order.
     pub weights: Vec<domain::WirePath>,

@@ -118,6 +118,7 @@ impl Worker {
             id: found.id,
             name: found.name,
             source: found.source,
+            claims: found.claims,
             revision: found.revision,
             refs: found.refs,
             license: found.license,
@@ -134,6 +135,7 @@ impl Worker {
                 .collect(),
             on_disk: seen.into_iter().map(|seen| seen.on_disk).collect(),
             base_models: found.base_models,
+            lineage: found.lineage,
             hints: found.hints,
             location,
         };

@@ -10,7 +10,10 @@ mod launches;
 mod values;
 
 use api::{INTERFACE, INTERFACE_FILE};
-use domain::{App, Confidence, Format, Kind, Link, Role, Safety, SourceKind, State, Verification};
+use domain::{
+    App, Confidence, Format, Kind, LicenseClass, Link, Relation, Role, Safety, SourceKind, State,
+    Verification,
+};
 use idl::{Interface, Type};
 use std::collections::BTreeSet;
 
@@ -100,6 +103,7 @@ fn closed_lists_have_all_their_values() {
     check("Safety", Safety::ALL.iter().map(|value| value.name()).collect());
     check("Verification", Verification::ALL.iter().map(|value| value.name()).collect());
     check("Confidence", Confidence::ALL.iter().map(|value| value.name()).collect());
+    check("Relation", Relation::ALL.iter().map(|value| value.name()).collect());
     check("Link", Link::ALL.iter().map(|value| value.name()).collect());
 
     let comments: Vec<&str> = INTERFACE_FILE.lines().filter_map(|line| line.strip_prefix('#')).collect();
@@ -113,5 +117,6 @@ fn closed_lists_have_all_their_values() {
     listed("format", Format::ALL.iter().map(|value| value.name()).collect());
     listed("kind", Kind::ALL.iter().map(|value| value.name()).collect());
     listed("kind", SourceKind::ALL.iter().map(|value| value.name()).collect());
+    listed("license_class", LicenseClass::ALL.iter().map(|value| value.name()).collect());
     listed("role", Role::ALL.iter().map(|value| value.name()).collect());
 }

@@ -3,8 +3,8 @@
 use crate::launches::run;
 use api::{Checked, Duplicates, Filesystem, Job, Overview, Problem, RunState, Usage};
 use domain::{
-    App, Confidence, File, Format, Hashes, Kind, Link, Location, Model, Role, RootStatus, Safety, Source,
-    SourceKind, State, Verdict, Verification, WirePath,
+    Ancestor, App, Confidence, File, Format, Hashes, Kind, LicenseClass, Link, Location, Model, Relation,
+    Role, RootStatus, Safety, Source, SourceKind, State, Verdict, Verification, WirePath,
     doctor::{Finding, Severity},
     duplicates::{CopyAt, Group, ModelName, Sameness},
     facts,
@@ -149,7 +149,11 @@ pub(crate) fn model() -> Model {
         sha256: Some("00".into()),
         verification: Verification::Mismatch,
         license: Some("mit".into()),
+        license_spdx: Some("MIT".into()),
+        license_class: Some(LicenseClass::WeakCopyleft),
         base_models: vec!["b".into()],
+        lineage: vec![ancestor()],
+        origin: Some(source()),
         capabilities: vec!["chat".into()],
         locations: vec![location()],
         duplicate_group: Some("d".into()),
@@ -163,20 +167,37 @@ pub(crate) fn model() -> Model {
     }
 }
 
-pub(crate) fn location() -> Location {
-    let source = Source {
+pub(crate) fn source() -> Source {
+    Source {
         kind: Some(SourceKind::OllamaCloud),
         repo: Some("r".into()),
         url: Some("u".into()),
         confidence: Confidence::Claimed,
         evidence: vec!["e".into()],
-    };
+    }
+}
+
+pub(crate) fn ancestor() -> Ancestor {
+    Ancestor {
+        relation: Relation::Finetune,
+        name: "o/b".into(),
+        repo: Some("o/b".into()),
+        url: Some("u".into()),
+        sha256: Some("00".into()),
+        model_id: Some("m0".into()),
+        confidence: Confidence::Claimed,
+        evidence: vec!["e".into()],
+    }
+}
+
+pub(crate) fn location() -> Location {
     let (role, link) = (Role::LfsObject, Some(Link::Dangling));
     Location {
         app: App::HuggingFaceLocalDir,
         id: "h".into(),
         name: Some("n".into()),
-        source: Some(source),
+        source: Some(source()),
+        claims: vec![source()],
         revision: Some("r".into()),
         refs: vec!["main".into()],
         license: Some("mit".into()),
@@ -200,6 +221,17 @@ fn hashes() -> Hashes {
     Hashes { sha256: "00".into(), tensors: text(), autov1: text(), autov2: text(), autov3: text() }
 }
 
+fn attention() -> facts::Attention {
+    facts::Attention {
+        heads: vec![1],
+        kv_heads: vec![1],
+        key_length: 1,
+        value_length: 1,
+        sliding_window: Some(1),
+        kv_elements_per_token: 2,
+    }
+}
+
 pub(crate) fn facts() -> facts::Facts {
     let place = facts::Place::Favored;
     let mix = facts::MatrixUse { name: "Q6_K".into(), place, short_rows: false, elements: 1, bytes: 1 };
@@ -217,18 +249,13 @@ pub(crate) fn facts() -> facts::Facts {
         embedding_length: Some(1),
         vocabulary: Some(1),
         experts: Some(facts::Experts { count: 8, used: 2 }),
-        attention: Some(facts::Attention {
-            heads: vec![1],
-            kv_heads: vec![1],
-            key_length: 1,
-            value_length: 1,
-            sliding_window: Some(1),
-            kv_elements_per_token: 2,
-        }),
+        attention: Some(attention()),
         chat_template: Some("t".into()),
         tuning: Some(facts::Tuning { is_instruct: true, because: "b".into() }),
         license: Some("mit".into()),
         base_models: vec!["b".into()],
+        claims: vec![source()],
+        ancestors: vec![ancestor()],
         source_url: Some("https://example.org".into()),
         capabilities: vec!["chat".into()],
         split: Some(facts::Split { no: 0, count: 2 }),

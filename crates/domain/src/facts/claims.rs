@@ -137,7 +137,7 @@ impl<'a> Claims<'a> {
 }
 
 /// Returns the last part of a path on someone's disk; `org/name` stays as it is.
-fn file_name(text: &str) -> &str {
+pub(super) fn file_name(text: &str) -> &str {
     let is_path = text.starts_with(['/', '.', '~']) || text.contains('\\') || text.contains(":/");
     if is_path { text.rsplit(['/', '\\']).next().unwrap_or_default() } else { text }
 }

@@ -1,7 +1,7 @@
 //! Facts of a GGUF, from its header alone.
 
 use super::{
-    Adapter, Experts, Facts, Split, adapter, attention,
+    Adapter, Experts, Facts, Split, adapter, ancestry, attention,
     family::{self, Recognised},
     inventory,
     keys::{Keys, MAX_LAYERS},
@@ -44,6 +44,7 @@ pub fn gguf(header: &Header) -> (Facts, Vec<String>) {
         license: origin::license(&keys),
         base_models: origin::base_models(&keys),
         source_url: origin::source_url(&keys),
+        claims: ancestry::claims(&keys),
         capabilities: capabilities(&keys, kind),
         split,
         tensors: inventory::read(&header.tensors),
@@ -61,6 +62,7 @@ pub fn gguf(header: &Header) -> (Facts, Vec<String>) {
     weights::count(&header.tensors, &mut facts);
     // A part need not look like the whole.
     let mix_warning = weights::sum_up(&mut facts).filter(|_| !is_part);
+    facts.ancestors = ancestry::of_gguf(&keys, &facts);
     let template_warnings = template::warnings(&keys);
     let mut warnings = keys.warnings;
     warnings.extend(template_warnings);

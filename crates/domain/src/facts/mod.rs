@@ -1,6 +1,7 @@
 //! Header → facts: what a file says about itself in the words a person asks for. Unknown is `None`, never a guess.
 
 mod adapter;
+mod ancestry;
 mod attention;
 mod claims;
 pub(crate) mod family;
@@ -57,6 +58,12 @@ pub struct Facts {
     pub base_models: Vec<String>,
     /// Repository or page that the file itself names, http(s) only.
     pub source_url: Option<String>,
+    /// Pages that the file calls its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub claims: Vec<crate::Source>,
+    /// What the file says it was made from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ancestors: Vec<crate::Ancestor>,
     pub capabilities: Vec<String>,
     pub split: Option<Split>,
     /// `format`, `modelspec.*` and the like, as the file has them; short values only.

@@ -1,7 +1,7 @@
 //! Facts of a safetensors file, from its header alone. Most say little: the rest is in files beside it.
 
 use super::{
-    Facts, TensorUse, adapter,
+    Facts, TensorUse, adapter, ancestry,
     claims::Claims,
     family::{self, Recognised},
     weights, widths,
@@ -70,6 +70,7 @@ pub fn safetensors(header: &Header) -> (Facts, Vec<String>) {
         facts.parameters = weights::total(&facts.tensor_types).filter(|total| *total > 0);
     }
     describe(&mut facts);
+    facts.ancestors = ancestry::of_safetensors(&header.metadata, facts.kind);
     if facts.kind == Some(Kind::Llm) {
         facts.capabilities.push("completion".to_owned());
     }

@@ -21,6 +21,7 @@ fn model() -> Model {
         evidence: Vec::new(),
     };
     let location = Location {
+        claims: Vec::new(),
         app: App::HuggingFace,
         id: "Qwen/Qwen3-8B-GGUF".into(),
         name: None,
@@ -35,6 +36,10 @@ fn model() -> Model {
         files: vec![file("/mnt/Big disk/hub/Qwen3-8B.gguf")],
     };
     Model {
+        license_spdx: None,
+        license_class: None,
+        lineage: Vec::new(),
+        origin: None,
         id: "m1".into(),
         name: "Qwen3-8B-Q4_K_M".into(),
         format: Some(Format::Gguf),

@@ -37,7 +37,7 @@ mod stability_matrix;
 mod textgen;
 mod tgi;
 mod variables;
-mod web;
+pub(crate) mod web;
 mod webui;
 mod weights;
 mod whisper_cpp;
@@ -310,10 +310,14 @@ pub struct Found {
     pub id: String,
     pub name: Option<String>,
     pub source: Option<Source>,
+    /// What else says where it came from, whether it agrees with `source` or not.
+    pub claims: Vec<Source>,
     pub revision: Option<String>,
     pub refs: Vec<String>,
     pub license: Option<String>,
     pub base_models: Vec<String>,
+    /// What is known of those base models besides their names.
+    pub lineage: Vec<crate::Ancestor>,
     /// In order: shards by number, then companions and adapters, then what else belongs to it.
     pub files: Vec<FoundFile>,
     /// Why it is not whole, as the store knows it (a shard is missing, a link dangles, `.aria2` beside it).
@@ -333,10 +337,12 @@ impl Found {
             id,
             name: None,
             source: None,
+            claims: Vec::new(),
             revision: None,
             refs: Vec::new(),
             license: None,
             base_models: Vec::new(),
+            lineage: Vec::new(),
             files: Vec::new(),
             partial: None,
             hints: Hints::default(),
@@ -351,6 +357,7 @@ impl Found {
             name: handle::bounded(&bundle.stem),
             license: bundle.license,
             base_models: bundle.base_models,
+            lineage: bundle.lineage,
             files: bundle.files.into_iter().map(file).collect(),
             partial: bundle.missing,
             hints: bundle.hints,

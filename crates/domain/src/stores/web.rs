@@ -6,7 +6,7 @@ use crate::{Confidence, Source, SourceKind};
 const LONGEST: usize = 1024;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Address {
+pub(crate) struct Address {
     pub kind: SourceKind,
     pub repo: Option<String>,
     /// A branch or a commit.
@@ -16,7 +16,7 @@ pub(super) struct Address {
 }
 
 impl Address {
-    pub(super) fn parse(url: &str) -> Option<Self> {
+    pub(crate) fn parse(url: &str) -> Option<Self> {
         let (scheme, rest) = url.trim().split_once("://")?;
         let scheme = ["https", "http"].into_iter().find(|known| scheme.eq_ignore_ascii_case(known))?;
         let (rest, query) = rest.split_once(['?', '#']).unwrap_or((rest, ""));

@@ -1,7 +1,7 @@
 //! The front matter of a model card (`README.md`): its licence and what the model was made from.
 //! Only top-level texts and lists of texts are kept; aliases are never expanded.
 
-use crate::stores::handle;
+use crate::{Ancestor, Confidence, Relation, stores::handle};
 use saphyr_parser::{Event, Parser};
 use std::collections::BTreeMap;
 
@@ -15,6 +15,8 @@ const MOST_BASES: usize = 32;
 pub(super) struct Card {
     pub license: Option<String>,
     pub base_models: Vec<String>,
+    /// How it was made from them, where the card says so.
+    pub relation: Option<Relation>,
 }
 
 impl Card {
@@ -25,10 +27,24 @@ impl Card {
         let named = fields.remove("license_name").map(|names| names.join(", "));
         let license = license.filter(|license| license != "other").or(named);
         let bases = fields.remove("base_model").unwrap_or_default();
+        let relation = fields.remove("base_model_relation").and_then(|words| Relation::parse(words.first()?));
         Self {
             license: license.and_then(|license| handle::bounded(&license)),
+            relation,
             base_models: bases.iter().filter_map(|base| handle::bounded(base)).take(MOST_BASES).collect(),
         }
+    }
+
+    /// Returns what the card says of the bases; an adapter is one whatever its card leaves out.
+    pub(super) fn lineage(&self, is_adapter: bool) -> impl Iterator<Item = Ancestor> {
+        let (relation, evidence) = match self.relation {
+            Some(relation) => (relation, "README.md: base_model, base_model_relation"),
+            None if is_adapter => (Relation::Adapter, "README.md: base_model"),
+            None if self.base_models.len() > 1 => (Relation::Merge, "README.md: several base_model"),
+            None => (Relation::Base, "README.md: base_model"),
+        };
+        let one = move |name: &String| Ancestor::on_hub(relation, name, Confidence::Claimed, evidence);
+        self.base_models.iter().map(one)
     }
 }
 
@@ -113,6 +129,21 @@ mod tests {
         check("# license: mit\n", None, &[]);
         check("---\n---\nlicense: mit\n", None, &[]);
         check("", None, &[]);
+    }
+
+    #[test]
+    fn how_it_was_made_is_taken_from_the_card_or_left_open() {
+        let of = |text: &str, is_adapter| {
+            let lineage = Card::parse(text.as_bytes());
+            lineage.lineage(is_adapter).map(|one| one.relation).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            of("---\nbase_model: a/b\nbase_model_relation: quantized\n---\n", false),
+            [Relation::Quantized]
+        );
+        assert_eq!(of("---\nbase_model: a/b\nbase_model_relation: stolen\n---\n", false), [Relation::Base]);
+        assert_eq!(of("---\nbase_model: a/b\n---\n", true), [Relation::Adapter]);
+        assert_eq!(of("---\nbase_model: [a/b, c/d]\n---\n", false), [Relation::Merge; 2]);
     }
 
     #[test]

@@ -45,6 +45,7 @@ pub(super) struct Bundle {
     pub hints: Hints,
     pub license: Option<String>,
     pub base_models: Vec<String>,
+    pub lineage: Vec<crate::Ancestor>,
     /// Absolute.
     pub depends: Vec<PathBuf>,
 }
@@ -112,6 +113,7 @@ impl Bundler<'_, '_> {
                 (Some((path, bases)), _) if group.stem == ADAPTER => {
                     bundle.hints.kind = Some(Kind::Lora);
                     bundle.base_models.clone_from(bases);
+                    bundle.lineage = bases.iter().map(|base| adapts(base)).collect();
                     bundle.depends.push(self.base.join(path));
                 }
                 (_, Some((path, hints))) if whole == Some(at) => {
@@ -179,12 +181,19 @@ impl Bundler<'_, '_> {
         let card = self.ask.read(&path).map(Card::parse).unwrap_or_default();
         for bundle in bundles {
             bundle.license.clone_from(&card.license);
+            let is_adapter = bundle.hints.kind == Some(Kind::Lora);
+            bundle.lineage.splice(0..0, card.lineage(is_adapter));
             let known = std::mem::replace(&mut bundle.base_models, card.base_models.clone());
             bundle.base_models.extend(known.into_iter().filter(|base| !card.base_models.contains(base)));
             bundle.files.push(("README.md".into(), Role::Card));
             bundle.depends.push(path.clone());
         }
     }
+}
+
+fn adapts(base: &str) -> crate::Ancestor {
+    let evidence = "adapter_config.json: base_model_name_or_path";
+    crate::Ancestor::on_hub(crate::Relation::Adapter, base, crate::Confidence::Claimed, evidence)
 }
 
 /// Two splits may differ in their counts alone; the later goes by its first file.

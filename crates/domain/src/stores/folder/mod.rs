@@ -145,15 +145,18 @@ impl Place<'_> {
         let origin = files.first().and_then(|file| origin::of(ask, &file.path));
         let (origin, branch) = origin.map_or((None, None), |(source, revision)| (Some(source), revision));
         let record = records.into_iter().next().flatten();
+        let is_recorded = record.is_some();
         Found {
-            app: if record.is_some() { App::HuggingFaceLocalDir } else { App::Loose },
+            app: if is_recorded { App::HuggingFaceLocalDir } else { App::Loose },
             id: self.id(&bundle),
             name: self.name(&bundle),
             revision: record.as_ref().map(|record| record.revision.clone()).or(branch),
+            claims: if is_recorded { origin.iter().cloned().collect() } else { Vec::new() },
             source: record.map(Record::source).or(origin),
             refs: Vec::new(),
             license: bundle.license,
             base_models: bundle.base_models,
+            lineage: bundle.lineage,
             files,
             partial: control.map(|_| ".aria2 control file beside it".to_owned()).or(bundle.missing),
             hints: bundle.hints,

@@ -118,6 +118,8 @@ impl Revision<'_> {
             refs: repository.refs.get(&self.name).cloned().unwrap_or_default(),
             license: bundle.license.clone(),
             base_models: bundle.base_models.clone(),
+            lineage: bundle.lineage.clone(),
+            claims: Vec::new(),
             files: bundle.files.iter().map(|(path, role)| self.file(path, *role)).collect(),
             partial: dangling.or_else(|| bundle.missing.clone()),
             hints,

@@ -106,6 +106,8 @@ fn location(dir: &Path, bundle: Bundle, is_shared: bool, flat: Flat) -> Found {
         refs: Vec::new(),
         license: None,
         base_models: Vec::new(),
+        lineage: Vec::new(),
+        claims: Vec::new(),
         files: files.collect(),
         partial: bundle.missing,
         hints: bundle.hints,

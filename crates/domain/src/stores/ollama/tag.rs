@@ -5,7 +5,7 @@ use super::{
     manifest::{Config, Layer, Manifest},
 };
 use crate::{
-    App, Confidence, Format, Kind, Role, Source, SourceKind,
+    Ancestor, App, Confidence, Format, Kind, Relation, Role, Source, SourceKind,
     stores::{Found, FoundFile, Hints, Unit, ask::Ask, config, handle, web},
 };
 use std::{ffi::OsStr, path::Path};
@@ -59,7 +59,9 @@ pub(super) fn found(ask: &mut Ask<'_>, app: App, unit: &Unit<'_>, tag: &OsStr) -
         revision: None,
         refs: Vec::new(),
         license: licenses.into_iter().next(),
+        lineage: lineage(&manifest),
         base_models: base_models(&manifest),
+        claims: Vec::new(),
         files,
         partial: is_partial.then(|| "manifest names a blob that is not there".to_owned()),
         hints: hints(&manifest, &config, transformers.as_ref()),
@@ -122,6 +124,12 @@ fn base_models(manifest: &Manifest) -> Vec<String> {
     let mut names: Vec<String> = names.filter_map(handle::bounded).collect();
     names.dedup();
     names
+}
+
+fn lineage(manifest: &Manifest) -> Vec<Ancestor> {
+    let evidence = "`from` of a layer in the manifest";
+    let one = |name: &String| Ancestor::named(Relation::Base, name, Confidence::Recorded, evidence);
+    base_models(manifest).iter().map(one).collect()
 }
 
 fn hints(manifest: &Manifest, config: &Config, transformers: Option<&serde_json::Value>) -> Hints {
