@@ -242,7 +242,9 @@ impl<'a> Inodes<'a> {
         for holder in held {
             let OnDisk { volume, inode, disk_size, links } = &holder.on_disk;
             let known = inodes.entry((volume, *inode)).or_default();
-            (known.bytes, known.links) = (*disk_size, *links);
+            known.bytes = *disk_size;
+            // A name that was made later is seen at that name first.
+            known.links = known.links.max(*links);
             known.online |= holder.online;
             let is_symlink = holder.file.link == Some(Link::Symlink);
             let own = (!is_symlink).then(|| holder.file.path.to_path());

@@ -76,7 +76,8 @@ impl Tally {
         for (file, on_disk) in location.files.iter().zip(on_disk) {
             let Some(OnDisk { volume, inode, disk_size, links }) = on_disk else { continue };
             let inode = self.inodes.entry((volume.clone(), *inode)).or_default();
-            (inode.bytes, inode.links) = (*disk_size, *links);
+            inode.bytes = *disk_size;
+            inode.links = inode.links.max(*links);
             inode.holders.insert(name.clone());
             let is_name = *links > 1 && file.link != Some(Link::Symlink);
             inode.names.extend(is_name.then(|| file.path.to_path()));

@@ -27,10 +27,17 @@ const REFLINKS: &[i64] = &[0x9123_683e, 0x5846_5342, 0xca45_1a4e, 0x2fc1_2fc1];
 /// What is stored more than once, of all models.
 pub(super) fn groups(reader: &Reader) -> anyhow::Result<Vec<Group>> {
     let mut holders = reader.holders()?;
-    // Whose blob has another name: is that one known?
-    for holder in holders.iter_mut().filter(|holder| holder.online && holder.on_disk.links > 1) {
-        if holder.file.link == Some(Link::Symlink) {
-            holder.target = look::resolved(&holder.file.path.to_path());
+    for holder in holders.iter_mut().filter(|holder| holder.online) {
+        let path = holder.file.path.to_path();
+        // A hard link that is made or removed elsewhere is no event of the directory that is watched.
+        if let Ok(meta) = path.metadata()
+            && meta.ino() == holder.on_disk.inode
+        {
+            holder.on_disk.links = meta.nlink();
+        }
+        // Whose blob has another name: is that one known?
+        if holder.on_disk.links > 1 && holder.file.link == Some(Link::Symlink) {
+            holder.target = look::resolved(&path);
         }
     }
     Ok(duplicates::groups(&holders))
