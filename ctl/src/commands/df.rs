@@ -67,11 +67,20 @@ impl DfArgs {
         }
         table.write(context.out, context.style, context.environment.width)?;
         writeln!(context.out, "\n{} in all", ByteSize(usage.total))?;
-        for disk in &usage.filesystems {
+        usage.filesystems.iter().try_for_each(|disk| {
             let (free, total) = (ByteSize(disk.available), ByteSize(disk.total));
-            let roots: Vec<_> = disk.roots.iter().map(|root| clean(root)).collect();
-            writeln!(context.out, "{free} free of {total} at {}", roots.join(" "))?;
-        }
+            writeln!(context.out, "{free} free of {total} at {}", places(&disk.roots))
+        })?;
         Ok(())
+    }
+}
+
+/// The first of them, and how many more there are.
+fn places(roots: &[String]) -> String {
+    let first = roots.first().map_or_else(String::new, |root| clean(root).into_owned());
+    match roots.len().saturating_sub(1) {
+        0 => first,
+        1 => format!("{first} and 1 other root"),
+        more => format!("{first} and {more} other roots"),
     }
 }
