@@ -38,6 +38,11 @@ pub fn judge(file_name: &OsStr, input: &mut impl Input) -> Result<Verdict, io::E
             let reason = "ggml, llama.cpp's format before GGUF, which is not read here";
             Ok(Verdict::new(Some(Format::Ggml), State::Unsupported, reason))
         }
+        Magic::Onnx => Ok(Verdict::recognised(Format::Onnx)),
+        Magic::OpenVino => Ok(Verdict::recognised(Format::OpenVino)),
+        Magic::CoreMl => Ok(Verdict::recognised(Format::CoreMl)),
+        Magic::TfLite => Ok(Verdict::recognised(Format::TfLite)),
+        Magic::TensorRt => Ok(Verdict::recognised(Format::TensorRt)),
         Magic::Zip if claimed_format(&name) != Some(Format::Pickle) && !name.ends_with(".bin") => {
             Ok(Verdict::new(None, State::NotAModel, "a zip archive"))
         }
@@ -75,6 +80,12 @@ impl Verdict {
             facts: None,
             data_start: None,
         }
+    }
+
+    /// A file of a format that is told by its first bytes, and of which no more is read.
+    fn recognised(format: Format) -> Self {
+        let reason = format!("{format}, which this version recognises and does not read");
+        Self::new(Some(format), State::Unsupported, &reason)
     }
 
     /// Returns what a header that cannot be read means.

@@ -11,6 +11,9 @@ const FIRST_WINDOW: usize = 64 << 10;
 /// Large enough that the system call no longer shows, small enough to stay in the second-level cache.
 const WINDOW: usize = 256 << 10;
 
+/// After a jump over data: what is read there is most often the next short header.
+const JUMP_WINDOW: usize = 4 << 10;
+
 /// Bytes that can be looked at in any order, a window at a time.
 pub trait Input {
     /// Length of the whole input in bytes (for a file, by fstat of the descriptor that is read).
@@ -65,7 +68,13 @@ impl<F: FnMut(u64, &mut [u8]) -> io::Result<usize>> Windowed<F> {
     }
 
     fn refill(&mut self, at: u64, want: usize) -> io::Result<()> {
-        let room = if self.buffer.is_empty() { FIRST_WINDOW } else { WINDOW }.max(want);
+        let is_next = at >= self.start && at <= self.start + self.filled as u64;
+        let room = match (self.buffer.is_empty(), is_next) {
+            (true, _) => FIRST_WINDOW,
+            (false, true) => WINDOW,
+            (false, false) => JUMP_WINDOW,
+        };
+        let room = room.max(want);
         let room = room.min(usize::try_from(self.len.saturating_sub(at)).unwrap_or(room));
         let kept = self.buffered(at).len();
         self.buffer.copy_within(self.filled - kept..self.filled, 0);

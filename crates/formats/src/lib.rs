@@ -2,13 +2,22 @@
 //! Opens nothing, executes nothing, and never allocates by a number it read.
 #![forbid(unsafe_code)]
 
+pub mod coreml;
 mod cursor;
+mod flat;
 pub mod gguf;
 mod input;
+pub mod onnx;
+pub mod openvino;
+mod port;
+mod protobuf;
 pub mod safetensors;
 mod sniff;
+pub mod tensorrt;
+pub mod tflite;
 
 pub use input::{Input, Slice, Windowed};
+pub use port::{External, Port, TypeCount};
 pub use sniff::{Magic, sniff};
 
 /// Why a header could not be read. Each variant is a different next step for the caller.

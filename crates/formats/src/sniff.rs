@@ -13,6 +13,14 @@ pub enum Magic {
     Zip,
     /// A bare pickle of protocol 2 or later.
     Pickle,
+    /// A protobuf message that begins as ONNX models do; there is no magic.
+    Onnx,
+    /// A protobuf message that begins as CoreML models do.
+    CoreMl,
+    /// The description of an OpenVINO network.
+    OpenVino,
+    TfLite,
+    TensorRt,
     /// A git-lfs pointer: text that stands for a file which is not here.
     LfsPointer,
     /// A web page or a JSON answer saved under a model's name.
@@ -34,6 +42,8 @@ const MAGICS: &[(&[u8], Magic)] = &[
     (b"\x80\x03", Magic::Pickle),
     (b"\x80\x04", Magic::Pickle),
     (b"\x80\x05", Magic::Pickle),
+    (b"ftrt", Magic::TensorRt),
+    (b"ptrt", Magic::TensorRt),
     (b"version https://git-lfs.github.com/spec/v1", Magic::LfsPointer),
 ];
 
@@ -47,7 +57,51 @@ pub fn sniff(head: &[u8], len: u64) -> Option<Magic> {
         return Some(Magic::Safetensors);
     }
     let magic = MAGICS.iter().find(|(bytes, _)| head.starts_with(bytes)).map(|(_, magic)| *magic);
-    magic.or_else(|| is_page(head).then_some(Magic::Page)).or_else(|| is_zeros(head).then_some(Magic::Zeros))
+    magic
+        .or_else(|| (head.get(4..8) == Some(b"TFL3")).then_some(Magic::TfLite))
+        .or_else(|| is_network(head).then_some(Magic::OpenVino))
+        .or_else(|| message(head))
+        .or_else(|| is_page(head).then_some(Magic::Page))
+        .or_else(|| is_zeros(head).then_some(Magic::Zeros))
+}
+
+/// `<net name="…" version="11">`, behind what may stand before a document.
+fn is_network(head: &[u8]) -> bool {
+    let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
+    let end = text.windows(2).position(|bytes| bytes == b"?>").filter(|_| text.starts_with(b"<?xml"));
+    let text = end.and_then(|end| text.get(end + 2..)).unwrap_or(text).trim_ascii_start();
+    text.starts_with(b"<net ") || text.starts_with(b"<net\n")
+}
+
+/// ONNX and CoreML both begin with a small version in field 1. What follows tells them apart: ONNX goes on with
+/// the text of who made it or with its graph, CoreML with a message of messages.
+fn message(head: &[u8]) -> Option<Magic> {
+    let (&[key, version, next, length], rest) = head.split_first_chunk()?;
+    if key != 8 || !(1..=99).contains(&version) {
+        return None;
+    }
+    let text = rest.get(..usize::from(length).min(rest.len())).unwrap_or_default();
+    let is_text = !text.is_empty() && text.iter().all(|byte| (b' '..0x7f).contains(byte));
+    match next {
+        // producer_name, producer_version, domain
+        0x12 | 0x1a | 0x22 if is_text && length < 0x80 => Some(Magic::Onnx),
+        // graph: its first field is a node, its name or an initializer
+        0x3a if has_graph(head) => Some(Magic::Onnx),
+        // description: the first input
+        0x12 if text.first() == Some(&0x0a)
+            || (length >= 0x80 && text.get(..3).is_some_and(|text| text.contains(&0x0a))) =>
+        {
+            Some(Magic::CoreMl)
+        }
+        _ => None,
+    }
+}
+
+fn has_graph(head: &[u8]) -> bool {
+    let length = head.get(3..).unwrap_or_default();
+    let end = length.iter().take(5).position(|byte| byte & 0x80 == 0);
+    let first = end.and_then(|end| length.get(end + 1));
+    matches!(first, Some(0x0a | 0x12 | 0x2a))
 }
 
 fn is_safetensors(head: &[u8]) -> bool {
@@ -113,6 +167,21 @@ mod tests {
         check(b"{\"error\": \"Repository not found\"}", Magic::Page);
         check(b"[1]", Magic::Page);
         check(b"{\x01\x02", None);
-        check(b"<net name=\"m\" version=\"11\">", None);
+    }
+
+    #[test]
+    fn graphs_are_told_by_how_they_begin() {
+        check(b"<net name=\"m\" version=\"11\">", Magic::OpenVino);
+        check(b"<?xml version=\"1.0\"?>\n<net name=\"tiny\" version=\"11\"", Magic::OpenVino);
+        check(b"<?xml version=\"1.0\"?>\n<svg", None);
+        check(b"\x10\0\0\0TFL3\x08\0", Magic::TfLite);
+        check(b"ftrt\0\0\0\0", Magic::TensorRt);
+        check(b"\x08\x08\x12\x07pytorch\x1a\x052.1.0:\x80", Magic::Onnx);
+        check(b"\x08\x08:\x90\x01\x0a\x12\x0a", Magic::Onnx);
+        check(b"\x08\x07\x12\x40\x0a\x0d\x0a\x03ids", Magic::CoreMl);
+        check(b"\x08\x07\x12\xc0\x02\x0a\x0d\x0a\x03ids", Magic::CoreMl);
+        check(b"\x08\x07", None);
+        check(b"\x08\0\x12\x02ab", None);
+        check(b"\x89HDF\r\n\x1a\n", None);
     }
 }
