@@ -92,7 +92,7 @@ fn words(line: &str) -> Vec<&str> {
 }
 
 /// Takes off quotes and puts in `~`, `$NAME`, `${NAME}` and `${NAME:-default}`.
-fn expand(value: &str, scope: &BTreeMap<String, OsString>) -> Option<String> {
+pub(super) fn expand(value: &str, scope: &BTreeMap<String, OsString>) -> Option<String> {
     if let Some(plain) = value.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')) {
         return Some(plain.to_owned());
     }
