@@ -79,7 +79,6 @@ impl Worker {
         self.place(&mut site, found, &before, &mut ground)?;
         let Site { mut change, read, restless, unreadable, .. } = site;
         ground.stamps.extend(unreadable.into_iter().map(|path| (path, None)));
-        let trouble = ground.trouble();
         let depends = self.depends(&mut ground);
         // What is missing now is told of where it will appear.
         let missing = depends.iter().filter(|depend| depend.stamp.as_deref() == Some(MISSING));
@@ -87,9 +86,8 @@ impl Worker {
             missing.filter_map(|depend| nearest_dir(depend.path.parent()?, &job.unit.root)).collect();
         ground.unwatched.extend(self.watch.add(to_watch.into_iter().collect()));
         change.depends = DependChange::between(before.depends, depends);
-        let trouble = trouble.or(ground.damaged.take());
-        let Ground { unwatched, .. } = ground;
-        Ok(Looked::Different { change, children, links, unwatched, damaged: trouble, read, restless })
+        let Ground { unwatched, damaged, .. } = ground;
+        Ok(Looked::Different { change, children, links, unwatched, damaged, read, restless })
     }
 
     fn steps(
@@ -116,8 +114,7 @@ impl Worker {
             ground.unwatched.extend(self.watch.add(to_watch));
             for look in &looks {
                 if let Look::Table(table) = look {
-                    let rows = self.table(beneath, table);
-                    ground.known.tables.insert(table.clone(), rows);
+                    ground.known.tables.insert(table.clone(), self.table(beneath, table));
                 } else {
                     beneath.perform(look, &mut ground.known);
                 }
@@ -189,19 +186,6 @@ impl Ground {
         let card = location.files.iter().find(|file| file.role == Role::Card)?;
         let bytes = self.known.contents.get(&card.path.to_path())?.as_ref()?;
         Some(text::of_card(bytes))
-    }
-
-    /// Says which database could not be read; that is tried again at the next look, whatever its times say.
-    fn trouble(&mut self) -> Option<Box<(PathBuf, String)>> {
-        let failed = self
-            .known
-            .tables
-            .iter()
-            .filter_map(|(table, rows)| Some((table, rows.as_ref()?.as_ref().err()?)));
-        let (files, words): (Vec<PathBuf>, Vec<String>) =
-            failed.map(|(table, why)| (table.file.clone(), why.clone())).unzip();
-        self.stamps.extend(files.iter().map(|file| (file.clone(), None)));
-        files.into_iter().zip(words).next().map(Box::new)
     }
 
     /// Notes what is going to be looked at; returns the directories that must be watched before.

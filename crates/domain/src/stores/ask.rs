@@ -82,7 +82,13 @@ impl<'a> Ask<'a> {
         if !self.known.tables.contains_key(table) {
             self.needs.insert(Look::Table(table.clone()));
         }
-        self.known.tables.get(table)?.as_ref()?.as_ref().ok()
+        match self.known.tables.get(table)?.as_ref()? {
+            Ok(rows) => Some(rows),
+            Err(why) => {
+                self.damaged(&table.file, why);
+                None
+            }
+        }
     }
 
     /// Ends the step: what was found counts only if nothing had to be guessed.
