@@ -184,11 +184,12 @@ impl Core {
     /// stored as a whole or not at all, before anybody is told.
     pub fn handle(&mut self, event: Event, now: Timestamp) -> anyhow::Result<Vec<Effect>> {
         self.now = now;
-        self.as_one(|core, effects| {
-            core.react(event, effects)?;
-            core.dispatch(effects);
-            Ok(())
-        })
+        let reported = if let Event::Looked(unit, _) = &event { Some(unit.clone()) } else { None };
+        let stored = self.as_one(|core, effects| core.react(event, effects));
+        if let (Err(_), Some(unit)) = (&stored, reported) {
+            self.queue.finish(&unit); // its look is over, whatever became of what it brought
+        }
+        stored
     }
 
     /// Makes one change of the index; who waits for it is answered afterwards.
@@ -217,17 +218,19 @@ impl Core {
                 }
             }
         }
+        self.dispatch(&mut effects); // of what is stored only
         self.answer_waiting();
         effects.push(Effect::Wake(self.next_wake()));
         Ok(effects)
     }
 
     /// What was stored and what is in memory may differ now: all is to be looked at again, but not at once, as what
-    /// went wrong (a full disk) may last. Who waits sees that there is no answer.
+    /// went wrong (a full disk) may last. What looks under way still bring is a part, and would pass for the whole.
+    /// Who waits sees that there is no answer.
     fn start_over(&mut self) {
         self.said.clear();
         self.waiting.clear();
-        self.queue = Queue::default();
+        self.queue.forget(|_| true);
         self.is_troubled = true;
     }
 

@@ -272,6 +272,19 @@ fn sync_waits_for_what_could_not_be_stored_before() {
 }
 
 #[test]
+fn what_a_look_still_brings_after_a_part_of_it_was_not_stored_is_not_taken_for_the_whole() {
+    let mut core = settled();
+    let path = format!("{ROOT}/a.gguf");
+    let effects = handle(&mut core, Event::Changed(vec![(path.clone().into(), Change::Settled)]));
+    assert_eq!(units(&effects), [(ROOT.into(), false)]);
+    core.start_over();
+    let effects = handle(&mut core, looked(ROOT, &[(&path, 1, State::Ok)], &[]));
+    assert_eq!((published(&effects), units(&effects)), (Vec::new(), Vec::new()));
+    let effects = handle(&mut core, Event::Tick);
+    assert_eq!(units(&effects).len(), 2, "both roots are looked at again");
+}
+
+#[test]
 fn lost_events_mean_that_everything_is_checked_again() {
     let mut core = settled();
     let effects = handle(&mut core, Event::Lost);

@@ -185,7 +185,7 @@ fn a_full_disk_is_said_nothing_stops_and_all_goes_on_when_there_is_room() {
     let local = house.home(".local");
     fs::create_dir_all(&local).unwrap();
     if let Err(why) =
-        in_namespace(&mut house, "-m", &format!("mount -t tmpfs -o size=48m t {}", local.display()))
+        in_namespace(&mut house, "-m", &format!("mount -t tmpfs -o size=8m t {}", local.display()))
     {
         skip!("{why}");
     }
@@ -206,7 +206,7 @@ fn a_full_disk_is_said_nothing_stops_and_all_goes_on_when_there_is_room() {
     assert!(house.is_alive());
     assert_eq!(house.names(&["tag=before"]), ["first"], "what is known can be read");
     inside(&house, "-m", &format!("rm {filler}"));
-    wait_until("all models are there", 60, || house.list(&[]).len() == 301);
+    wait_until("all models are there", 30, || house.list(&[]).len() == 301);
     house.does(&["tag", "first", "after"]);
     assert_eq!(house.show("first")["tags"], serde_json::json!(["after", "before"]));
 }
