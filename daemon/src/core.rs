@@ -249,11 +249,11 @@ impl Core {
             Event::Grown(path, size) => self.grown(&path, size)?,
             Event::Tick | Event::Doubted => self.tick(effects)?,
             Event::Said(model, reply) => {
-                let sharing = self.index.sharing_with(&model)?;
-                let refreshed = self.refresh(&model, effects)?;
                 // A hash that was computed tells of the copies in other models too.
+                let mut sharing = self.index.sharing_with(&model)?;
+                sharing.remove(&model);
+                let model = self.refresh(&model, effects)?;
                 self.refresh_all(&sharing, effects)?;
-                let model = refreshed;
                 self.said.push((reply, model));
             }
             Event::Sync { cookie, reply } => {
