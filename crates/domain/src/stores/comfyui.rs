@@ -102,13 +102,9 @@ fn place(extras: Vec<Extra>, root: &Path) -> PathBuf {
     extras.into_iter().find(|extra| extra.path == root).map(|extra| extra.place).unwrap_or_default()
 }
 
-fn has(environment: &Environment, dir: &Path, name: &str) -> bool {
-    environment.places.get(dir).is_some_and(|entries| entries.iter().any(|entry| entry.name == name))
-}
-
 fn is_checkout(environment: &Environment, dir: &Path) -> bool {
-    has(environment, dir, "main.py")
-        && ["comfy", "folder_paths.py"].into_iter().any(|mark| has(environment, dir, mark))
+    environment.has_entry(dir, "main.py")
+        && ["comfy", "folder_paths.py"].into_iter().any(|mark| environment.has_entry(dir, mark))
 }
 
 /// Returns the checkouts: by what lies in them, by the layout of their models, and where people put one.
@@ -116,10 +112,12 @@ fn bases(environment: &Environment) -> Vec<PathBuf> {
     let is_home = |dir: &Path| environment.home.as_deref() == Some(dir);
     let is_layout = |dir: &Path| {
         let models = dir.join("models");
-        let has_some = ["loras", "vae", "diffusion_models", "unet", "controlnet", "text_encoders", "clip"]
-            .into_iter()
-            .any(|category| has(environment, &models, category));
-        has(environment, &models, "checkpoints") && has_some && !is_home(dir)
+        let has = |category: &str| environment.has_entry(&models, category);
+        let others = ["loras", "vae", "diffusion_models", "unet", "controlnet", "text_encoders", "clip"];
+        !is_home(dir)
+            && environment.has_entry(dir, "models")
+            && has("checkpoints")
+            && others.into_iter().any(has)
     };
     let places = environment.places.keys();
     let marked = places.filter(|dir| is_checkout(environment, dir) || is_layout(dir)).cloned();

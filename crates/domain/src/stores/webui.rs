@@ -189,22 +189,22 @@ fn checkouts_of(environment: &Environment, app: App) -> Vec<PathBuf> {
 
 /// Says which of the apps a folder of the home is.
 fn app_of(environment: &Environment, dir: &Path) -> Option<App> {
-    let has = |below: &str, name: &str| {
-        let entries = environment.places.get(&dir.join(below));
-        entries.is_some_and(|entries| entries.iter().any(|entry| entry.name == name))
-    };
+    let entries = environment.places.get(dir)?;
+    let has = |name: &str| entries.iter().any(|entry| entry.name == name);
+    // Most folders are none of these, and have nothing below that is worth a look.
+    let has_below = |folder: &str, name: &str| has(folder) && environment.has_entry(&dir.join(folder), name);
     let is_home = environment.home.as_deref() == Some(dir);
     let starts = ["webui.sh", "webui.py", "launch.py", "webui-user.sh", "webui.bat"];
-    let is_started = starts.into_iter().any(|start| has("", start));
-    let is_layout = ["Stable-diffusion", "Diffusers"].into_iter().any(|folder| has("models", folder));
-    let is_program = has("modules", "sd_models.py") || has("", "modules") || has("", "models");
+    let is_started = starts.into_iter().any(has);
+    let is_layout = ["Stable-diffusion", "Diffusers"].into_iter().any(|name| has_below("models", name));
+    let is_program = has("modules") || has("models");
     if is_home || !(is_started && is_program || is_layout) {
         return None;
     }
     let name = dir.file_name()?.to_str()?.to_ascii_lowercase();
-    let is_next = has("", "installer.py") || has("models", "Diffusers") || has("data", "cache.json");
+    let is_next = has("installer.py") || has_below("models", "Diffusers") || has_below("data", "cache.json");
     let usual = USUAL.iter().find(|(usual, _)| *usual == name).map(|(_, app)| *app);
-    Some(if has("", "modules_forge") || name.contains("forge") {
+    Some(if has("modules_forge") || name.contains("forge") {
         App::Forge
     } else if is_next {
         App::SdNext

@@ -24,6 +24,9 @@ pub(in crate::stores) fn expand(environment: &Environment, base: &Path, text: &s
 
 /// Leaves out what lies in a place that an app keeps anyway, and what would take in the whole home.
 pub(in crate::stores) fn outside(environment: &Environment, extras: Vec<Extra>) -> Vec<Extra> {
+    if extras.is_empty() {
+        return extras; // as nearly always: the other stores need not be asked
+    }
     /// Those that come here themselves, and those that leave to others what others have.
     const ASKING: &[App] =
         &[App::A1111, App::Forge, App::SdNext, App::ComfyUi, App::ComfyUiDesktop, App::LlamaCpp, App::Loose];
