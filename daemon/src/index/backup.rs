@@ -1,7 +1,7 @@
 //! Copies of `user.db`: made before it is changed in form and once a day, three kept, and the newest good one taken
 //! where the database itself is damaged. Never removes what is not a copy of its own.
 
-use super::open::{put_aside, reader, with_suffix};
+use super::open::{put_aside, reader, remove_file, with_suffix};
 use anyhow::Context as _;
 use jiff::Timestamp;
 use rusqlite::Connection;
@@ -28,7 +28,7 @@ pub(super) fn make(db: &Connection, path: &Path, now: Timestamp) -> anyhow::Resu
     let making = with_suffix(path, ".making");
     let copy = with_suffix(path, &format!("{SUFFIX}{}", now.strftime("%Y%m%dT%H%M%SZ")));
     let write = || -> anyhow::Result<()> {
-        remove(&making)?;
+        remove_file(&making)?;
         db.execute("VACUUM INTO ?1", [making.to_str().context("its path is not UTF-8")?])?;
         File::open(&making)?.sync_all()?;
         fs::rename(&making, &copy)?;
@@ -36,7 +36,7 @@ pub(super) fn make(db: &Connection, path: &Path, now: Timestamp) -> anyhow::Resu
     };
     write().with_context(|| format!("copying {} to {}", path.display(), copy.display()))?;
     for old in copies(path).into_iter().skip(KEPT) {
-        remove(&old)?;
+        remove_file(&old)?;
     }
     Ok(())
 }
@@ -73,13 +73,6 @@ fn is_sound(copy: &Path) -> bool {
     let check =
         |db: &Connection| db.query_row("PRAGMA integrity_check(1)", [], |row| row.get::<_, String>(0));
     reader(copy).is_ok_and(|db| check(&db).is_ok_and(|verdict| verdict == "ok"))
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

@@ -232,13 +232,15 @@ pub(super) fn put_aside(path: &Path) -> io::Result<PathBuf> {
 
 /// Removes a database and what SQLite keeps beside it, as far as it is there.
 fn remove(path: &Path) -> io::Result<()> {
-    for suffix in ["", "-wal", "-shm"] {
-        match fs::remove_file(with_suffix(path, suffix)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+    ["", "-wal", "-shm"].into_iter().try_for_each(|suffix| remove_file(&with_suffix(path, suffix)))
+}
+
+/// Removes a file, if there is one.
+pub(super) fn remove_file(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
