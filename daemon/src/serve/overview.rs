@@ -38,7 +38,8 @@ pub(super) async fn overview(hub: &Hub) -> Result<Overview, Failure> {
     };
     let mut notices = hub.notices();
     if roots.is_empty() {
-        let places: Vec<String> = looked_at(hub).iter().map(|path| path.display().to_string()).collect();
+        let looked_at = hub.discover().await.map_err(refusal)?;
+        let places: Vec<String> = looked_at.iter().map(|place| place.path.display().to_string()).collect();
         notices.push(format!("no model directory was found; looked at {}", places.join(" ")));
     }
     let ram = hardware::ram(&hub.config.environment.sysroot);
@@ -59,12 +60,6 @@ pub(super) async fn overview(hub: &Hub) -> Result<Overview, Failure> {
         ram_available: known(ram.available),
         jobs: hub.verify.job.borrow().iter().cloned().collect(),
     })
-}
-
-/// Every place where a store's models would be.
-pub(super) fn looked_at(hub: &Hub) -> Vec<PathBuf> {
-    let environment = &hub.config.environment;
-    domain::stores::STORES.iter().flat_map(|store| store.roots(environment)).collect()
 }
 
 /// Looks at everything that `domain::doctor` judges.
@@ -100,9 +95,5 @@ fn watches() -> Option<Watches> {
 
 /// Bytes that are free for us at each place that tells.
 fn with_space(places: Vec<PathBuf>) -> Vec<(PathBuf, u64)> {
-    let space = |path: PathBuf| {
-        let told = rustix::fs::statvfs(&path).ok()?;
-        Some((path, told.f_bavail.saturating_mul(told.f_frsize)))
-    };
-    places.into_iter().filter_map(space).collect()
+    places.into_iter().filter_map(|path| space::room(&path).map(|(_, free)| (path, free))).collect()
 }

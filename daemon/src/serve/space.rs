@@ -134,15 +134,19 @@ fn tally(reader: &Reader, by: By) -> anyhow::Result<Tally> {
     Ok(tally)
 }
 
+/// Bytes of the filesystem at a path, and those that are free for this user.
+pub(super) fn room(path: &Path) -> Option<(u64, u64)> {
+    let StatVfs { f_frsize, f_blocks, f_bavail, .. } = statvfs(path).ok()?;
+    Some((f_blocks.saturating_mul(f_frsize), f_bavail.saturating_mul(f_frsize)))
+}
+
 /// Those that the roots lie on, as far as they are there.
 fn filesystems(reader: &Reader) -> anyhow::Result<Vec<Filesystem>> {
     let mut by_device: BTreeMap<u64, Filesystem> = BTreeMap::new();
     for root in reader.roots()?.into_iter().filter(|root| root.online) {
         let path = root.path.to_path();
-        let (Ok(meta), Ok(stat)) = (path.metadata(), statvfs(&path)) else { continue };
-        let StatVfs { f_frsize, f_blocks, f_bavail, .. } = stat;
-        let bytes = |blocks: u64| blocks.saturating_mul(f_frsize);
-        let new = || Filesystem { total: bytes(f_blocks), available: bytes(f_bavail), roots: Vec::new() };
+        let (Ok(meta), Some((total, available))) = (path.metadata(), room(&path)) else { continue };
+        let new = || Filesystem { total, available, roots: Vec::new() };
         by_device.entry(meta.dev()).or_insert_with(new).roots.push(root.path.text().to_owned());
     }
     Ok(by_device.into_values().collect())
