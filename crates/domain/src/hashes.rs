@@ -11,6 +11,12 @@ pub const AUTOV1: std::ops::Range<u64> = 0x10_0000..0x11_0000;
 /// What SHA-256 makes of nothing: tools write its start where they had nothing to hash.
 const OF_NOTHING: &str = "e3b0c44298fc";
 
+/// Returns a SHA-256 as 64 lower-case hex digits.
+pub(crate) fn sha256(text: &str) -> Option<String> {
+    (text.len() == 64 && text.bytes().all(|digit| digit.is_ascii_hexdigit()))
+        .then(|| text.to_ascii_lowercase())
+}
+
 /// Hashes of a whole file, as they were computed here; lower-case hexadecimal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hashes {

@@ -3,6 +3,7 @@
 use super::{Facts, claims::file_name, keys::Keys, short};
 use crate::{
     Ancestor, Confidence, Kind, Relation, Source,
+    hashes::sha256,
     lineage::{MOST, is_repository},
     stores::web::Address,
 };
@@ -106,14 +107,14 @@ fn merged(models: &Value) -> Vec<Ancestor> {
     let one = |(hash, model): (&String, &Value)| {
         let name = short(file_name(model.get("name")?.as_str()?), MAX_NAME)?;
         let ancestor = Ancestor::named(Relation::Merge, &name, Confidence::Claimed, "sd_merge_models");
-        Some(Ancestor { sha256: sha256(hash), ..ancestor })
+        Some(Ancestor { sha256: stated(hash), ..ancestor })
     };
     models.filter_map(one).collect()
 }
 
 fn of_recipe(recipe: &Value) -> Vec<Ancestor> {
     let keys = ["primary_model_hash", "secondary_model_hash", "tertiary_model_hash"];
-    let hashes = keys.into_iter().filter_map(|key| sha256(recipe.get(key)?.as_str()?));
+    let hashes = keys.into_iter().filter_map(|key| stated(recipe.get(key)?.as_str()?));
     let one = |hash: String| {
         let name: String = hash.chars().take(10).collect();
         let ancestor = Ancestor::named(Relation::Merge, &name, Confidence::Claimed, "sd_merge_recipe");
@@ -122,10 +123,8 @@ fn of_recipe(recipe: &Value) -> Vec<Ancestor> {
     hashes.map(one).collect()
 }
 
-fn sha256(text: &str) -> Option<String> {
-    let hex = text.trim().trim_start_matches("0x");
-    let is_hash = hex.len() == 64 && hex.bytes().all(|digit| digit.is_ascii_hexdigit());
-    is_hash.then(|| hex.to_ascii_lowercase())
+fn stated(hash: &str) -> Option<String> {
+    sha256(hash.trim().trim_start_matches("0x"))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `__metadata__` of a safetensors file: modelspec and kohya's `ss_*`. What a training saw and where it lay is not kept.
 
 use super::{gguf::MAX_DESCRIPTION, origin, short};
+use crate::hashes::sha256;
 use std::collections::BTreeMap;
 
 /// Metadata that is worth keeping, besides `modelspec.*`. Captions and paths of a training stay where they are.
@@ -115,11 +116,7 @@ impl<'a> Claims<'a> {
 
     /// Returns the SHA-256 of the tensors as kohya or modelspec state it (modelspec with `0x`).
     pub(super) fn tensor_hash(&self) -> Option<String> {
-        let hash = |key: &str| {
-            let hash = self.get(key)?.trim_start_matches("0x").to_ascii_lowercase();
-            let is_hash = hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
-            (is_hash && hash != EMPTY).then_some(hash)
-        };
+        let hash = |key: &str| sha256(self.get(key)?.trim_start_matches("0x")).filter(|hash| hash != EMPTY);
         hash("sshs_model_hash").or_else(|| hash("modelspec.hash_sha256"))
     }
 

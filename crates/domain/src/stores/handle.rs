@@ -1,5 +1,6 @@
 //! Texts that leave a store: handles, licences, hashes. Bounded, and unique where a name is not text.
 
+pub(super) use crate::hashes::sha256;
 use std::{os::unix::ffi::OsStrExt as _, path::Path};
 
 /// Longer texts come from nobody who means well, and a list has no room for them.
@@ -24,12 +25,6 @@ pub(super) fn bounded(text: &str) -> Option<String> {
     let text = text.trim();
     let is_sane = !text.is_empty() && text.len() <= LONGEST && !text.contains(char::is_control);
     is_sane.then(|| text.to_owned())
-}
-
-/// Returns a SHA-256 as 64 lower-case hex digits.
-pub(super) fn sha256(text: &str) -> Option<String> {
-    (text.len() == 64 && text.bytes().all(|digit| digit.is_ascii_hexdigit()))
-        .then(|| text.to_ascii_lowercase())
 }
 
 /// FNV-1a, 64 bits: tells names apart, protects nothing.
