@@ -180,8 +180,10 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{App, Hints, Location, WirePath};
-    use std::path::Path;
+    use crate::{
+        App, Hints,
+        model::testing::{location, weights},
+    };
 
     const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
     const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
@@ -195,28 +197,11 @@ mod tests {
             autov3: None,
         };
         let file = |(path, recorded, computed): &(&str, Option<&str>, Option<&str>)| File {
-            path: WirePath::from(Path::new(path)),
-            role: Role::Weights,
-            size: 1,
             sha256: recorded.map(str::to_owned),
             hashes: computed.map(hashes),
-            link: None,
+            ..weights(path)
         };
-        let location = Location {
-            app: App::Loose,
-            id: "m".into(),
-            name: None,
-            source: None,
-            claims: Vec::new(),
-            revision: None,
-            refs: Vec::new(),
-            license: None,
-            owner: None,
-            online: true,
-            is_partial: false,
-            partial_reason: None,
-            files: files.iter().map(file).collect(),
-        };
+        let location = location(App::Loose, "m", files.iter().map(file).collect());
         Placed {
             location,
             on_disk: Vec::new(),

@@ -248,6 +248,36 @@ impl State {
     }
 }
 
+/// Values with nothing in them but what a test says.
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::{App, File, Location, Role, WirePath};
+    use std::path::Path;
+
+    pub(crate) fn weights(path: &str) -> File {
+        let path = WirePath::from(Path::new(path));
+        File { path, role: Role::Weights, size: 1, sha256: None, link: None, hashes: None }
+    }
+
+    pub(crate) fn location(app: App, id: &str, files: Vec<File>) -> Location {
+        Location {
+            app,
+            id: id.into(),
+            name: None,
+            source: None,
+            claims: Vec::new(),
+            revision: None,
+            refs: Vec::new(),
+            license: None,
+            owner: None,
+            online: true,
+            is_partial: false,
+            partial_reason: None,
+            files,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

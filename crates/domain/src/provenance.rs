@@ -218,8 +218,10 @@ fn hashes(location: &Location) -> Option<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{App, File, Hints, Verdict, WirePath};
-    use std::path::Path;
+    use crate::{
+        App, Hints, Verdict,
+        model::testing::{location, weights},
+    };
 
     fn source(repo: &str, confidence: Confidence, evidence: &str) -> Source {
         Source {
@@ -232,25 +234,9 @@ mod tests {
     }
 
     fn place(app: App, id: &str, source: Option<Source>, header: &[Source]) -> Placed {
-        let path = WirePath::from(Path::new(id));
-        let file = File { path, role: Role::Weights, size: 1, sha256: None, link: None, hashes: None };
         let mut verdict = Verdict::new(None, crate::State::Ok, "");
         verdict.facts = Some(Facts { claims: header.to_vec(), ..Facts::default() });
-        let location = Location {
-            app,
-            id: id.into(),
-            name: None,
-            source,
-            claims: Vec::new(),
-            revision: None,
-            refs: Vec::new(),
-            license: None,
-            owner: None,
-            online: true,
-            is_partial: false,
-            partial_reason: None,
-            files: vec![file],
-        };
+        let location = Location { source, ..location(app, id, vec![weights(id)]) };
         let (base_models, lineage) = (Vec::new(), Vec::new());
         Placed {
             location,

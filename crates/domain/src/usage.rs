@@ -110,33 +110,10 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{App, File, Role, WirePath};
-    use std::path::Path;
+    use crate::{App, model::testing};
 
     fn location(paths: &[&str]) -> Location {
-        let file = |path: &&str| File {
-            path: WirePath::from(Path::new(path)),
-            role: Role::Weights,
-            size: 1,
-            sha256: None,
-            link: None,
-            hashes: None,
-        };
-        Location {
-            claims: Vec::new(),
-            app: App::Loose,
-            id: "h".into(),
-            name: None,
-            source: None,
-            revision: None,
-            refs: Vec::new(),
-            license: None,
-            owner: None,
-            online: true,
-            is_partial: false,
-            partial_reason: None,
-            files: paths.iter().map(file).collect(),
-        }
+        testing::location(App::Loose, "h", paths.iter().map(|path| testing::weights(path)).collect())
     }
 
     fn on_disk(inode: u64, disk_size: u64, links: u64) -> OnDisk {

@@ -1,14 +1,8 @@
 use super::*;
+use crate::model::testing::weights;
 
 fn holder(model: &str, path: &str, inode: u64, link: Option<Link>) -> Holder {
-    let file = File {
-        path: WirePath::from(std::path::Path::new(path)),
-        role: Role::Weights,
-        size: 4000,
-        sha256: None,
-        link,
-        hashes: None,
-    };
+    let file = File { size: 4000, link, ..weights(path) };
     Holder {
         model: ModelName { id: model.into(), name: model.into() },
         app: App::Loose,

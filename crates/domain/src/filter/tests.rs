@@ -1,15 +1,10 @@
 use super::*;
+use crate::model::testing::{location, weights};
 use crate::{App, Location, Safety, Source, SourceKind, State, Verification};
-use crate::{Confidence, File, Format, Kind, Role, WirePath};
-use std::path::Path;
+use crate::{Confidence, Format, Kind};
 
 fn now() -> Timestamp {
     "2026-11-22T12:00:00Z".parse().unwrap()
-}
-
-fn file(path: &str) -> File {
-    let path = WirePath::from(Path::new(path));
-    File { path, role: Role::Weights, size: 1, sha256: None, link: None, hashes: None }
 }
 
 fn model() -> Model {
@@ -20,20 +15,11 @@ fn model() -> Model {
         confidence: Confidence::Recorded,
         evidence: Vec::new(),
     };
+    let files = vec![weights("/mnt/Big disk/hub/Qwen3-8B.gguf")];
     let location = Location {
-        claims: Vec::new(),
-        app: App::HuggingFace,
-        id: "Qwen/Qwen3-8B-GGUF".into(),
-        name: None,
         source: Some(source),
-        revision: None,
-        refs: Vec::new(),
-        license: None,
         owner: Some("anna:users".into()),
-        online: true,
-        is_partial: false,
-        partial_reason: None,
-        files: vec![file("/mnt/Big disk/hub/Qwen3-8B.gguf")],
+        ..location(App::HuggingFace, "Qwen/Qwen3-8B-GGUF", files)
     };
     Model {
         license_spdx: None,
