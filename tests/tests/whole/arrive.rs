@@ -90,10 +90,10 @@ fn what_a_sync_returns_after_is_in_the_list_100_times_of_100() {
         let file = if round % 3 == 0 { &name } else { "same" };
         let shown = wire.call("Show", serde_json::json!({ "model": file }));
         if shown["parameters"]["facts"]["name"] != name.as_str() {
-            stale.push(round);
+            stale.push((round, shown["parameters"]["facts"]["name"].clone(), shown["error"].clone()));
         }
     }
-    assert!(stale.is_empty(), "stale after sync in rounds {stale:?}");
+    assert!(stale.is_empty(), "stale after sync in rounds, with what was shown: {stale:?}");
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn a_sync_waits_for_directories_that_were_made_and_filled_at_once() {
             stale.push(round);
         }
     }
-    assert!(stale.is_empty(), "stale after sync in rounds {stale:?}");
+    assert!(stale.is_empty(), "stale after sync in rounds, with what was shown: {stale:?}");
 }
 
 #[test]
