@@ -89,6 +89,14 @@ fn root(root: &RootStatus) -> Option<Finding> {
     } else if reason.contains("max_user_watches") {
         let means = "Changes there are found by looking every `poll_seconds`, not at once.";
         problem(about, reason, means, Some(&raise_watches()))
+    } else if reason.contains("is damaged") {
+        let means = "What that file names is not listed; the rest of the folder is.";
+        problem(
+            about,
+            reason,
+            means,
+            Some("let its app download it again, or remove what it shows as broken"),
+        )
     } else if reason.contains("cannot be read") {
         let means = "What lies there is not listed.";
         problem(about, reason, means, Some("make it readable for you, or join the group that owns it"))
@@ -224,6 +232,12 @@ mod tests {
             "no inotify watches are left; raise the limit: sysctl fs.inotify.max_user_watches=1048576";
         check(&with(degraded(true, limit)), Problem, "/data/models", "sysctl --system");
         check(&with(degraded(true, "x cannot be read: Permission denied")), Problem, "/data/models", "group");
+        check(
+            &with(degraded(true, "m/latest is damaged: it is no manifest")),
+            Problem,
+            "/data/models",
+            "again",
+        );
         check(&with(degraded(false, "its disk is not mounted")), Warning, "/data/models", "roots remove");
         let few = Health { watches: Some(Watches { used: 60_000, limit: 65_536 }), ..sound() };
         check(&few, Warning, "inotify", "max_user_watches=1048576");
