@@ -20,11 +20,11 @@ use std::borrow::Cow;
 /// List the models
 ///
 /// A model is listed when it passes every filter. A filter is FIELD=VALUE or FIELD!=VALUE (name format kind app arch
-/// family quant state license tag repo source base can safety verification owner id path root; several values with
-/// commas, * and ? in them stand for any text and any character, an empty one for what is not known), a number with
-/// < <= > >= (size disk params ctx bpw), an age (unused>90d used<7d added<7d), one of pinned dup offline partial
-/// verified unverified used unused, or a word that is looked for in names, handles, paths, tags, notes and model
-/// cards. A leading ! turns any of them round.
+/// family quant state license spdx license-class tag repo source base can safety verification owner id path root;
+/// several values with commas, * and ? in them stand for any text and any character, an empty one for what is not
+/// known), a number with < <= > >= (size disk params ctx bpw), an age (unused>90d used<7d added<7d), one of pinned
+/// dup offline partial verified unverified used unused, or a word that is looked for in names, handles, paths, tags,
+/// notes and model cards. A leading ! turns any of them round.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 EXAMPLES:
