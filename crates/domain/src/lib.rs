@@ -33,4 +33,4 @@ pub use model::{
 };
 pub use root::RootStatus;
 pub use stores::Hints;
-pub use verdict::{Verdict, judge};
+pub use verdict::{Verdict, judge, parts_of};

@@ -5,6 +5,11 @@ use formats::{Error, Input, Magic, gguf, safetensors, sniff};
 use serde::{Deserialize, Serialize};
 use std::{ffi::OsStr, io};
 
+mod graph;
+
+use graph::Layout;
+pub use graph::parts_of;
+
 /// What `sniff` wants to see.
 const HEAD: usize = 64;
 /// Names in reasons and warnings are cut here; a tensor's is the file's to choose.
@@ -38,11 +43,6 @@ pub fn judge(file_name: &OsStr, input: &mut impl Input) -> Result<Verdict, io::E
             let reason = "ggml, llama.cpp's format before GGUF, which is not read here";
             Ok(Verdict::new(Some(Format::Ggml), State::Unsupported, reason))
         }
-        Magic::Onnx => Ok(Verdict::recognised(Format::Onnx)),
-        Magic::OpenVino => Ok(Verdict::recognised(Format::OpenVino)),
-        Magic::CoreMl => Ok(Verdict::recognised(Format::CoreMl)),
-        Magic::TfLite => Ok(Verdict::recognised(Format::TfLite)),
-        Magic::TensorRt => Ok(Verdict::recognised(Format::TensorRt)),
         Magic::Zip if claimed_format(&name) != Some(Format::Pickle) && !name.ends_with(".bin") => {
             Ok(Verdict::new(None, State::NotAModel, "a zip archive"))
         }
@@ -51,6 +51,11 @@ pub fn judge(file_name: &OsStr, input: &mut impl Input) -> Result<Verdict, io::E
             let verdict = Verdict::new(Some(Format::Pickle), State::Unsupported, reason);
             Ok(Verdict { safety: Some(Safety::Unverifiable), ..verdict })
         }
+        Magic::Onnx => graph::judge(&name, Layout::claimed(&name).unwrap_or(Layout::Onnx), input),
+        Magic::CoreMl => graph::judge(&name, Layout::claimed(&name).unwrap_or(Layout::CoreMl), input),
+        Magic::OpenVino => graph::judge(&name, Layout::OpenVino, input),
+        Magic::TfLite => graph::judge(&name, Layout::TfLite, input),
+        Magic::TensorRt => graph::judge(&name, Layout::TensorRt, input),
         Magic::LfsPointer => {
             let reason = "a git-lfs pointer: the file that it stands for is not here";
             Ok(Verdict::new(Some(Format::LfsPointer), State::Incomplete, reason))
@@ -80,12 +85,6 @@ impl Verdict {
             facts: None,
             data_start: None,
         }
-    }
-
-    /// A file of a format that is told by its first bytes, and of which no more is read.
-    fn recognised(format: Format) -> Self {
-        let reason = format!("{format}, which this version recognises and does not read");
-        Self::new(Some(format), State::Unsupported, &reason)
     }
 
     /// Returns what a header that cannot be read means.
@@ -172,12 +171,16 @@ fn judge_safetensors(name: &str, input: &mut impl Input) -> Result<Verdict, io::
     Ok(Verdict::readable(Format::Safetensors, facts, &data, warnings))
 }
 
-/// safetensors has no magic: under its name, bytes that do not look like it are a damaged file.
+/// safetensors, ONNX and CoreML have no magic: under their names, bytes that do not look like it are a damaged file.
 fn judge_unknown(name: &str, input: &mut impl Input) -> Result<Verdict, io::Error> {
     if claimed_format(name) == Some(Format::Safetensors) {
         return judge_safetensors(name, input);
     }
-    Ok(Verdict::new(None, State::NotAModel, "the first bytes are of no model format that is known here"))
+    Layout::claimed(name).map_or_else(|| Ok(unknown()), |layout| graph::judge(name, layout, input))
+}
+
+fn unknown() -> Verdict {
+    Verdict::new(None, State::NotAModel, "the first bytes are of no model format that is known here")
 }
 
 /// Returns the format that a name claims by its extension.
@@ -189,6 +192,8 @@ fn claimed_format(name: &str) -> Option<Format> {
         "pt" | "pth" | "ckpt" | "pkl" => Format::Pickle,
         "onnx" => Format::Onnx,
         "tflite" => Format::TfLite,
+        "mlmodel" => Format::CoreMl,
+        "engine" | "plan" | "trt" => Format::TensorRt,
         _ => return None,
     })
 }

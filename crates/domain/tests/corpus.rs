@@ -61,6 +61,29 @@ fn hostile_and_damaged_files_get_the_state_they_deserve() {
 }
 
 #[test]
+fn hostile_and_damaged_graphs_get_the_state_they_deserve() {
+    let Some(folder) = shared("corpus/onnx") else { return };
+    let expected = json(&folder.join("expected.json"));
+    let mut wrong = Vec::new();
+    for entry in expected["files"].as_array().unwrap() {
+        let name = entry["file"].as_str().unwrap();
+        let verdict = inspect(&folder.join(name)).with_parts(|part| {
+            let path = folder.join(part);
+            assert_eq!(path.parent(), Some(folder.as_path()), "{name} is looked for in its own directory");
+            fs::metadata(path).ok().map(|meta| meta.len())
+        });
+        let allowed = entry["must"]["state_any_of"].as_array().unwrap();
+        if !allowed.iter().any(|state| state == verdict.state.name()) {
+            wrong.push(format!("{name}: {verdict:?}, not {allowed:?}"));
+        }
+        if allowed.iter().any(|state| state == "unsafe") && verdict.state == State::OkWithWarning {
+            assert!(!verdict.warnings.is_empty(), "{name}");
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
 fn vocabularies_that_llama_cpp_ships_are_read_right() {
     // name, architecture, context, blocks, width, vocabulary, heads, KV elements a token
     type Row<'a> = (&'a str, &'a str, u64, u64, u64, u64, u64, u64);

@@ -4,7 +4,10 @@ use crate::{context::Context, style::Style, text::clean, wording};
 use anyhow::Result;
 use api::{Request, Shown};
 use clap::Args;
-use domain::{ByteSize, File, Location, Model, Source, facts::Facts};
+use domain::{
+    ByteSize, File, Location, Model, Source,
+    facts::{Facts, Graph, Value},
+};
 use std::io::{self, Write};
 
 /// Show all of one model: what it is, where it lies, where it came from and how that is known
@@ -108,7 +111,24 @@ pub(super) fn write_facts(facts: &Facts, fields: &mut Fields<'_>) -> io::Result<
     fields.maybe("license", facts.license.as_deref())?;
     fields.each("based on", &facts.base_models)?;
     write_made(facts, fields)?;
+    facts.graph.as_ref().map_or(Ok(()), |graph| write_graph(graph, fields))?;
     fields.maybe("page", facts.source_url.as_deref())
+}
+
+/// What a runtime must know before it loads a graph.
+fn write_graph(graph: &Graph, fields: &mut Fields<'_>) -> io::Result<()> {
+    let value = |value: &Value| {
+        let dtype = value.dtype.as_deref().map(|dtype| format!("  {dtype}")).unwrap_or_default();
+        let shape = value.shape.as_ref().map(|shape| format!(" [{}]", shape.join(", "))).unwrap_or_default();
+        format!("{}{dtype}{shape}", value.name)
+    };
+    fields.maybe("version", graph.version.as_deref())?;
+    fields.maybe("made with", graph.producer.as_deref())?;
+    fields.maybe("needs", some(graph.opsets.join(", ")).as_deref())?;
+    fields.each("input", &graph.inputs.iter().map(value).collect::<Vec<_>>())?;
+    fields.each("output", &graph.outputs.iter().map(value).collect::<Vec<_>>())?;
+    let used = graph.operators.iter().map(|used| format!("{} {}", used.count, used.name));
+    fields.maybe("operators", some(used.collect::<Vec<_>>().join(", ")).as_deref())
 }
 
 /// What it goes with, and who made it how.

@@ -285,6 +285,20 @@ pub(crate) fn facts() -> facts::Facts {
         }),
         projector: Some(facts::Projector { kind: Some("mlp".into()), width: Some(1) }),
         adapter: Some(adapter()),
+        graph: Some(graph()),
+        parts: vec![facts::Part { name: "model.onnx_data".into(), size: 1 }],
+    }
+}
+
+fn graph() -> facts::Graph {
+    let value = facts::Value { name: "x".into(), dtype: Some("F32".into()), shape: Some(vec!["?".into()]) };
+    facts::Graph {
+        version: Some("IR 8".into()),
+        producer: Some("pytorch 2.1.0".into()),
+        opsets: vec!["ai.onnx 17".into()],
+        inputs: vec![value.clone()],
+        outputs: vec![value],
+        operators: vec![facts::OperatorUse { name: "MatMul".into(), count: 1 }],
     }
 }
 

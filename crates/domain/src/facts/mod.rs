@@ -6,6 +6,7 @@ mod attention;
 mod claims;
 pub(crate) mod family;
 mod gguf;
+pub(crate) mod graph;
 mod inventory;
 mod keys;
 mod kind;
@@ -22,6 +23,7 @@ mod widths;
 
 pub use family::base_family;
 pub use gguf::gguf;
+pub use graph::{Graph, OperatorUse, Part, Value};
 pub use inventory::TensorGroup;
 pub use pairing::{Adapter, Module, Projector, Tokenizer};
 pub use safetensors::safetensors;
@@ -108,6 +110,12 @@ pub struct Facts {
     pub projector: Option<Projector>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adapter: Option<Adapter>,
+    /// What a runtime must know before it loads a model that is a graph.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub graph: Option<Graph>,
+    /// Files beside it that hold data of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Part>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
