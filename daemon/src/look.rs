@@ -1,7 +1,12 @@
 //! Does the looking that stores ask for: lists, small files, links, attributes. Opens everything beneath its root,
 //! never blocks on a fifo, never reads what is not a regular file.
 
-use domain::stores::{Entry, EntryKind, Known, Look, Origin, Stat};
+use domain::{
+    facts::Part,
+    parts_of,
+    stores::{Entry, EntryKind, Known, Look, Origin, Stat},
+};
+use formats::Windowed;
 use rustix::{
     fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, fstat, openat2, statat},
     io::Errno,
@@ -12,7 +17,10 @@ use std::{
     io::Read as _,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::ffi::{OsStrExt as _, OsStringExt as _},
+        unix::{
+            ffi::{OsStrExt as _, OsStringExt as _},
+            fs::FileExt as _,
+        },
     },
     path::{Path, PathBuf},
 };
@@ -54,7 +62,15 @@ impl<'a> Beneath<'a> {
                 known.records.insert(path.clone(), record);
             }
             Look::Table(_) => {} // needs a place for its copy
+            Look::Parts(path) => drop(known.parts.insert(path.clone(), self.parts(path))),
         }
+    }
+
+    fn parts(&self, path: &Path) -> Option<Vec<Part>> {
+        let file = self.open_regular(path).ok()?;
+        let length = file.metadata().ok()?.len();
+        let mut input = Windowed::new(length, |at, buffer: &mut [u8]| file.read_at(buffer, at));
+        parts_of(path.file_name()?, &mut input).ok()?
     }
 
     /// Lists a directory; no link on the way is followed.

@@ -36,11 +36,11 @@ const SAMPLES: u64 = 4;
 /// Times younger than this prove nothing: kernels before 6.13 stamp files with a clock that ticks every 4 to 10 ms.
 pub(crate) const RACY: Duration = Duration::from_millis(20);
 
-/// Reads what a file is and what tells its content from others.
-pub(crate) fn read(file: &File, name: &OsStr) -> io::Result<Reading> {
+/// Reads what a file is and what tells its content from others. One without a name only holds data of another.
+pub(crate) fn read(file: &File, name: Option<&OsStr>) -> io::Result<Reading> {
     let before = file.metadata()?;
     let mut input = Windowed::new(before.len(), |at, buffer: &mut [u8]| file.read_at(buffer, at));
-    let verdict = judge(name, &mut input)?;
+    let verdict = name.map_or_else(|| Ok(Verdict::of_data()), |name| judge(name, &mut input))?;
     let sampled = sample(file, before.len(), verdict.data_start.unwrap_or(HEAD))?;
     let after = file.metadata()?;
     let is_still = (before.len(), before.mtime(), before.mtime_nsec())

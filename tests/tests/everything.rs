@@ -38,22 +38,13 @@ const OTHERWISE: &[(&str, &str, &str, &str)] = &[
 /// What is not read yet, and is to be: an entry that comes right must be taken off here.
 const NOT_YET: &[(&str, &str, &str, &str)] = &[
     ("huggingface", "tinygpt@dbeb1889", "listed", "pickles"),
-    ("huggingface", "acme-ai/tiny-onnx@fc65b895", "listed", "ONNX"),
-    ("huggingface", "acme-ai/tiny-onnx@fc65b895:quantized", "listed", "ONNX"),
-    ("huggingface", "acme-ai/tiny-ov@3baabf97", "listed", "OpenVINO"),
-    ("huggingface", "acme-ai/tiny-coreml@71531d2d", "listed", "CoreML"),
     ("huggingface", "acme-ai/half@392685bc", "kind", "an index without its shards"),
     ("git", "acme-ai/TinyClone", "kind", "what a card is for"),
     ("git", "acme-ai/TinyClone:big-Q8_0.gguf", "kind", "what a card is for"),
     ("ollama", "broken:latest", "format", "a manifest without its blob"),
     ("ollama", "broken:latest", "kind", "a manifest without its blob"),
     ("ramalama", "huggingface://acme-ai/tiny-partial:latest", "kind", "100 bytes of a header"),
-    ("anythingllm", "Xenova/all-MiniLM-L6-v2", "listed", "ONNX"),
-    ("whisper.cpp", "ggml-tiny.en-encoder", "listed", "CoreML"),
     ("a1111", "Stable-diffusion/suspicious", "kind", "pickles"),
-    ("loose", "Downloads/tiny.engine", "listed", "TensorRT"),
-    ("loose", "Downloads/tiny.tflite", "listed", "TFLite"),
-    ("loose", "Downloads/tiny.onnx", "listed", "ONNX"),
     ("loose", "Downloads/model.pth", "listed", "pickles"),
     ("loose", "Downloads/ggjt-old.bin", "listed", "GGML of old"),
 ];

@@ -34,3 +34,4 @@ pub use model::{
 pub use root::RootStatus;
 pub use stores::Hints;
 pub use verdict::{Verdict, judge, parts_of};
+pub(crate) use verdict::{claimed_format, missing_parts};

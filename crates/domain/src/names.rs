@@ -1,9 +1,24 @@
 //! What a file name claims: split parts, quantisation, companions. Claims only; the bytes decide.
 
 /// Extensions of the formats that are read.
-const MODEL_EXTENSIONS: &[&str] = &["gguf", "safetensors", "sft"];
+const MODEL_EXTENSIONS: &[&str] =
+    &["gguf", "safetensors", "sft", "onnx", "tflite", "mlmodel", "engine", "plan", "trt"];
 /// Extensions that weight files have, and that a name for people goes without.
-const EXTENSIONS: &[&str] = &["gguf", "safetensors", "sft", "bin", "pt", "pth", "ckpt", "onnx"];
+const EXTENSIONS: &[&str] = &[
+    "gguf",
+    "safetensors",
+    "sft",
+    "bin",
+    "pt",
+    "pth",
+    "ckpt",
+    "onnx",
+    "tflite",
+    "mlmodel",
+    "engine",
+    "plan",
+    "trt",
+];
 const SPLIT_EXTENSIONS: &[&str] = &["gguf", "safetensors", "bin"];
 
 /// Quantisations as the field writes them; longer names come before their beginnings.
@@ -209,7 +224,7 @@ mod tests {
         );
         assert!(is_imatrix("Qwen3.imatrix.gguf") && is_imatrix("imatrix.dat") && !is_imatrix("matrix.gguf"));
         assert!(is_draft("mtp-GLM-4.5.gguf") && is_draft("EAGLE3-x.gguf") && !is_draft("GLM-mtp-4.5.gguf"));
-        for name in ["a.gguf", "a.GGUF", "a.safetensors", "a.sft"] {
+        for name in ["a.gguf", "a.GGUF", "a.safetensors", "a.sft", "a.onnx", "a.tflite", "a.engine"] {
             assert!(looks_like_model(name), "{name}");
         }
         for name in [".gguf", "gguf", "a.gguf.part", "a.bin", "a.gguf~", ""] {

@@ -8,6 +8,7 @@ use std::{ffi::OsStr, io};
 mod graph;
 
 use graph::Layout;
+pub(crate) use graph::missing_parts;
 pub use graph::parts_of;
 
 /// What `sniff` wants to see.
@@ -184,7 +185,7 @@ fn unknown() -> Verdict {
 }
 
 /// Returns the format that a name claims by its extension.
-fn claimed_format(name: &str) -> Option<Format> {
+pub(crate) fn claimed_format(name: &str) -> Option<Format> {
     let (_, extension) = name.rsplit_once('.')?;
     Some(match extension.to_ascii_lowercase().as_str() {
         "gguf" => Format::Gguf,

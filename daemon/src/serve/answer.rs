@@ -18,6 +18,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use std::{
     collections::BTreeMap,
+    fs::Metadata,
     io::ErrorKind,
     path::{Path, PathBuf},
     sync::Arc,
@@ -271,9 +272,11 @@ async fn inspect(path: WirePath) -> Result<Inspected, Failure> {
         let opened =
             look::resolved(&own).ok_or(rustix::io::Errno::NOENT).and_then(|at| look::open_resolved(&at));
         let file = opened.map_err(|error| refuse(format!("{shown} cannot be read: {error}")))?;
-        let reading = read::read(&file, own.file_name().unwrap_or_default())
+        let reading = read::read(&file, own.file_name())
             .map_err(|error| refuse(format!("{shown} cannot be read: {error}")))?;
-        Ok(Inspected { path, size: meta.len(), verdict: reading.verdict })
+        let beside = |name: &str| own.parent()?.join(name).metadata().ok().filter(Metadata::is_file);
+        let verdict = reading.verdict.with_parts(|name| beside(name).map(|meta| meta.len()));
+        Ok(Inspected { path, size: meta.len(), verdict })
     };
     off_the_loop(work).await
 }

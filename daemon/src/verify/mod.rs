@@ -195,7 +195,7 @@ impl Hasher {
         }
         // It was changed where nothing told of it.
         self.core.send(Event::Changed(vec![(path.to_owned(), Change::Settled)]))?;
-        let reading = read::read(&moment.file, path.file_name().unwrap_or_default())?;
+        let reading = read::read(&moment.file, path.file_name())?;
         let read::Reading { verdict, sampled, is_still } = reading;
         Ok(is_still.then_some((sampled, verdict.data_start, verdict.format)))
     }

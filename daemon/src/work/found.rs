@@ -105,7 +105,14 @@ impl Worker {
         }
         let weights = || seen.iter().filter(|seen| seen.file.role == Role::Weights);
         let had_weights = found.files.iter().any(|file| file.role == Role::Weights);
-        if had_weights && !weights().any(|seen| seen.known.as_ref().is_none_or(is_model)) {
+        // What holds data of another file is a model's if the other one is.
+        let is_told = |seen: &&Seen| seen.known.as_ref().is_none_or(|known| !known.verdict.is_of_data());
+        let mut told = weights().filter(is_told).peekable();
+        let is_one = match told.peek() {
+            Some(_) => told.any(|seen| seen.known.as_ref().is_none_or(is_model)),
+            None => weights().next().is_some(),
+        };
+        if had_weights && !is_one {
             return Ok(None);
         }
         let content = content_key(&found, weights().filter_map(|seen| seen.known.as_ref()));
@@ -167,14 +174,12 @@ impl Worker {
         let on_disk = OnDisk { volume, inode: meta.ino(), disk_size, links: meta.nlink() };
         let known = match file.role {
             Role::Weights if is_growing => Some(self.growing(&file.path, &meta)),
-            Role::Weights | Role::Companion | Role::Adapter => {
-                match self.known(site, found.app, file, &meta)? {
-                    Some(known) => Some(known),
-                    None => return Ok(None),
-                }
-            }
+            Role::Weights | Role::Companion | Role::Adapter => match self.known(site, found, file, &meta)? {
+                Some(known) => Some(known),
+                None => return Ok(None),
+            },
             // Copies or other names of weights, which find each other by their bytes.
-            Role::Blob | Role::Bundle | Role::LfsObject => self.known(site, found.app, file, &meta)?,
+            Role::Blob | Role::Bundle | Role::LfsObject => self.known(site, found, file, &meta)?,
             Role::Config | Role::Card | Role::Sidecar | Role::Metadata => None,
         };
         if is_growing && let Some(known) = &known {
@@ -200,14 +205,17 @@ impl Worker {
     fn known(
         &mut self,
         site: &mut Site<'_>,
-        app: App,
+        found: &Found,
         file: &FoundFile,
         meta: &Metadata,
     ) -> anyhow::Result<Option<KnownFile>> {
+        let is_data = found.is_data(file);
         let stamp = self.stamp(&file.path, meta);
         let volume = self.volumes.of(meta.dev(), &file.path).clone();
         let inode = if volume.has_inodes { meta.ino() } else { 0 };
-        if let Some((is_here, known)) = self.reader()?.file(&file.path, &volume.name, inode, &stamp)? {
+        let known = self.reader()?.file(&file.path, &volume.name, inode, &stamp)?;
+        // The file that makes it data may have come, or gone, since it was read.
+        if let Some((is_here, known)) = known.filter(|(_, known)| known.verdict.is_of_data() == is_data) {
             if !is_here {
                 site.change.files.push((file.path.clone(), known.clone()));
             }
@@ -216,13 +224,13 @@ impl Worker {
         site.read += 1;
         let name = file.path.file_name().unwrap_or_default();
         // Apps make links out of a root themselves (`lms import`); in a plain folder they are not followed.
-        let opened = if app == App::Loose {
+        let opened = if found.app == App::Loose {
             site.beneath.open_regular(&file.path)
         } else {
             site.beneath.open_anywhere(&file.path)
         };
         let (verdict, sampled) = match opened {
-            Ok(opened) => match read::read(&opened, name) {
+            Ok(opened) => match read::read(&opened, (!is_data).then_some(name)) {
                 Ok(reading) => {
                     if !reading.is_still {
                         site.restless.push(file.path.clone());

@@ -198,7 +198,7 @@ impl Ground {
                     to_watch.extend(nearest_dir(dir, root));
                 }
                 // Where it stands, or will.
-                Look::Read(path) | Look::Stat(path) => {
+                Look::Read(path) | Look::Stat(path) | Look::Parts(path) => {
                     self.files.insert(path.clone());
                     to_watch.extend(path.parent().and_then(|parent| nearest_dir(parent, root)));
                 }

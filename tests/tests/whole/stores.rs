@@ -50,6 +50,44 @@ fn row(model: &Value, place: &Value) -> Value {
     ])
 }
 
+/// An ONNX model whose weights, four bytes, are in the file of this name.
+fn onnx(location: &str) -> Vec<u8> {
+    let field =
+        |number: u8, bytes: &[u8]| [&[number << 3 | 2, u8::try_from(bytes.len()).unwrap()], bytes].concat();
+    let entry = field(13, &[field(1, b"location"), field(2, location.as_bytes())].concat());
+    let tensor = [&[8, 1, 16, 1][..], &field(8, b"w"), &entry, &[14 << 3, 1]].concat();
+    [&[8, 8][..], &field(2, b"pytorch"), &field(7, &field(5, &tensor)), &field(8, &[16, 17])].concat()
+}
+
+#[test]
+fn a_graph_and_the_file_that_holds_its_weights_are_one_model() {
+    let house = house!().started();
+    write(house.models("m.onnx"), onnx("m.data"));
+    house.sync();
+    let model = house.show("m");
+    assert_eq!((&model["format"], &model["state"]), (&json!("onnx"), &json!("incomplete")));
+    let reason = "missing-sibling: m.data is not there, and holds 4 bytes";
+    assert_eq!(model["reason"], reason);
+
+    write(house.models("m.data"), [0x80, 2, 0x2e, 0]); // a pickle, if it were one
+    house.sync();
+    let model = house.show("m");
+    assert_eq!(
+        (&model["state"], &model["size"], &model["safety"]),
+        (&json!("ok"), &json!(onnx("m.data").len() + 4), &Value::Null)
+    );
+    let roles: Vec<&Value> =
+        model["locations"][0]["files"].as_array().unwrap().iter().map(|file| &file["role"]).collect();
+    assert_eq!(roles, [&json!("weights"), &json!("weights")]);
+
+    fs::remove_file(house.models("m.data")).unwrap();
+    house.sync();
+    assert_eq!(house.show("m")["state"], "incomplete");
+    let inspected = house.json(&["inspect", house.models("m.onnx").to_str().unwrap()]);
+    assert_eq!((&inspected["state"], &inspected["reason"]), (&json!("incomplete"), &json!(reason)));
+    assert!(house.does(&["inspect", house.models("m.onnx").to_str().unwrap()]).contains("ai.onnx 17"));
+}
+
 #[test]
 fn every_store_of_a_home_lists_right() {
     let mut house = house!();

@@ -2,6 +2,7 @@
 //! A step written over it runs from the top each time; what it could not see makes the next batch.
 
 use super::{Entry, EntryKind, Found, Known, Look, Origin, Record, Rows, Stat, Step, Table, partial};
+use crate::facts::Part;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
@@ -62,6 +63,14 @@ impl<'a> Ask<'a> {
             self.needs.insert(Look::Origin(file.to_path_buf()));
         }
         self.known.origins.get(file)?.as_ref()
+    }
+
+    /// Returns the files that a model says it keeps data in; None where it is no such model.
+    pub(super) fn parts(&mut self, file: &Path) -> Option<&'a [Part]> {
+        if !self.known.parts.contains_key(file) {
+            self.needs.insert(Look::Parts(file.to_path_buf()));
+        }
+        self.known.parts.get(file)?.as_deref()
     }
 
     /// Notes a file of the app's own that cannot be understood; the rest of the unit stands.

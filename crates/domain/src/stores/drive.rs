@@ -3,7 +3,8 @@
 use super::{
     Entry, EntryKind, Environment, Found, FoundFile, Known, Look, Origin, Stat, Step, Store, Unit, Visit, ask,
 };
-use crate::Role;
+use crate::{Role, facts::Part};
+use formats::Slice;
 use std::{
     collections::{BTreeMap, BTreeSet},
     os::unix::ffi::OsStrExt as _,
@@ -126,6 +127,7 @@ impl Tree {
             Look::Table(table) => {
                 drop(known.tables.insert(table, None));
             }
+            Look::Parts(path) => drop(known.parts.insert(path.clone(), self.parts(&path))),
         }
     }
 
@@ -146,6 +148,11 @@ impl Tree {
     fn read(&self, path: &Path) -> Option<Vec<u8>> {
         let Node::File(content) = self.follow(path)? else { return None };
         Some(content.clone())
+    }
+
+    fn parts(&self, path: &Path) -> Option<Vec<Part>> {
+        let content = self.read(path)?;
+        crate::parts_of(path.file_name()?, &mut Slice(&content)).ok()?
     }
 
     fn stat(&self, path: &Path) -> Option<Stat> {

@@ -75,7 +75,7 @@ struct Clone {
 
 fn found(ask: &mut Ask<'_>, unit: &Unit<'_>) -> Vec<Found> {
     let files = plain::tree(ask, unit, Links::Inside);
-    if !files.iter().filter_map(|file| file.file_name()).any(weights::is_candidate) {
+    if !weights::any(&files) {
         return Vec::new();
     }
     let git = unit.path().join(".git");

@@ -5,7 +5,7 @@ use super::{
     EntryKind, Environment, Found, Known, Step, Store, Unit, Visit,
     ask::Ask,
     bundle::{self, Bundle, Together},
-    handle, partial,
+    handle, package, partial,
     plain::{self, Links},
     web, weights,
 };
@@ -51,7 +51,11 @@ impl Store for LmStudio {
     fn visit(&self, dir: &Path) -> Visit {
         let Some(name) = dir.file_name() else { return Visit::Unit };
         let is_hidden = name.to_string_lossy().starts_with('.');
-        if is_hidden || partial::is_partial(name) { Visit::Skip } else { Visit::Unit }
+        if is_hidden || partial::is_partial(name) || package::is_package(name) {
+            Visit::Skip
+        } else {
+            Visit::Unit
+        }
     }
 
     fn step(&self, unit: &Unit<'_>, known: &Known) -> Step {

@@ -10,6 +10,7 @@ mod ask;
 mod bundle;
 mod comfyui;
 mod config;
+mod data;
 mod docker_model_runner;
 #[cfg(test)]
 mod drive;
@@ -29,6 +30,7 @@ mod localai;
 mod modelscope;
 mod msty;
 mod ollama;
+mod package;
 pub mod partial;
 mod plain;
 mod ramalama;
@@ -43,7 +45,7 @@ mod weights;
 mod whisper_cpp;
 mod yaml;
 
-use crate::{App, Role, Source};
+use crate::{App, Format, Role, Source, facts::Part};
 pub use ask::lexical;
 pub use image::civitai::{Record, record};
 use std::{
@@ -230,6 +232,9 @@ pub enum Look {
     Record(PathBuf),
     /// Rows of a table in another app's SQLite database.
     Table(Table),
+    /// The files beside a model of ONNX or OpenVINO that it says it keeps data in (`domain::parts_of`). A path that is
+    /// no such model has none.
+    Parts(PathBuf),
 }
 
 /// A table of another app's database; what it holds is as text.
@@ -254,6 +259,7 @@ pub struct Known {
     pub records: BTreeMap<PathBuf, Option<Record>>,
     /// An error says why the database cannot be read; None where there is no such file.
     pub tables: BTreeMap<Table, Option<Result<Rows, String>>>,
+    pub parts: BTreeMap<PathBuf, Option<Vec<Part>>>,
 }
 
 /// An entry of a directory, links not followed.
@@ -349,22 +355,6 @@ impl Found {
             depends: Vec::new(),
         }
     }
-
-    /// A location whose files lie in `dir` and make up this bundle.
-    fn of(app: App, id: String, dir: &Path, bundle: bundle::Bundle) -> Self {
-        let file = |(path, role): (PathBuf, Role)| FoundFile { path: dir.join(path), role, sha256: None };
-        Self {
-            name: handle::bounded(&bundle.stem),
-            license: bundle.license,
-            base_models: bundle.base_models,
-            lineage: bundle.lineage,
-            files: bundle.files.into_iter().map(file).collect(),
-            partial: bundle.missing,
-            hints: bundle.hints,
-            depends: bundle.depends,
-            ..Self::new(app, id)
-        }
-    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -379,7 +369,7 @@ pub struct FoundFile {
 /// Recorded by the app, taken where the weights do not say.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, Hash)]
 pub struct Hints {
-    pub format: Option<crate::Format>,
+    pub format: Option<Format>,
     pub kind: Option<crate::Kind>,
     pub quant: Option<String>,
     pub architecture: Option<String>,

@@ -1,6 +1,6 @@
 //! Files that lie in a directory as people put them there: links checked, unfinished ones left out.
 
-use super::{EntryKind, Unit, ask, ask::Ask, bundle, weights};
+use super::{EntryKind, Unit, ask, ask::Ask, bundle, package, weights};
 use std::path::{Path, PathBuf};
 
 /// Which links to weights count.
@@ -14,17 +14,29 @@ pub(super) enum Links {
 /// Pipelines have one level of components.
 const DEEPEST: usize = 4;
 
-/// Returns the files directly in a unit, by name.
+/// Returns the files directly in a unit, by name, and those of the directories there that are one model. Such a
+/// directory has none as a unit of its own.
 pub(super) fn files(ask: &mut Ask<'_>, unit: &Unit<'_>, links: Links) -> Vec<PathBuf> {
+    if package::around(unit.dir).is_some() {
+        return Vec::new();
+    }
     let mut files = Vec::new();
     add(ask, unit, Path::new(""), links, &mut files);
+    let dirs = ask.list(&unit.path()).filter(|entry| entry.kind == EntryKind::Dir);
+    for entry in dirs.filter(|entry| package::is_package(&entry.name)) {
+        files.extend(below(ask, unit, Path::new(&entry.name), links));
+    }
     files
 }
 
 /// Returns the files in a unit and below it.
 pub(super) fn tree(ask: &mut Ask<'_>, unit: &Unit<'_>, links: Links) -> Vec<PathBuf> {
+    below(ask, unit, Path::new(""), links)
+}
+
+fn below(ask: &mut Ask<'_>, unit: &Unit<'_>, dir: &Path, links: Links) -> Vec<PathBuf> {
     let mut files = Vec::new();
-    let mut dirs = vec![(PathBuf::new(), 0)];
+    let mut dirs = vec![(dir.to_path_buf(), 0)];
     while let Some((dir, depth)) = dirs.pop() {
         add(ask, unit, &dir, links, &mut files);
         let entries = ask.list(&unit.path().join(&dir)).filter(|entry| entry.kind == EntryKind::Dir);

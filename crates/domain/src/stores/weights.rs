@@ -1,11 +1,12 @@
 //! Which names in one directory may be weights, and which of them are parts of one model. Names only.
 
+use super::package;
 use crate::names;
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::{OsStr, OsString},
     os::unix::ffi::OsStrExt as _,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// Weight files of one directory that make one model.
@@ -28,11 +29,45 @@ pub(super) enum Shape {
     /// Numbered safetensors, or those that an index names.
     Shards,
     Single,
+    /// A graph of operations, which may keep its weights in files beside it: ONNX, OpenVINO and the like.
+    Graph,
 }
 
 /// Returns whether a name may be that of weights; their first bytes decide.
 pub(super) fn is_candidate(name: &OsStr) -> bool {
-    names::looks_like_model(&name.to_string_lossy())
+    names::looks_like_model(&name.to_string_lossy()) || is_openvino(name) || name == package::COMPILED
+}
+
+/// Returns whether any of these may be a model.
+pub(super) fn any(files: &[PathBuf]) -> bool {
+    let names: BTreeSet<&Path> = files.iter().map(PathBuf::as_path).collect();
+    files.iter().any(|file| {
+        file.file_name().is_some_and(is_candidate)
+            || (is_xml(file) && names.contains(file.with_extension("bin").as_path()))
+    })
+}
+
+/// Whether a name is one that OpenVINO's tools give to a network; any other XML is one by its content alone.
+pub(super) fn is_openvino(name: &OsStr) -> bool {
+    is_xml(Path::new(name)) && name.as_bytes().starts_with(b"openvino_") && !is_tokenizer(name)
+}
+
+fn is_xml(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("xml"))
+}
+
+/// Tokenizers are networks of OpenVINO's too, and no models.
+fn is_tokenizer(name: &OsStr) -> bool {
+    matches!(
+        Path::new(name).file_stem().and_then(OsStr::to_str),
+        Some("openvino_tokenizer" | "openvino_detokenizer")
+    )
+}
+
+fn is_graph(name: &OsStr) -> bool {
+    const GRAPHS: &[&str] = &["onnx", "tflite", "mlmodel", "engine", "plan", "trt", "xml"];
+    let extension = Path::new(name).extension().and_then(OsStr::to_str);
+    extension.is_some_and(|extension| GRAPHS.iter().any(|graph| extension.eq_ignore_ascii_case(graph)))
 }
 
 pub(super) fn is_gguf(name: &OsStr) -> bool {
@@ -50,7 +85,13 @@ pub(super) fn groups(names: &BTreeSet<&OsStr>, indexes: &BTreeMap<String, BTreeS
         groups.extend(indexed(stem, &parts, &absent));
     }
     let mut numbered: BTreeMap<(Stem, OsString), BTreeMap<u32, &OsStr>> = BTreeMap::new();
-    for name in names.iter().copied().filter(|name| is_candidate(name) && !taken.contains(name)) {
+    let is_wanted = |name: &OsStr| {
+        let has_data = || names.contains(Path::new(name).with_extension("bin").as_os_str());
+        is_candidate(name) || (is_xml(Path::new(name)) && has_data())
+    };
+    for name in
+        names.iter().copied().filter(|name| !taken.contains(name) && !is_tokenizer(name) && is_wanted(name))
+    {
         match Stem::of(name) {
             Some((stem, no)) => {
                 let extension = Path::new(name).extension().unwrap_or_default().to_owned();
@@ -91,6 +132,7 @@ fn shape(name: &OsStr, otherwise: Shape) -> Shape {
     match is_gguf(name) {
         true if names::is_projector(&text) || names::is_draft(&text) => Shape::Companion,
         true => Shape::Gguf,
+        false if is_graph(name) => Shape::Graph,
         false => otherwise,
     }
 }

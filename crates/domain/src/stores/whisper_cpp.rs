@@ -2,14 +2,17 @@
 //! encoder beside it on a Mac. The name says where it came from, which is a guess.
 
 use super::{
-    EntryKind, Environment, Found, FoundFile, Known, Step, Store, Unit, Visit,
+    Environment, Found, FoundFile, Known, Step, Store, Unit, Visit,
     ask::Ask,
-    handle,
+    handle, package,
     plain::{self, Links},
     web,
 };
 use crate::{App, Confidence, Format, Kind, Role};
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 const START: &str = "ggml-";
 const END: &str = ".bin";
@@ -54,16 +57,18 @@ impl Store for WhisperCpp {
     fn step(&self, unit: &Unit<'_>, known: &Known) -> Step {
         let mut ask = Ask::new(known);
         let files = plain::files(&mut ask, unit, Links::All);
-        let models = files.iter().filter_map(|file| file.to_str()).filter(|name| name.starts_with(START));
+        let names = files.iter().filter_map(|file| file.to_str());
+        let models = names.filter(|name| name.starts_with(START) && !name.contains('/'));
         let mut found: Vec<Found> = models.filter_map(|name| model(unit, name)).collect();
-        let dirs = ask.list(unit.root).filter(|entry| entry.kind == EntryKind::Dir);
-        let names: Vec<&str> = dirs.filter_map(|entry| entry.name.to_str()).collect();
-        found.extend(
-            names
-                .into_iter()
-                .filter(|name| name.ends_with(ENCODER))
-                .filter_map(|name| encoder(&mut ask, unit, name)),
-        );
+        let mut encoders: BTreeMap<&Path, Vec<&Path>> = BTreeMap::new();
+        for file in &files {
+            let encoder =
+                package::around(file).filter(|dir| dir.to_str().is_some_and(|dir| dir.ends_with(ENCODER)));
+            if let Some(encoder) = encoder {
+                encoders.entry(encoder).or_default().push(file);
+            }
+        }
+        found.extend(encoders.iter().filter_map(|(dir, files)| encoder(&mut ask, unit, dir, files)));
         ask.step(found)
     }
 }
@@ -90,26 +95,19 @@ fn model(unit: &Unit<'_>, name: &str) -> Option<Found> {
     Some(found)
 }
 
-/// The compiled encoder: one model, whose weights have no name of their own.
-fn encoder(ask: &mut Ask<'_>, unit: &Unit<'_>, name: &str) -> Option<Found> {
-    let dir = unit.root.join(name);
-    let weights = dir.join("weights/weight.bin");
-    ask.stat(&weights).filter(|stat| stat.kind == EntryKind::File)?;
-    let stem = name.strip_suffix(".mlmodelc")?;
-    let mut found = Found::new(App::WhisperCpp, handle::fit(stem.to_owned()));
-    found.name = handle::bounded(stem);
-    found.hints.format = Some(Format::CoreMl);
-    found.hints.kind = Some(Kind::Asr);
-    found.files.push(FoundFile { path: weights, role: Role::Weights, sha256: None });
-    found.depends.push(dir);
-    Some(found)
+/// The compiled encoder goes by its own name.
+fn encoder(ask: &mut Ask<'_>, unit: &Unit<'_>, dir: &Path, files: &[&Path]) -> Option<Found> {
+    let mut bundle = package::bundle(ask, unit.root, dir, files)?;
+    bundle.hints.kind = Some(Kind::Asr);
+    let id = handle::fit(bundle.stem.clone());
+    Some(Found::of(App::WhisperCpp, id, unit.root, bundle))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::stores::{
-        Entry,
+        Entry, EntryKind,
         drive::{Tree, environment, files},
     };
 

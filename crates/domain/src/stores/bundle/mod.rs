@@ -3,15 +3,16 @@
 
 mod card;
 mod companion;
+mod graphs;
 mod pipeline;
 
 use super::{
-    Hints,
+    Found, FoundFile, Hints,
     ask::Ask,
-    config,
+    config, handle, package,
     weights::{self, Group},
 };
-use crate::{Kind, Role};
+use crate::{App, Kind, Role};
 use card::Card;
 pub(super) use pipeline::INDEX as PIPELINE;
 use serde_json::Value;
@@ -39,6 +40,10 @@ pub(super) struct Bundle {
     /// Whether a directory is the model, not just a file in it.
     pub is_directory: bool,
     pub stem: String,
+    /// A graph of operations: of such models a repository has one, in several variants.
+    pub is_graph: bool,
+    /// Which variant of a repository's one model it is: `quantized`.
+    pub variant: Option<String>,
     /// Below the place; never empty.
     pub files: Vec<(PathBuf, Role)>,
     pub missing: Option<String>,
@@ -61,14 +66,35 @@ impl Bundle {
     }
 }
 
+impl Found {
+    /// A location whose files lie in `dir` and make up this bundle.
+    pub(super) fn of(app: App, id: String, dir: &Path, bundle: Bundle) -> Self {
+        let file = |(path, role): (PathBuf, Role)| FoundFile { path: dir.join(path), role, sha256: None };
+        Self {
+            name: handle::bounded(&bundle.stem),
+            license: bundle.license,
+            base_models: bundle.base_models,
+            lineage: bundle.lineage,
+            files: bundle.files.into_iter().map(file).collect(),
+            partial: bundle.missing,
+            hints: bundle.hints,
+            depends: bundle.depends,
+            ..Self::new(app, id)
+        }
+    }
+}
+
 /// Says what `files` (below `base`) make up.
 pub(super) fn bundles(ask: &mut Ask<'_>, base: &Path, together: Together, files: &[PathBuf]) -> Vec<Bundle> {
-    if !files.iter().filter_map(|file| file.file_name()).any(weights::is_candidate) {
+    if !weights::any(files) {
         return Vec::new();
     }
     let mut dirs: BTreeMap<&Path, BTreeSet<&OsStr>> = BTreeMap::new();
+    let mut packages: BTreeMap<&Path, Vec<&Path>> = BTreeMap::new();
     for file in files {
-        if let (Some(dir), Some(name)) = (file.parent(), file.file_name()) {
+        if let Some(package) = package::around(file) {
+            packages.entry(package).or_default().push(file);
+        } else if let (Some(dir), Some(name)) = (file.parent(), file.file_name()) {
             dirs.entry(dir).or_default().insert(name);
         }
     }
@@ -83,6 +109,13 @@ pub(super) fn bundles(ask: &mut Ask<'_>, base: &Path, together: Together, files:
         }
     }
     companion::attach(&mut bundler);
+    for (root, files) in packages {
+        bundler.bundles.extend(package::bundle(bundler.ask, base, root, &files));
+    }
+    if together == Together::Repository {
+        graphs::name(&mut bundler.bundles);
+        bundler.describe_graphs(&dirs);
+    }
     tell_apart(&mut bundler.bundles);
     if top.contains(OsStr::new("README.md")) {
         bundler.attach_card();
@@ -105,7 +138,7 @@ impl Bundler<'_, '_> {
         let config = self.config(dir, names);
         let adapter = self.adapter(dir, names);
         let named = adapter.as_ref().map(|_| ADAPTER);
-        let whole = may_be_whole.then(|| whole(&groups, config.is_some(), named)).flatten();
+        let whole = may_be_whole.then(|| whole(&groups, config.is_some(), named, self.together)).flatten();
         for (at, group) in groups.iter().enumerate() {
             let mut bundle = bundle(dir, group, whole == Some(at));
             bundle.depends.extend(self.index_of(dir, names, group));
@@ -117,7 +150,7 @@ impl Bundler<'_, '_> {
                     bundle.depends.push(self.base.join(path));
                 }
                 (_, Some((path, hints))) if whole == Some(at) => {
-                    bundle.hints = hints.clone();
+                    bundle.hints = graphs::fitting(hints, &bundle);
                     bundle.depends.push(self.base.join(path));
                     bundle.files.push((path.clone(), Role::Config));
                 }
@@ -125,9 +158,10 @@ impl Bundler<'_, '_> {
             }
             match group.shape {
                 weights::Shape::Companion => self.companions.push(bundle),
-                weights::Shape::Gguf | weights::Shape::Shards | weights::Shape::Single => {
-                    self.bundles.push(bundle);
-                }
+                weights::Shape::Gguf
+                | weights::Shape::Shards
+                | weights::Shape::Single
+                | weights::Shape::Graph => self.bundles.push(bundle),
             }
         }
     }
@@ -140,7 +174,8 @@ impl Bundler<'_, '_> {
                 drop(indexes.insert(stem.to_owned(), indexed_files(&index)));
             }
         }
-        weights::groups(names, &indexes)
+        let groups = weights::groups(names, &indexes);
+        self.with_data(dir, names, groups)
     }
 
     /// Returns the file that names a group's shards.
@@ -158,7 +193,11 @@ impl Bundler<'_, '_> {
         let quantize =
             older.and_then(|(method, name)| Some((method, self.ask.json(&self.base.join(dir).join(name))?)));
         let config = self.ask.json(&self.base.join(&path))?;
-        let hints = config::hints(&config, quantize.as_ref().map(|(method, value)| (*method, value)));
+        let mut hints = config::hints(&config, quantize.as_ref().map(|(method, value)| (*method, value)));
+        // sentence-transformers writes how it makes one vector of the network's output.
+        if names.contains(OsStr::new("modules.json")) {
+            hints.kind = Some(Kind::Embedding);
+        }
         (hints != Hints::default()).then_some((path, hints))
     }
 
@@ -168,7 +207,7 @@ impl Bundler<'_, '_> {
         let base = config.get("base_model_name_or_path").and_then(Value::as_str);
         // A trainer writes the path that it loaded from; only a repository's name means anything elsewhere.
         let base = base.filter(|base| !base.starts_with(['/', '.', '~']));
-        Some((path, base.and_then(super::handle::bounded).into_iter().collect()))
+        Some((path, base.and_then(handle::bounded).into_iter().collect()))
     }
 
     fn attach_card(&mut self) {
@@ -212,7 +251,7 @@ const INDEX: &str = ".safetensors.index.json";
 const ADAPTER: &str = "adapter_model";
 
 /// Says which group a directory is about, if any: what loads when the directory is given.
-fn whole(groups: &[Group], has_config: bool, adapter: Option<&str>) -> Option<usize> {
+fn whole(groups: &[Group], has_config: bool, adapter: Option<&str>, together: Together) -> Option<usize> {
     let find = |wanted: &dyn Fn(&Group) -> bool| groups.iter().position(wanted);
     let is_single = |group: &Group| group.shape == weights::Shape::Single;
     let is_only = groups.iter().filter(|group| is_single(group) && group.stem != ADAPTER).count() == 1;
@@ -222,17 +261,31 @@ fn whole(groups: &[Group], has_config: bool, adapter: Option<&str>) -> Option<us
             find(&|group| is_single(group) && group.stem != ADAPTER).filter(|_| has_config && is_only)
         })
         .or_else(|| adapter.and_then(|adapter| find(&|group| group.stem == adapter)))
+        // Those of a repository are told apart when all of them are known.
+        .or_else(|| (together == Together::Folder).then(|| graphs::whole(groups, has_config)).flatten())
 }
 
 fn bundle(dir: &Path, group: &Group, is_directory: bool) -> Bundle {
+    let is_graph = group.shape == weights::Shape::Graph;
     let label = match group.parts.as_slice() {
         _ if is_directory => dir.to_path_buf(),
+        [one, ..] if is_graph && Path::new(one).file_stem() == Some(&group.stem) => dir.join(one),
         [one] if Path::new(one).file_stem() == Some(&group.stem) => dir.join(one),
         _ => dir.join(&group.stem),
     };
     let files = group.parts.iter().map(|part| (dir.join(part), Role::Weights)).collect();
     let stem = group.stem.to_string_lossy().into_owned();
-    Bundle { label, is_directory, stem, files, missing: group.missing.clone(), ..Bundle::default() }
+    let mut bundle = Bundle {
+        label,
+        is_directory,
+        stem,
+        is_graph,
+        files,
+        missing: group.missing.clone(),
+        ..Bundle::default()
+    };
+    bundle.hints = graphs::fitting(&Hints::default(), &bundle);
+    bundle
 }
 
 /// Returns the files that a shard index names: plain names only.

@@ -1,5 +1,7 @@
 //! Plain folders: models that someone put somewhere, with whatever says where they came from.
 
+#[cfg(test)]
+mod graph_tests;
 mod local_dir;
 mod origin;
 #[cfg(test)]
@@ -9,7 +11,7 @@ use super::{
     Environment, Found, FoundFile, Known, Step, Store, Unit, Visit,
     ask::Ask,
     bundle::{self, Bundle, Together},
-    handle, hf_hub, partial,
+    handle, hf_hub, package, partial,
     plain::{self, Links},
     weights,
 };
@@ -58,6 +60,7 @@ impl Store for Folder {
         match text {
             _ if SKIPPED.contains(&text) || partial::is_partial(name) => Visit::Skip,
             _ if SKIPPED_STARTS.iter().any(|start| text.starts_with(start)) => Visit::Skip,
+            _ if package::is_package(name) => Visit::Skip, // read with the directory above
             _ if hf_hub::is_repository(dir) => Visit::Whole,
             _ => Visit::Unit,
         }
@@ -106,8 +109,7 @@ fn found(ask: &mut Ask<'_>, unit: &Unit<'_>) -> Vec<Found> {
     let is_tree = !is_root && ask.list(&dir).any(|entry| entry.name == bundle::PIPELINE);
     let files =
         if is_tree { plain::tree(ask, unit, Links::Inside) } else { plain::files(ask, unit, Links::Inside) };
-    let has_weights = files.iter().filter_map(|file| file.file_name()).any(weights::is_candidate);
-    if !has_weights || plain::is_in_pipeline(ask, unit) {
+    if !weights::any(&files) || plain::is_in_pipeline(ask, unit) {
         return Vec::new();
     }
     let local = LocalDir::around(ask, unit);

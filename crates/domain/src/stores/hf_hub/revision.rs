@@ -2,7 +2,7 @@
 
 use super::Repository;
 use crate::{
-    Confidence, Format, Role, Source,
+    Confidence, Format, Role, Source, claimed_format,
     stores::{
         EntryKind, Found, FoundFile,
         ask::{self, Ask},
@@ -48,6 +48,15 @@ pub(super) fn found(ask: &mut Ask<'_>, repository: &Repository, name: &OsStr) ->
         Revision { repository, name, base, files: Vec::new(), links: BTreeMap::new(), tree: None };
     revision.walk(ask, Path::new(""), 0);
     let bundles = bundle::bundles(ask, &revision.base, Together::Repository, &revision.files);
+    // What holds data of a model has any name.
+    let weights = bundles.iter().flat_map(Bundle::weights);
+    let others: Vec<PathBuf> =
+        weights.filter(|path| !revision.links.contains_key(*path)).map(Path::to_path_buf).collect();
+    for path in others {
+        if let Some(link) = revision.link(ask, &path) {
+            drop(revision.links.insert(path, link));
+        }
+    }
     if repository.has_trees && !bundles.is_empty() {
         let path = repository.path.join("trees").join(format!("{}.json", revision.name));
         let tree = ask.json(&path);
@@ -112,7 +121,11 @@ impl Revision<'_> {
         Found {
             app: repository.app,
             id: self.id(bundle),
-            name: handle::bounded(if bundle.is_directory { plain } else { &bundle.stem }),
+            name: handle::bounded(&match bundle.variant.as_deref() {
+                Some(variant) => format!("{plain}-{variant}"),
+                None if bundle.is_directory => plain.to_owned(),
+                None => bundle.stem.clone(),
+            }),
             source: Some(self.source(bundle)),
             revision: Some(self.name.clone()),
             refs: repository.refs.get(&self.name).cloned().unwrap_or_default(),
@@ -150,8 +163,11 @@ impl Revision<'_> {
 
     fn file(&self, path: &Path, role: Role) -> FoundFile {
         let linked = || self.links.get(path)?.sha256.clone();
-        let sha256 =
-            if weights::is_candidate(path.as_os_str()) { self.listed(path).or_else(linked) } else { None };
+        let sha256 = if role == Role::Weights || weights::is_candidate(path.as_os_str()) {
+            self.listed(path).or_else(linked)
+        } else {
+            None
+        };
         FoundFile { path: self.base.join(path), role, sha256 }
     }
 
@@ -163,6 +179,6 @@ impl Revision<'_> {
 }
 
 fn format(bundle: &Bundle) -> Format {
-    let is_gguf = bundle.weights().filter_map(Path::file_name).any(weights::is_gguf);
-    if is_gguf { Format::Gguf } else { Format::Safetensors }
+    let mut names = bundle.weights().filter_map(Path::file_name);
+    names.find_map(|name| claimed_format(&name.to_string_lossy())).unwrap_or(Format::Safetensors)
 }
