@@ -169,9 +169,9 @@ impl Bundler<'_, '_> {
     fn groups(&mut self, dir: &Path, names: &BTreeSet<&OsStr>) -> Vec<Group> {
         let mut indexes = BTreeMap::new();
         for name in names.iter().filter_map(|name| name.to_str()) {
-            let Some(stem) = name.strip_suffix(INDEX) else { continue };
+            let Some(stem) = indexed_stem(name) else { continue };
             if let Some(index) = self.ask.json(&self.base.join(dir).join(name)) {
-                drop(indexes.insert(stem.to_owned(), indexed_files(&index)));
+                drop(indexes.insert(stem, indexed_files(&index)));
             }
         }
         let groups = weights::groups(names, &indexes);
@@ -180,15 +180,20 @@ impl Bundler<'_, '_> {
 
     /// Returns the file that names a group's shards.
     fn index_of(&self, dir: &Path, names: &BTreeSet<&OsStr>, group: &Group) -> Option<PathBuf> {
-        let mut name = group.stem.clone();
-        name.push(INDEX);
-        names.contains(name.as_os_str()).then(|| self.base.join(dir).join(name))
+        let is_its = |name: &&&OsStr| {
+            name.to_str().and_then(indexed_stem).is_some_and(|stem| group.stem.as_os_str() == stem.as_str())
+        };
+        names.iter().find(is_its).map(|name| self.base.join(dir).join(name))
     }
 
     /// Reads `config.json`; one that says nothing of a model is as if absent.
     fn config(&mut self, dir: &Path, names: &BTreeSet<&OsStr>) -> Option<(PathBuf, Hints)> {
         let path = names.get(OsStr::new("config.json")).map(|name| dir.join(name))?;
-        let older = [("gptq", "quantize_config.json"), ("awq", "quant_config.json")];
+        let older = [
+            ("gptq", "quantize_config.json"),
+            ("awq", "quant_config.json"),
+            ("exl3", "quantization_config.json"),
+        ];
         let older = older.into_iter().find(|(_, name)| names.contains(OsStr::new(name)));
         let quantize =
             older.and_then(|(method, name)| Some((method, self.ask.json(&self.base.join(dir).join(name))?)));
@@ -247,7 +252,6 @@ fn tell_apart(bundles: &mut [Bundle]) {
     }
 }
 
-const INDEX: &str = ".safetensors.index.json";
 const ADAPTER: &str = "adapter_model";
 
 /// Says which group a directory is about, if any: what loads when the directory is given.
@@ -286,6 +290,17 @@ fn bundle(dir: &Path, group: &Group, is_directory: bool) -> Bundle {
     };
     bundle.hints = graphs::fitting(&Hints::default(), &bundle);
     bundle
+}
+
+/// Returns what the shards are called that an index of this name is of: `STEM.safetensors.index.json`, and diffusers'
+/// `STEM.safetensors.index.fp16.json` for `STEM.fp16`.
+fn indexed_stem(name: &str) -> Option<String> {
+    let (of, end) = name.rsplit_once(".index.")?;
+    let stem = of.strip_suffix(".safetensors").or_else(|| of.strip_suffix(".bin"))?;
+    match end.strip_suffix("json")? {
+        "" => Some(stem.to_owned()),
+        variant => Some(format!("{stem}.{}", variant.strip_suffix('.')?)),
+    }
 }
 
 /// Returns the files that a shard index names: plain names only.

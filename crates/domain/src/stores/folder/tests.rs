@@ -116,6 +116,28 @@ fn a_pipeline_is_one_model_and_its_components_none() {
 }
 
 #[test]
+fn a_pipeline_counts_its_weights_once_and_its_variants_apart() {
+    let unet = "/home/u/models/sd/unet/diffusion_pytorch_model";
+    let index = r#"{"weight_map":{"a":"diffusion_pytorch_model.fp16-00001-of-00001.safetensors"}}"#;
+    let tree = Tree::default()
+        .file("/home/u/models/sd/model_index.json", r#"{"_class_name":"P","unet":["d","U"],"vae":["d","V"]}"#)
+        .file(format!("{unet}.safetensors"), "")
+        .file(format!("{unet}.safetensors.index.fp16.json"), index)
+        .file(format!("{unet}.fp16-00001-of-00001.safetensors"), "")
+        .file("/home/u/models/sd/unet/model.onnx", "")
+        .file("/home/u/models/sd/vae/diffusion_pytorch_model.fp16.safetensors", "");
+    let found = tree.found(&Folder, ROOT);
+    let [plain, half] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!((plain.id.as_str(), half.id.as_str()), ("models/sd", "models/sd/fp16"));
+    let vae = "w:diffusion_pytorch_model.fp16.safetensors";
+    assert_eq!(files(plain), ["w:diffusion_pytorch_model.safetensors", vae, "c:model_index.json"]);
+    assert_eq!(
+        files(half),
+        ["w:diffusion_pytorch_model.fp16-00001-of-00001.safetensors", vae, "c:model_index.json"]
+    );
+}
+
+#[test]
 fn a_download_with_records_says_commit_and_hash() {
     let (commit, sha) = ("3564da82", "ab".repeat(32));
     let record = format!("{commit}\n{sha}\n1760000000.0\n");
