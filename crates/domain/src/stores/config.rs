@@ -4,7 +4,7 @@ use super::{Hints, handle};
 use crate::{Format, Kind};
 use serde_json::Value;
 
-/// Reads a transformers `config.json`; `quantize` is the file that older GPTQ and AWQ tools wrote beside it.
+/// Reads a transformers `config.json`; `quantize` is the file that a quantiser wrote beside it, and whose that is.
 pub(super) fn hints(config: &Value, quantize: Option<(&str, &Value)>) -> Hints {
     let text = |value: &Value| value.as_str().and_then(handle::bounded);
     let class = config.get("architectures").and_then(|classes| text(classes.get(0)?));
@@ -12,9 +12,9 @@ pub(super) fn hints(config: &Value, quantize: Option<(&str, &Value)>) -> Hints {
     let architecture = class.or_else(|| text(config.get("model_type")?));
     let context = |config: &Value| config.get("max_position_embeddings")?.as_u64();
     let context_length = context(config).or_else(|| context(config.get("text_config")?));
-    let recorded = config.get("quantization_config").and_then(quant);
+    let recorded = config.get("quantization_config").and_then(|config| quant(config, None));
     let mlx = config.get("quantization").and_then(|mlx| Some(format!("mlx-{}bit", bits(mlx, "bits")?)));
-    let older = || quantize.and_then(|(method, value)| Some(format!("{method}-{}bit", older_bits(value)?)));
+    let older = || quantize.and_then(|(method, value)| quant(value, Some(method)));
     let format = mlx.is_some().then_some(Format::Mlx);
     let quant = mlx.or(recorded).or_else(older);
     Hints { format, kind, quant, architecture, context_length, ..Hints::default() }
@@ -23,6 +23,14 @@ pub(super) fn hints(config: &Value, quantize: Option<(&str, &Value)>) -> Hints {
 fn kind(class: &str) -> Option<Kind> {
     match class {
         "WhisperForConditionalGeneration" => Some(Kind::Asr),
+        _ if ["ForCTC", "ForSpeechSeq2Seq", "ForSpeechToText"].iter().any(|end| class.ends_with(end)) => {
+            Some(Kind::Asr)
+        }
+        _ if class.ends_with("ForTextToSpeech")
+            || ["Vits", "Bark", "ParlerTTS"].iter().any(|start| class.starts_with(start)) =>
+        {
+            Some(Kind::Tts)
+        }
         _ if ["ForCausalLM", "LMHeadModel", "ForConditionalGeneration"]
             .iter()
             .any(|end| class.ends_with(end)) =>
@@ -33,9 +41,11 @@ fn kind(class: &str) -> Option<Kind> {
     }
 }
 
-fn quant(config: &Value) -> Option<String> {
-    let method = config.get("quant_method")?.as_str()?;
+/// Returns what weights were quantised to, as the field names it; `method` is whose file it is where it does not say.
+fn quant(config: &Value, method: Option<&str>) -> Option<String> {
+    let method = config.get("quant_method").and_then(Value::as_str).or(method)?;
     let flag = |name: &str| config.get(name).and_then(Value::as_bool).unwrap_or(false);
+    let text = |name: &str| config.get(name).and_then(Value::as_str).unwrap_or_default();
     match method {
         "exl2" | "exl3" => Some(format!("{method}-{:?}bpw", config.get("bits")?.as_f64()?)),
         "fp8" | "fbgemm_fp8" => Some("fp8".into()),
@@ -43,11 +53,35 @@ fn quant(config: &Value) -> Option<String> {
         "bitsandbytes" if flag("load_in_4bit") => Some("bnb-4bit".into()),
         "bitsandbytes" if flag("load_in_8bit") => Some("bnb-8bit".into()),
         "compressed-tensors" => compressed(config),
+        // NVIDIA's names: FP8, NVFP4, W4A16_AWQ.
+        "modelopt" => handle::bounded(&text("quant_algo").to_ascii_lowercase()),
+        "quanto" => handle::bounded(&match text("weights").strip_prefix("int") {
+            Some(bits) => format!("quanto-{bits}bit"),
+            None => format!("quanto-{}", text("weights")),
+        }),
+        "torchao" => torchao(config),
+        "aqlm" => Some(aqlm(config)),
         _ => {
-            let bits = bits(config, "bits").map(|bits| format!("-{bits}bit")).unwrap_or_default();
+            let bits = any_bits(config).map(|bits| format!("-{bits}bit")).unwrap_or_default();
             handle::bounded(&format!("{method}{bits}"))
         }
     }
+}
+
+/// A name such as `int4_weight_only`, or one of its classes such as `Int4WeightOnlyConfig`.
+fn torchao(config: &Value) -> Option<String> {
+    let kind = config.get("quant_type").map(Value::to_string)?.to_ascii_lowercase();
+    let width = ["int4", "int8", "float8", "uintx"].into_iter().find(|width| kind.contains(width));
+    Some(width.map_or_else(|| "torchao".to_owned(), |width| format!("torchao-{width}")))
+}
+
+/// So many codebooks of so many bits each for a group of weights.
+fn aqlm(config: &Value) -> String {
+    let number = |name: &str| config.get(name).and_then(Value::as_u64);
+    let bits =
+        number("num_codebooks").zip(number("nbits_per_codebook")).and_then(|(n, bits)| n.checked_mul(bits));
+    let bits = bits.zip(number("in_group_size")).and_then(|(bits, group)| bits.checked_div(group));
+    bits.filter(|bits| *bits > 0).map_or_else(|| "aqlm".to_owned(), |bits| format!("aqlm-{bits}bit"))
 }
 
 fn compressed(config: &Value) -> Option<String> {
@@ -59,8 +93,11 @@ fn compressed(config: &Value) -> Option<String> {
     }
 }
 
-fn older_bits(value: &Value) -> Option<u64> {
-    bits(value, "bits").or_else(|| bits(value, "w_bit"))
+/// `bits` of most, `w_bit` of AWQ's own, `nbits` of HQQ.
+fn any_bits(value: &Value) -> Option<u64> {
+    let hqq =
+        || value.get("quant_config")?.get("weight_quant_params").and_then(|weights| bits(weights, "nbits"));
+    bits(value, "bits").or_else(|| bits(value, "w_bit")).or_else(|| bits(value, "nbits")).or_else(hqq)
 }
 
 fn bits(value: &Value, name: &str) -> Option<u64> {
@@ -87,6 +124,34 @@ mod tests {
         check(method("fp8", Value::Null), Some("fp8"));
         check(method("mxfp4", Value::Null), Some("MXFP4"));
         check(method("hqq", json!(1e30)), Some("hqq"));
+        check(method("bitnet", Value::Null), Some("bitnet"));
+        let config = |config: Value| json!({ "quantization_config": config });
+        check(config(json!({"quant_method": "awq", "w_bit": 4})), Some("awq-4bit"));
+        check(config(json!({"quant_method": "bitsandbytes", "load_in_4bit": true})), Some("bnb-4bit"));
+        check(config(json!({"quant_method": "quanto", "weights": "int8"})), Some("quanto-8bit"));
+        check(config(json!({"quant_method": "quanto", "weights": "float8"})), Some("quanto-float8"));
+        check(
+            config(json!({"quant_method": "torchao", "quant_type": "int4_weight_only"})),
+            Some("torchao-int4"),
+        );
+        check(
+            config(
+                json!({"quant_method": "torchao", "quant_type": {"default": {"_type": "Int8WeightOnlyConfig"}}}),
+            ),
+            Some("torchao-int8"),
+        );
+        let aqlm =
+            json!({"quant_method": "aqlm", "num_codebooks": 1, "nbits_per_codebook": 16, "in_group_size": 8});
+        check(config(aqlm), Some("aqlm-2bit"));
+        check(
+            config(
+                json!({"quant_method": "aqlm", "in_group_size": 0, "num_codebooks": 1, "nbits_per_codebook": 1}),
+            ),
+            Some("aqlm"),
+        );
+        check(config(json!({"quant_method": "modelopt", "quant_algo": "NVFP4"})), Some("nvfp4"));
+        let hqq = json!({"quant_method": "hqq", "quant_config": {"weight_quant_params": {"nbits": 4}}});
+        check(config(hqq), Some("hqq-4bit"));
         let groups = json!({"group_0": {"weights": {"num_bits": 8, "type": "float"}}});
         let packed = json!({"quant_method": "compressed-tensors", "config_groups": groups});
         check(json!({ "quantization_config": packed }), Some("fp8"));
@@ -94,6 +159,8 @@ mod tests {
         check(json!([1]), None);
         let gptq = hints(&json!({}), Some(("gptq", &json!({"bits": 4}))));
         assert_eq!(gptq.quant.as_deref(), Some("gptq-4bit"));
+        let exl3 = hints(&json!({}), Some(("exl3", &json!({"quant_method": "exl3", "bits": 3.5}))));
+        assert_eq!(exl3.quant.as_deref(), Some("exl3-3.5bpw"));
     }
 
     #[test]

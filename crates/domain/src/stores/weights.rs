@@ -35,7 +35,16 @@ pub(super) enum Shape {
 
 /// Returns whether a name may be that of weights; their first bytes decide.
 pub(super) fn is_candidate(name: &OsStr) -> bool {
-    names::looks_like_model(&name.to_string_lossy()) || is_openvino(name) || name == package::COMPILED
+    let is_named = names::looks_like_model(&name.to_string_lossy()) && !is_leftover(name);
+    is_named || is_openvino(name) || name == package::COMPILED
+}
+
+/// What a training leaves beside its weights: its state, and how it was called.
+fn is_leftover(name: &OsStr) -> bool {
+    const LEFTOVERS: &[&str] = &["training_args", "optimizer", "scheduler", "scaler"];
+    let stem = Path::new(name).file_stem().and_then(OsStr::to_str).unwrap_or_default();
+    let is_model = is_gguf(name) || is_graph(name);
+    !is_model && (LEFTOVERS.contains(&stem) || stem.starts_with("rng_state"))
 }
 
 /// Returns whether any of these may be a model.
@@ -100,6 +109,7 @@ pub(super) fn groups(names: &BTreeSet<&OsStr>, indexes: &BTreeMap<String, BTreeS
             None => groups.push(single(name)),
         }
     }
+    join_consolidated(&mut groups);
     groups.extend(numbered.into_iter().map(|((stem, extension), parts)| split(stem, &extension, &parts)));
     groups
 }
@@ -108,6 +118,25 @@ fn indexed(stem: &str, parts: &[&str], absent: &[&str]) -> Option<Group> {
     let missing = absent.first().map(|first| report(absent.len(), parts.len() + absent.len(), first));
     let held = parts.iter().map(OsString::from).collect();
     (!parts.is_empty()).then(|| Group { shape: Shape::Shards, stem: stem.into(), parts: held, missing })
+}
+
+/// Meta's `consolidated.00.pth`, a file for each card that it was trained for: how many there are stands nowhere.
+fn join_consolidated(groups: &mut Vec<Group>) {
+    const STEM: &str = "consolidated";
+    let number = |group: &Group| -> Option<usize> {
+        let digits = group.stem.to_str()?.strip_prefix(STEM)?.strip_prefix('.')?;
+        (digits.len() == 2).then(|| digits.parse().ok())?
+    };
+    let numbers: BTreeSet<usize> = groups.iter().filter_map(number).collect();
+    let (Some(last), true) = (numbers.last(), numbers.contains(&0) || numbers.len() > 1) else { return };
+    let first = (0..=*last).find(|no| !numbers.contains(no));
+    let count = last + 1;
+    let missing = first.map(|first| report(count - numbers.len(), count, &format!("{STEM}.{first:02}")));
+    let (parts, others): (Vec<Group>, Vec<Group>) =
+        std::mem::take(groups).into_iter().partition(|group| number(group).is_some());
+    let parts = parts.into_iter().flat_map(|group| group.parts).collect();
+    *groups = others;
+    groups.push(Group { shape: Shape::Shards, stem: STEM.into(), parts, missing });
 }
 
 fn single(name: &OsStr) -> Group {
@@ -212,6 +241,16 @@ mod tests {
                 1,
                 Some("missing-sibling: 99998 of 99999 missing: m-00001-of-99999.safetensors and 99997 more"),
             )],
+        );
+        check(
+            &[
+                "consolidated.00.safetensors",
+                "consolidated.02.safetensors",
+                "optimizer.safetensors",
+                "rng_state_0.sft",
+            ],
+            &[],
+            &[(Shape::Shards, "consolidated", 2, Some("missing-sibling: 1 of 3 missing: consolidated.01"))],
         );
         check(
             &["m-00000-of-00009.gguf", "n-00004-of-00003.gguf"],
