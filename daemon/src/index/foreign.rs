@@ -136,3 +136,94 @@ fn read(database: &Path, table: &Table) -> anyhow::Result<Rows> {
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MODELS: &str = "CREATE TABLE models (id TEXT PRIMARY KEY, config TEXT, \
+        path TEXT GENERATED ALWAYS AS (json_extract(config, '$.path')) VIRTUAL)";
+
+    fn table(dir: &Path) -> Table {
+        Table { file: dir.join("app/x.db"), name: "models", columns: &["id", "config"] }
+    }
+
+    fn asked(dir: &Path, table: &Table) -> Option<Result<Rows, String>> {
+        rows(&dir.join("own/index.db"), table, |path| File::open(path).ok())
+    }
+
+    fn names(dir: &Path) -> Vec<String> {
+        let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = entries.map(|name| name.into_string().unwrap()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    fn made(sql: &str) -> (tempfile::TempDir, Connection) {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("app")).unwrap();
+        fs::create_dir(dir.path().join("own")).unwrap();
+        let db = Connection::open(dir.path().join("app/x.db")).unwrap();
+        db.execute_batch(sql).unwrap();
+        (dir, db)
+    }
+
+    #[test]
+    fn what_only_the_log_holds_is_read_and_nothing_is_left_behind() {
+        let (dir, db) =
+            made(&format!("PRAGMA journal_mode = wal; {MODELS}; PRAGMA wal_checkpoint(TRUNCATE)"));
+        db.execute("INSERT INTO models (id, config) VALUES ('k', '{}'), ('n', NULL)", []).unwrap();
+        let before = names(&dir.path().join("app"));
+        assert!(before.contains(&"x.db-wal".into()), "{before:?}");
+        let rows = asked(dir.path(), &table(dir.path())).unwrap().unwrap();
+        assert_eq!(rows, [[Some("k".to_owned()), Some("{}".to_owned())], [Some("n".to_owned()), None]]);
+        assert_eq!(names(&dir.path().join("app")), before);
+        assert_eq!(names(&dir.path().join("own")), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_no_plain_table_is_not_read() {
+        for sql in [
+            "CREATE VIEW models AS SELECT 'a' AS id, 'b' AS config",
+            "CREATE TABLE models (id TEXT, config TEXT AS (upper(id)))",
+            "CREATE TABLE models (id TEXT)",
+            "CREATE VIRTUAL TABLE models USING fts5(id, config)",
+            "CREATE TABLE other (id TEXT, config TEXT)",
+        ] {
+            let (dir, db) = made(sql);
+            drop(db);
+            assert!(asked(dir.path(), &table(dir.path())).unwrap().is_err(), "{sql}");
+        }
+    }
+
+    #[test]
+    fn damaged_databases_are_errors_and_absent_ones_nothing() {
+        let (dir, db) = made(MODELS);
+        drop(db);
+        let path = dir.path().join("app/x.db");
+        for damage in
+            [&b""[..], b"SQLite format 3\0", b"no database at all, but long enough to look like one"]
+        {
+            fs::write(&path, damage).unwrap();
+            assert!(asked(dir.path(), &table(dir.path())).unwrap().is_err(), "{damage:?}");
+        }
+        fs::remove_file(&path).unwrap();
+        assert_eq!(asked(dir.path(), &table(dir.path())), None);
+        assert_eq!(names(&dir.path().join("own")), [""; 0]);
+    }
+
+    #[test]
+    fn no_byte_that_changes_is_a_panic() {
+        let (dir, db) = made(MODELS);
+        db.execute("INSERT INTO models (id, config) VALUES ('k', '{}')", []).unwrap();
+        drop(db);
+        let path = dir.path().join("app/x.db");
+        let good = fs::read(&path).unwrap();
+        for at in (0..good.len()).step_by(37) {
+            let mut bad = good.clone();
+            bad[at] ^= 0xff;
+            fs::write(&path, bad).unwrap();
+            drop(asked(dir.path(), &table(dir.path())));
+        }
+    }
+}

@@ -7,6 +7,7 @@ mod duplicates;
 mod engines;
 mod hardware;
 mod identity;
+mod images;
 mod kernel;
 mod launch;
 mod launch_ends;

@@ -189,3 +189,145 @@ fn listed(environment: &Environment, dir: &Path, list: &Yaml) -> Vec<Extra> {
     }
     extras
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Kind, SourceKind,
+        stores::{
+            Entry, EntryKind,
+            drive::{Tree, environment, files},
+        },
+    };
+
+    const ROOT: &str = "/home/u/ComfyUI/models";
+
+    fn with(environment: &mut Environment, dir: &str, names: &[&str]) {
+        let entry = |name: &&str| Entry { name: (*name).into(), kind: EntryKind::Dir };
+        environment.places.insert(dir.into(), names.iter().map(entry).collect());
+    }
+
+    #[test]
+    fn checkouts_are_known_by_what_lies_in_them() {
+        let mut environment = environment(&[], &[]);
+        with(&mut environment, "/home/u/ai/comfy-git", &["main.py", "comfy", "custom_nodes"]);
+        with(&mut environment, "/home/u/apps/ui", &["models"]);
+        with(&mut environment, "/home/u/apps/ui/models", &["checkpoints", "loras"]);
+        with(&mut environment, "/home/u/code", &["main.py", "models"]);
+        with(&mut environment, "/home/u/models", &["checkpoints", "loras"]);
+        let roots = ["/home/u/ComfyUI/models", "/home/u/ai/comfy-git/models", "/home/u/apps/ui/models"];
+        assert_eq!(ComfyUi.roots(&environment), roots.map(PathBuf::from));
+        assert_eq!(ComfyUiDesktop.roots(&environment), [PathBuf::from("/home/u/Documents/ComfyUI/models")]);
+    }
+
+    #[test]
+    fn lists_of_paths_add_directories_with_their_category() {
+        let list = [
+            "a111: {base_path: ~/webui/, checkpoints: models/Stable-diffusion}",
+            "big:",
+            "  base_path: $HOME/../../mnt/big",
+            "  is_default: true",
+            "  loras: |",
+            "    my loras",
+            "    /data/styles",
+            "  vae: ../vae",
+            "  odd_nodes: odd",
+            "  custom_nodes: nodes",
+            "lost: {base_path: $NOWHERE/x, vae: v}",
+            "here: {clip: near/clip}",
+            "wide: {clip: /home}",
+        ];
+        let list = list.join("\n");
+        let path = "/home/u/ComfyUI/extra_model_paths.yaml";
+        let mut environment = environment(&[], &[(path, &list)]);
+        with(&mut environment, "/home/u/webui", &["webui.sh", "models"]);
+        with(&mut environment, "/home/u/webui/models", &["Stable-diffusion"]);
+        assert!(ComfyUi.pointers(&environment).contains(&path.into()));
+        let roots = ComfyUi.roots(&environment);
+        let places: Vec<_> =
+            roots.iter().map(|root| (root.to_str().unwrap(), ComfyUi.place(&environment, root))).collect();
+        let expected = [
+            (ROOT, ""),
+            ("/mnt/big/my loras", "loras"),
+            ("/data/styles", "loras"),
+            ("/mnt/vae", "vae"),
+            ("/mnt/big/odd", "odd_nodes"),
+            ("/home/u/ComfyUI/near/clip", "clip"),
+        ];
+        assert_eq!(places, expected.map(|(root, place)| (root, PathBuf::from(place))));
+    }
+
+    #[test]
+    fn the_desktop_app_is_where_its_settings_say() {
+        let settings = ("/home/u/.config/ComfyUI/config.json", r#"{"basePath": "/data/comfy"}"#);
+        let list = "comfyui_desktop:\n  base_path: /data/comfy\n  download_model_base: models\nold:\n  base_path:             /data/old\n  checkpoints: models/checkpoints/\n";
+        let list = ("/home/u/.config/ComfyUI/extra_models_config.yaml", list);
+        let mut environment = environment(&[], &[settings, list]);
+        with(&mut environment, "/home/u/Documents/ComfyUI", &["main.py", "folder_paths.py"]);
+        let roots = ["/data/comfy/models", "/data/old/models/checkpoints"];
+        assert_eq!(ComfyUiDesktop.roots(&environment), roots.map(PathBuf::from));
+        assert!(ComfyUi.roots(&environment).contains(&"/home/u/Documents/ComfyUI/models".into()));
+    }
+
+    #[test]
+    fn a_file_is_a_model_by_its_category() {
+        let info = r#"{"id": 5, "modelId": 4, "model": {"type": "LORA"}}"#;
+        let tree = Tree::default()
+            .file(format!("{ROOT}/checkpoints/put_checkpoints_here"), "")
+            .file(format!("{ROOT}/checkpoints/sub/a.ckpt"), "")
+            .file(format!("{ROOT}/checkpoints/Unconfirmed b.safetensors.tmp"), "")
+            .file(format!("{ROOT}/loras/.cache/x.safetensors"), "")
+            .file("/sd/Lora/style.safetensors", "")
+            .file(format!("{ROOT}/loras/style.metadata.json"), format!(r#"{{"civitai": {info}}}"#))
+            .link(&format!("{ROOT}/loras/style.safetensors"), "/sd/Lora/style.safetensors")
+            .link(&format!("{ROOT}/loras/gone.safetensors"), "/sd/gone.safetensors")
+            .file(format!("{ROOT}/configs/v1.yaml"), "")
+            .file(format!("{ROOT}/my_nodes/x.onnx"), "");
+        let found = tree.found(&ComfyUi, ROOT);
+        let seen: Vec<_> = found.iter().map(|found| (found.id.as_str(), found.hints.placed_as)).collect();
+        let expected = [
+            ("checkpoints/sub/a.ckpt", Some(Kind::Checkpoint)),
+            ("loras/style", Some(Kind::Lora)),
+            ("my_nodes/x.onnx", None),
+        ];
+        assert_eq!(seen, expected);
+        assert_eq!(files(&found[1]), ["w:style.safetensors", "s:style.metadata.json"]);
+        let source = found[1].source.as_ref().unwrap();
+        assert_eq!((source.kind, source.repo.as_deref()), (Some(SourceKind::Civitai), Some("4")));
+        assert_eq!(found[1].revision.as_deref(), Some("5"));
+    }
+
+    #[test]
+    fn a_directory_elsewhere_stands_where_it_is_named() {
+        let tree = Tree::default().file("/data/styles/pack/x.safetensors", "");
+        let found = tree.found_at(&ComfyUi, "/data/styles", "loras");
+        assert_eq!(found[0].id, "loras/pack/x.safetensors");
+        assert_eq!(found[0].hints.placed_as, Some(Kind::Lora));
+    }
+
+    #[test]
+    fn a_pipeline_is_one_model_and_its_components_none() {
+        let dir = format!("{ROOT}/diffusers/pipe");
+        let tree = Tree::default()
+            .file(format!("{dir}/model_index.json"), r#"{"_class_name": "FluxPipeline"}"#)
+            .file(format!("{dir}/vae/diffusion_pytorch_model.safetensors"), "")
+            .file(format!("{dir}/text_encoder/pytorch_model.bin"), "");
+        let found = tree.found(&ComfyUi, ROOT);
+        let [pipe] = found.as_slice() else { panic!("{found:?}") };
+        assert_eq!(
+            (pipe.id.as_str(), pipe.name.as_deref(), pipe.hints.kind),
+            ("diffusers/pipe", Some("pipe"), Some(Kind::ImagePipeline))
+        );
+    }
+
+    #[test]
+    fn ten_thousand_files_with_sidecars_are_no_trouble() {
+        let add = |tree: Tree, no| {
+            let stem = format!("{ROOT}/loras/m{no}");
+            tree.file(format!("{stem}.safetensors"), "").file(format!("{stem}.civitai.info"), "{}")
+        };
+        let tree = (0..10_000).fold(Tree::default(), add);
+        assert_eq!(tree.found(&ComfyUi, ROOT).len(), 10_000);
+    }
+}

@@ -1,7 +1,8 @@
 //! Answers looks from a tree in memory, so that a store can be tested whole.
 
 use super::{
-    Entry, EntryKind, Environment, Found, FoundFile, Known, Look, Origin, Stat, Step, Store, Unit, Visit, ask,
+    Entry, EntryKind, Environment, Found, FoundFile, Known, Look, Origin, Rows, Stat, Step, Store, Unit,
+    Visit, ask,
 };
 use crate::{Role, facts::Part};
 use formats::Slice;
@@ -18,6 +19,7 @@ const MOST_ROUNDS: usize = 12;
 pub(super) struct Tree {
     nodes: BTreeMap<PathBuf, Node>,
     origins: BTreeMap<PathBuf, Origin>,
+    tables: BTreeMap<PathBuf, Result<Rows, String>>,
 }
 
 enum Node {
@@ -40,6 +42,14 @@ impl Tree {
     pub(super) fn origin(mut self, path: &str, url: &str, referrer: Option<&str>) -> Self {
         let origin = Origin { url: Some(url.into()), referrer: referrer.map(str::to_owned) };
         drop(self.origins.insert(path.into(), origin));
+        self
+    }
+
+    /// A database, whatever table of it is asked for; without rows it is a damaged one.
+    pub(super) fn table(mut self, path: &str, rows: Option<&[[&str; 2]]>) -> Self {
+        let row = |row: &[&str; 2]| row.iter().map(|text| Some((*text).to_owned())).collect();
+        let rows = rows.map(|rows| rows.iter().map(row).collect()).ok_or_else(|| "broken".to_owned());
+        drop(self.tables.insert(path.into(), rows));
         self
     }
 
@@ -125,7 +135,7 @@ impl Tree {
                 known.records.insert(path.clone(), record);
             }
             Look::Table(table) => {
-                drop(known.tables.insert(table, None));
+                drop(known.tables.insert(table.clone(), self.tables.get(&table.file).cloned()));
             }
             Look::Parts(path) => drop(known.parts.insert(path.clone(), self.parts(&path))),
         }

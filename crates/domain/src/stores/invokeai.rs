@@ -196,3 +196,98 @@ fn whole(bundles: Vec<Bundle>) -> Option<Bundle> {
     }
     Some(whole)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        SourceKind,
+        stores::drive::{Tree, environment, files},
+    };
+
+    const ROOT: &str = "/home/u/invokeai";
+    const DB: &str = "/home/u/invokeai/databases/invokeai.db";
+
+    #[test]
+    fn names_and_sources_are_in_the_database() {
+        let rows = [
+            [
+                "in-place",
+                r#"{"name": "style", "path": "/data/style.safetensors", "type": "lora",
+                "source": "/data/style.safetensors", "source_type": "path"}"#,
+            ],
+            [
+                "k1",
+                r#"{"name": "style", "path": "k1/s.safetensors", "type": "lora",
+                "source": "https://civitai.com/api/download/models/501?token=SECRET", "source_type": "url"}"#,
+            ],
+            [
+                "k2",
+                r#"{"name": "pipe", "path": "k2", "type": "main", "format": "diffusers",
+                "source": "o/n:fp16", "source_type": "hf_repo_id"}"#,
+            ],
+            ["k3", r#"{"name": "gone", "path": "k3/x.safetensors"}"#],
+            ["k4", "no JSON"],
+        ];
+        let tree = Tree::default()
+            .table(DB, Some(&rows))
+            .file("/data/style.safetensors", "")
+            .file(format!("{ROOT}/models/k1/s.safetensors"), "")
+            .file(format!("{ROOT}/models/k2/model_index.json"), r#"{"_class_name": "P"}"#)
+            .file(format!("{ROOT}/models/k2/unet/diffusion_pytorch_model.safetensors"), "")
+            .file(format!("{ROOT}/models/sd-1/vae/old.safetensors"), "")
+            .file(format!("{ROOT}/models/tmpinstall_ab/x.safetensors"), "")
+            .file(format!("{ROOT}/outputs/x.safetensors"), "")
+            .file(format!("{ROOT}/api_keys.yaml"), "secret");
+        let found = tree.found(&InvokeAi, ROOT);
+        let seen: Vec<_> = found
+            .iter()
+            .map(|found| (found.id.as_str(), found.name.as_deref().unwrap(), found.hints.placed_as))
+            .collect();
+        let expected = [
+            ("pipe", "pipe", Some(Kind::ImagePipeline)),
+            ("sd-1/vae/old.safetensors", "old", Some(Kind::Vae)),
+            ("style", "style", Some(Kind::Lora)),
+            ("style@in-place", "style", Some(Kind::Lora)),
+        ];
+        assert_eq!(seen, expected);
+        let style = found[2].source.as_ref().unwrap();
+        assert_eq!((style.kind, style.repo.as_deref()), (Some(SourceKind::Civitai), None));
+        assert_eq!(style.url.as_deref(), Some("https://civitai.com/api/download/models/501"));
+        assert_eq!(found[2].revision.as_deref(), Some("501"));
+        assert_eq!(files(&found[2]), ["w:s.safetensors", "m:invokeai.db"]);
+        assert_eq!(found[0].source.as_ref().and_then(|source| source.repo.as_deref()), Some("o/n"));
+        assert_eq!(found[3].source, None);
+    }
+
+    #[test]
+    fn a_damaged_database_leaves_models_by_their_paths() {
+        let tree = Tree::default()
+            .table(DB, None)
+            .file(format!("{ROOT}/models/sdxl/main/pipe/model_index.json"), "{}")
+            .file(format!("{ROOT}/models/sdxl/main/pipe/vae/diffusion_pytorch_model.safetensors"), "")
+            .file(format!("{ROOT}/models/k1/s.safetensors"), "");
+        let ids: Vec<_> = tree.found(&InvokeAi, ROOT).into_iter().map(|found| found.id).collect();
+        assert_eq!(ids, ["k1/s.safetensors", "sdxl/main/pipe"]);
+        assert_eq!(tree.damage(&InvokeAi, &Unit::new(Path::new(ROOT), Path::new(""))), [PathBuf::from(DB)]);
+    }
+
+    #[test]
+    fn settings_say_where_its_parts_are() {
+        for settings in [
+            "models_dir: store\ndb_dir: db\n",
+            "InvokeAI:\n  Paths:\n    models_dir: store\n    db_dir: db\n",
+        ] {
+            let tree = Tree::default()
+                .file(format!("{ROOT}/invokeai.yaml"), settings)
+                .table(
+                    &format!("{ROOT}/db/invokeai.db"),
+                    Some(&[["k", r#"{"name": "n", "path": "x.gguf"}"#]]),
+                )
+                .file(format!("{ROOT}/store/x.gguf"), "");
+            assert_eq!(tree.found(&InvokeAi, ROOT)[0].id, "n", "{settings}");
+        }
+        let roots = InvokeAi.roots(&environment(&[("INVOKEAI_ROOT", "/data/invoke")], &[]));
+        assert_eq!(roots, ["/data/invoke", ROOT].map(PathBuf::from));
+    }
+}

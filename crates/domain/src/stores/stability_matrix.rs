@@ -99,3 +99,48 @@ fn libraries(environment: &Environment) -> Vec<PathBuf> {
 fn settings(environment: &Environment, library: &Path) -> Option<Value> {
     serde_json::from_slice(environment.pointers.get(&library.join("settings.json"))?).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Kind,
+        stores::drive::{Tree, environment, files},
+    };
+
+    #[test]
+    fn the_library_is_where_its_file_says_and_models_where_its_settings_say() {
+        let library = ("/home/u/.config/StabilityMatrix/library.json", r#"{"LibraryPath": "/data/sm/"}"#);
+        let usual = environment(&[], &[library]);
+        assert_eq!(StabilityMatrix.roots(&usual), [PathBuf::from("/data/sm/Models")]);
+        assert!(StabilityMatrix.pointers(&usual).contains(&"/data/sm/settings.json".into()));
+        let settings = r#"{"ModelDirectoryOverride": "/big/models", "InstalledPackages": [
+            {"PackageName": "ComfyUI", "LibraryPath": "Packages\\\\Comfy"},
+            {"PackageName": "stable-diffusion-webui-forge", "LibraryPath": "Packages/forge"}, 7]}"#;
+        let moved = environment(&[], &[library, ("/data/sm/settings.json", settings)]);
+        assert_eq!(StabilityMatrix.roots(&moved), [PathBuf::from("/big/models")]);
+        assert_eq!(packages(&moved, App::ComfyUi), [PathBuf::from("/data/sm/Packages/Comfy")]);
+        assert_eq!(packages(&moved, App::Forge), [PathBuf::from("/data/sm/Packages/forge")]);
+        assert!(
+            super::super::comfyui::ComfyUi.roots(&moved).contains(&"/data/sm/Packages/Comfy/models".into())
+        );
+    }
+
+    #[test]
+    fn a_sidecar_belongs_to_its_model_and_is_nothing_alone() {
+        let root = "/data/sm/Models";
+        let info = r#"{"ModelId": 4, "VersionId": 5, "Source": 0}"#;
+        let tree = Tree::default()
+            .file(format!("{root}/StableDiffusion/a.safetensors"), "")
+            .file(format!("{root}/StableDiffusion/a.cm-info.json"), info)
+            .file(format!("{root}/StableDiffusion/a.preview.jpeg"), "")
+            .file(format!("{root}/Lora/pending.cm-info.json"), info)
+            .file(format!("{root}/Lora/Unconfirmed 12.smdownload"), "");
+        let found = tree.found(&StabilityMatrix, root);
+        let [one] = found.as_slice() else { panic!("{found:?}") };
+        assert_eq!((one.id.as_str(), one.hints.placed_as), ("StableDiffusion/a", Some(Kind::Checkpoint)));
+        assert_eq!(files(one), ["w:a.safetensors", "s:a.cm-info.json", "s:a.preview.jpeg"]);
+        let url = one.source.as_ref().and_then(|source| source.url.as_deref());
+        assert_eq!(url, Some("https://civitai.com/models/4?modelVersionId=5"));
+    }
+}

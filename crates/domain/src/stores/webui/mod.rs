@@ -289,3 +289,6 @@ fn words(line: &str) -> Vec<String> {
     words.extend(word);
     words
 }
+
+#[cfg(test)]
+mod tests;
