@@ -11,7 +11,9 @@ use super::{
     Environment, Found, FoundFile, Known, Step, Store, Unit, Visit,
     ask::Ask,
     bundle::{self, Bundle, Together},
-    handle, hf_hub, package, partial,
+    handle, hf_hub,
+    image::sidecar::Sidecars,
+    package, partial,
     plain::{self, Links},
     weights,
 };
@@ -19,6 +21,7 @@ use crate::App;
 use local_dir::{LocalDir, Record};
 use std::{
     collections::BTreeSet,
+    ffi::OsStr,
     path::{Path, PathBuf},
 };
 
@@ -120,7 +123,13 @@ fn found(ask: &mut Ask<'_>, unit: &Unit<'_>) -> Vec<Found> {
     };
     let bundles = bundle::bundles(ask, &dir, together, &files);
     let place = Place { unit, controls: controls(ask, &dir, &files), dir, local };
-    bundles.into_iter().map(|bundle| place.found(ask, bundle)).collect()
+    let names = files.iter().map(|file| file.as_os_str()).collect();
+    let found = bundles.into_iter().map(|bundle| {
+        let mut found = place.found(ask, bundle);
+        place.add_sidecars(ask, &names, &mut found);
+        found
+    });
+    found.collect()
 }
 
 fn controls(ask: &mut Ask<'_>, base: &Path, files: &[PathBuf]) -> BTreeSet<PathBuf> {
@@ -163,6 +172,18 @@ impl Place<'_> {
             partial: control.map(|_| ".aria2 control file beside it".to_owned()).or(bundle.missing),
             hints: bundle.hints,
             depends,
+        }
+    }
+
+    /// Adds what a downloader of images' models recorded beside a file; without such a record, `NAME.txt` beside
+    /// `NAME.gguf` may be anything.
+    fn add_sidecars(&self, ask: &mut Ask<'_>, names: &BTreeSet<&OsStr>, found: &mut Found) {
+        let [file] = found.files.as_slice() else { return };
+        let Some(name) = file.path.strip_prefix(&self.dir).ok().map(Path::to_path_buf) else { return };
+        let sidecars = Sidecars::of(ask, &self.dir, name.as_os_str(), names);
+        if sidecars.are_records() {
+            found.hints.placed_as = found.hints.placed_as.or(sidecars.kind());
+            sidecars.add_to(&self.dir, found);
         }
     }
 

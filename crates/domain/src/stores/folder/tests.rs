@@ -193,3 +193,28 @@ fn ten_thousand_files_are_no_trouble() {
     assert_eq!(found.len(), 10_000);
     assert_eq!(found.iter().filter(|found| found.files.len() == 2).count(), 1);
 }
+
+#[test]
+fn records_of_downloaders_lie_beside_a_file_as_well() {
+    let info = r#"{"id": 501, "modelId": 42, "model": {"type": "LORA"}}"#;
+    let tree = Tree::default()
+        .file("/home/u/models/a.safetensors", "")
+        .file("/home/u/models/a.civitai.info", info)
+        .file("/home/u/models/a.txt", "")
+        .file("/home/u/models/b.safetensors", "")
+        .file("/home/u/models/b.civitai.info", info)
+        .origin("/home/u/models/b.safetensors", "https://example.org/b", None)
+        .file("/home/u/models/c.gguf", "")
+        .file("/home/u/models/c.json", "{}");
+    let found = tree.found(&Folder, ROOT);
+    let source = |at: usize| found[at].source.clone().unwrap();
+    assert_eq!(source(0).url.as_deref(), Some("https://civitai.com/models/42?modelVersionId=501"));
+    assert_eq!(
+        (found[0].revision.as_deref(), found[0].hints.placed_as),
+        (Some("501"), Some(crate::Kind::Lora))
+    );
+    assert_eq!(files(&found[0]), ["w:a.safetensors", "s:a.civitai.info", "s:a.txt"]);
+    let claim = found[1].claims.first().and_then(|claim| claim.repo.as_deref());
+    assert_eq!((source(1).kind, claim), (Some(SourceKind::Url), Some("42")));
+    assert_eq!((found[2].source.as_ref(), found[2].files.len()), (None, 1));
+}

@@ -87,7 +87,7 @@ impl Sidecars {
         self.files.iter().any(|name| name.as_encoded_bytes().ends_with(civitai::MANAGER.as_bytes()))
     }
 
-    pub(super) fn kind(&self) -> Option<Kind> {
+    pub(in crate::stores) fn kind(&self) -> Option<Kind> {
         self.records.iter().find_map(|(_, record)| record.kind)
     }
 
@@ -97,42 +97,37 @@ impl Sidecars {
         if let Some(file) = found.files.first_mut() {
             file.sha256 = file.sha256.take().or(self.sha256.clone());
         }
-        let at = self.records.iter().position(|(_, record)| record.source.is_some());
-        if let (Some(source), Some((_, record))) = (self.source(), at.and_then(|at| self.records.get(at))) {
-            match &mut found.source {
-                Some(before) => before.evidence.extend(source.evidence),
-                None => {
-                    found.source = Some(source);
-                    found.revision = found.revision.take().or(record.version.clone());
-                }
-            }
+        let mut told = self.records.iter().filter(|(_, record)| record.source.is_some());
+        if found.source.is_none()
+            && let Some((name, record)) = told.next()
+        {
+            found.source = Some(source(name, record));
+            found.revision = found.revision.take().or(record.version.clone());
         }
+        found.claims.extend(told.map(|(name, record)| source(name, record)));
         found.files.extend(self.files.iter().map(sidecar));
         found.depends.extend(self.depends);
     }
 
-    fn source(&self) -> Option<Source> {
-        let mut told = self.records.iter().filter(|(_, record)| record.source.is_some());
-        let (name, first) = told.next()?;
-        let mut evidence = vec![name.clone()];
-        let same = |record: &Record| record.model == first.model && record.version == first.version;
-        evidence.extend(told.map(|(name, record)| match &record.url {
-            Some(url) if !same(record) => format!("{name} says {url}"),
-            _ => name.clone(),
-        }));
-        evidence.extend(first.family.as_ref().map(|family| format!("for {family}")));
-        let joined = |what: &str, words: &[String]| {
-            (!words.is_empty()).then(|| handle::bounded(&format!("{what}: {}", words.join(", ")))).flatten()
-        };
-        evidence.extend(joined("trigger words", &first.words));
-        evidence.extend(joined("terms", &first.terms));
-        let is_civitai = first.source == Some(SourceKind::Civitai);
-        Some(Source {
-            kind: first.source,
-            repo: first.model.clone().filter(|_| is_civitai),
-            url: first.url.clone(),
-            confidence: Confidence::Recorded,
-            evidence,
-        })
+    /// Whether a downloader wrote down where the file came from.
+    pub(in crate::stores) fn are_records(&self) -> bool {
+        self.records.iter().any(|(_, record)| record.source.is_some())
+    }
+}
+
+fn source(name: &str, record: &Record) -> Source {
+    let mut evidence = vec![name.to_owned()];
+    evidence.extend(record.family.as_ref().map(|family| format!("for {family}")));
+    for (what, words) in [("trigger words", &record.words), ("terms", &record.terms)] {
+        let text = (!words.is_empty()).then(|| format!("{what}: {}", words.join(", ")));
+        evidence.extend(text.and_then(|text| handle::bounded(&text)));
+    }
+    let is_civitai = record.source == Some(SourceKind::Civitai);
+    Source {
+        kind: record.source,
+        repo: record.model.clone().filter(|_| is_civitai),
+        url: record.url.clone(),
+        confidence: Confidence::Recorded,
+        evidence,
     }
 }

@@ -109,13 +109,10 @@ fn folders_hint_at_kinds_and_sidecars_belong_to_models() {
     let source = a.source.as_ref().unwrap();
     assert_eq!((source.kind, source.repo.as_deref()), (Some(SourceKind::Civitai), Some("42")));
     assert_eq!(source.url.as_deref(), Some("https://civitai.com/models/42?modelVersionId=501"));
-    let told = [
-        "a.civitai.info",
-        "a.cm-info.json says https://civitai.com/models/9?modelVersionId=8",
-        "for SDXL 1.0",
-        "trigger words: w",
-    ];
-    assert_eq!(source.evidence, told);
+    assert_eq!(source.evidence, ["a.civitai.info", "for SDXL 1.0", "trigger words: w"]);
+    let [claim] = a.claims.as_slice() else { panic!("{:?}", a.claims) };
+    assert_eq!(claim.url.as_deref(), Some("https://civitai.com/models/9?modelVersionId=8"));
+    assert_eq!(claim.evidence, ["a.cm-info.json"]);
     assert!(a.depends.contains(&format!("{models}/Stable-diffusion/a.civitai.info").into()));
 }
 
