@@ -87,8 +87,8 @@ fn a_damaged_database_of_an_app_is_named_and_its_models_stay() {
     house.sync();
     assert_eq!(places(&house), [(json!("invokeai"), json!("k1/x.safetensors"))]);
     let of = |roots: &Value| {
-        let roots = roots["roots"].as_array().unwrap().iter();
-        roots.filter(|shown| shown["path"] == root.to_str().unwrap()).next().cloned().unwrap()
+        let mut roots = roots["roots"].as_array().unwrap().iter();
+        roots.find(|shown| shown["path"] == root.to_str().unwrap()).cloned().unwrap()
     };
     let shown = of(&house.json(&["roots"]));
     assert_eq!(shown["degraded"], true);
