@@ -135,13 +135,14 @@ impl Bundler<'_, '_> {
     /// Bundles the files directly in a directory; one of the groups may be what the directory is about.
     fn directory(&mut self, dir: &Path, names: &BTreeSet<&OsStr>, may_be_whole: bool) {
         let groups = self.groups(dir, names);
+        let indexes = indexes(names);
         let config = self.config(dir, names);
         let adapter = self.adapter(dir, names);
         let named = adapter.as_ref().map(|_| ADAPTER);
         let whole = may_be_whole.then(|| whole(&groups, config.is_some(), named, self.together)).flatten();
         for (at, group) in groups.iter().enumerate() {
             let mut bundle = bundle(dir, group, whole == Some(at));
-            bundle.depends.extend(self.index_of(dir, names, group));
+            bundle.depends.extend(self.index_of(dir, &indexes, group));
             match (&adapter, &config) {
                 (Some((path, bases)), _) if group.stem == ADAPTER => {
                     bundle.hints.kind = Some(Kind::Lora);
@@ -167,23 +168,19 @@ impl Bundler<'_, '_> {
     }
 
     fn groups(&mut self, dir: &Path, names: &BTreeSet<&OsStr>) -> Vec<Group> {
-        let mut indexes = BTreeMap::new();
-        for name in names.iter().filter_map(|name| name.to_str()) {
-            let Some(stem) = indexed_stem(name) else { continue };
+        let mut files = BTreeMap::new();
+        for (stem, name) in indexes(names) {
             if let Some(index) = self.ask.json(&self.base.join(dir).join(name)) {
-                drop(indexes.insert(stem, indexed_files(&index)));
+                files.insert(stem, indexed_files(&index));
             }
         }
-        let groups = weights::groups(names, &indexes);
+        let groups = weights::groups(names, &files);
         self.with_data(dir, names, groups)
     }
 
     /// Returns the file that names a group's shards.
-    fn index_of(&self, dir: &Path, names: &BTreeSet<&OsStr>, group: &Group) -> Option<PathBuf> {
-        let is_its = |name: &&&OsStr| {
-            name.to_str().and_then(indexed_stem).is_some_and(|stem| group.stem.as_os_str() == stem.as_str())
-        };
-        names.iter().find(is_its).map(|name| self.base.join(dir).join(name))
+    fn index_of(&self, dir: &Path, indexes: &BTreeMap<String, &OsStr>, group: &Group) -> Option<PathBuf> {
+        Some(self.base.join(dir).join(indexes.get(group.stem.to_str()?)?))
     }
 
     /// Reads `config.json`; one that says nothing of a model is as if absent.
@@ -290,6 +287,11 @@ fn bundle(dir: &Path, group: &Group, is_directory: bool) -> Bundle {
     };
     bundle.hints = graphs::fitting(&Hints::default(), &bundle);
     bundle
+}
+
+/// Returns the files that name shards, by what the shards are called.
+fn indexes<'n>(names: &BTreeSet<&'n OsStr>) -> BTreeMap<String, &'n OsStr> {
+    names.iter().filter_map(|name| Some((indexed_stem(name.to_str()?)?, *name))).collect()
 }
 
 /// Returns what the shards are called that an index of this name is of: `STEM.safetensors.index.json`, and diffusers'

@@ -51,7 +51,8 @@ impl Bundler<'_, '_> {
         let mut components = Vec::new();
         for (dir, names) in parts {
             let groups = self.groups(dir, names);
-            shared.depends.extend(groups.iter().filter_map(|group| self.index_of(dir, names, group)));
+            let indexes = super::indexes(names);
+            shared.depends.extend(groups.iter().filter_map(|group| self.index_of(dir, &indexes, group)));
             shared.depends.push(self.base.join(dir));
             components.extend(in_directory(dir, groups));
         }
