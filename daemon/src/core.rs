@@ -109,6 +109,19 @@ const TROUBLE_SECONDS: u64 = 5;
 /// Events that wait; file events are gathered before they are sent, so this is much.
 const INBOX: usize = 256;
 
+impl Event {
+    /// How many locations a look has brought; None for what is no look, and stored by itself.
+    pub(crate) fn brought(&self) -> Option<usize> {
+        match self {
+            Self::Looked(_, Looked::Different { change, .. }) | Self::Partly(_, change) => {
+                Some(change.locations.len())
+            }
+            Self::Looked(..) => Some(0),
+            _ => None,
+        }
+    }
+}
+
 impl Handle {
     pub(crate) fn new() -> (Self, std::sync::mpsc::Receiver<Event>) {
         let (sender, receiver) = sync_channel(INBOX);
@@ -180,14 +193,17 @@ impl Core {
         }
     }
 
-    /// Takes an event and the time it came, returns what is to be done about it. What it means for the index is
+    /// Takes events and the time they came, returns what is to be done about them. What they mean for the index is
     /// stored as a whole or not at all, before anybody is told.
-    pub fn handle(&mut self, event: Event, now: Timestamp) -> anyhow::Result<Vec<Effect>> {
+    pub fn handle(&mut self, events: Vec<Event>, now: Timestamp) -> anyhow::Result<Vec<Effect>> {
         self.now = now;
-        let reported = if let Event::Looked(unit, _) = &event { Some(unit.clone()) } else { None };
-        let stored = self.as_one(|core, effects| core.react(event, effects));
-        if let (Err(_), Some(unit)) = (&stored, reported) {
-            self.queue.finish(&unit); // its look is over, whatever became of what it brought
+        let over = |event: &Event| if let Event::Looked(unit, _) = event { Some(unit.clone()) } else { None };
+        let reported: Vec<UnitRow> = events.iter().filter_map(over).collect();
+        let stored =
+            self.as_one(|core, effects| events.into_iter().try_for_each(|event| core.react(event, effects)));
+        if stored.is_err() {
+            // These looks are over, whatever became of what they brought.
+            reported.iter().for_each(|unit| self.queue.finish(unit));
         }
         stored
     }
@@ -242,7 +258,7 @@ impl Core {
             Event::Lost => self.lost(effects)?,
             Event::Mounted => self.mounted(effects),
             Event::Cookie(name) => self.cookie(&name),
-            Event::Partly(unit, change) => self.partly(&unit, &change, effects)?,
+            Event::Partly(unit, change) => self.partly(&unit, change, effects)?,
             Event::Looked(unit, looked) => self.looked(&unit, looked, effects)?,
             Event::Probed(probed) => self.probed(probed, effects)?,
             Event::LinkLeads { link, target } => self.link_leads(&link, &target, effects)?,
@@ -274,6 +290,11 @@ impl Core {
     /// Whether everything that is known to have changed has been looked at.
     pub fn is_settled(&self) -> bool {
         self.queue.is_idle() && self.roots.are_probed()
+    }
+
+    /// Ends, leaving the index in order.
+    pub fn close(self) -> anyhow::Result<()> {
+        self.index.close()
     }
 
     /// Starts again with another index: the file was deleted under us.

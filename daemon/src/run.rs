@@ -4,7 +4,7 @@ use crate::{
     config::Config,
     core::{Core, Effect, Event, Handle, Wanted},
     discover, fault,
-    index::{Index, User, is_damage, put_aside_if_damaged},
+    index::{Index, User, is_damage, is_damaged, put_aside_if_damaged},
     lock, mounts,
     remember::Memory,
     serve::{self, Found, Hub, Links},
@@ -30,6 +30,9 @@ use tokio::sync::{broadcast, watch};
 /// After an event that could not be stored.
 const RETRY_SECONDS: u64 = 5;
 
+/// Locations that are stored in one go, about: they are held in memory.
+const TOGETHER: usize = 256;
+
 /// Events that a slow listener may be behind before it is disconnected.
 const BEHIND: usize = 4096;
 
@@ -42,6 +45,7 @@ pub async fn run(
     config.make_directories()?;
     let lock = lock::take(&config.state.join("modeld.lock"))?;
     let (index, opened) = Index::open(&config.index())?;
+    let is_checked = index.is_checked();
     let (memory, writer, restored) = Memory::start(&config.user())?;
     let user = User::reader(&config.user())?;
     let mut core = Core::new(index, user, Timestamp::now(), mint, config.poll_seconds);
@@ -66,6 +70,9 @@ pub async fn run(
     let turning =
         thread::Builder::new().name("core".into()).spawn(move || turn(core, &events, &world, &own))?;
 
+    if !is_checked {
+        tokio::spawn(check(config.index(), is_settled.clone(), inbox.clone()));
+    }
     let links = Links {
         core: inbox.clone(),
         memory: memory.clone(),
@@ -83,6 +90,14 @@ pub async fn run(
     join(writer)?;
     drop(lock);
     served
+}
+
+/// Looks for damage in an index that was used at once, when there is nothing else to do.
+async fn check(index: PathBuf, mut is_settled: watch::Receiver<bool>, inbox: Handle) {
+    if is_settled.wait_for(|settled| *settled).await.is_ok() {
+        let look = move || if is_damaged(&index) { inbox.send(Event::Doubted) } else { Ok(()) };
+        drop(tokio::task::spawn_blocking(look).await); // the core may have ended
+    }
 }
 
 fn join(thread: thread::JoinHandle<()>) -> anyhow::Result<()> {
@@ -130,10 +145,12 @@ impl World {
 fn turn(mut core: Core, events: &Receiver<Event>, world: &World, config: &Config) {
     let index = config.index();
     let mut wake: Option<Instant> = None;
+    let mut next = None;
     loop {
-        let event = match wake.map(|at| events.recv_timeout(at.saturating_duration_since(Instant::now()))) {
-            None => events.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(received) => received,
+        let received = |at: Instant| events.recv_timeout(at.saturating_duration_since(Instant::now()));
+        let event = match next.take() {
+            Some(event) => Ok(event),
+            None => wake.map_or_else(|| events.recv().map_err(|_| RecvTimeoutError::Disconnected), received),
         };
         let event = match event {
             Ok(event) => event,
@@ -149,8 +166,10 @@ fn turn(mut core: Core, events: &Receiver<Event>, world: &World, config: &Config
         if !index.exists() {
             world.settled.send_replace(false);
         }
+        let together;
+        (together, next) = with_what_waits(event, events);
         let effects = reopened(&mut core, world, config).and_then(|mut effects| {
-            effects.extend(core.handle(event, Timestamp::now())?);
+            effects.extend(core.handle(together, Timestamp::now())?);
             Ok(effects)
         });
         let effects = effects.unwrap_or_else(|error| {
@@ -168,7 +187,15 @@ fn turn(mut core: Core, events: &Receiver<Event>, world: &World, config: &Config
                     let at = Instant::now() + Duration::from_secs(seconds);
                     wake = Some(wake.map_or(at, |sooner| sooner.min(at)));
                 }
-                Effect::Stop => return,
+                Effect::Stop => {
+                    if let Err(error) = core.close() {
+                        tracing::warn!(
+                            error = format!("{error:#}"),
+                            "the index will be checked at the next start"
+                        );
+                    }
+                    return;
+                }
                 effect @ (Effect::Do(_) | Effect::Unwatch(_) | Effect::Publish(_) | Effect::Remember(_)) => {
                     world.perform(effect);
                 }
@@ -181,6 +208,20 @@ fn turn(mut core: Core, events: &Receiver<Event>, world: &World, config: &Config
             world.verify.kick();
         }
     }
+}
+
+/// Looks that are over by now are stored in one go: what a commit costs hardly depends on how much it brings. Returns
+/// the event that came after them too.
+fn with_what_waits(event: Event, events: &Receiver<Event>) -> (Vec<Event>, Option<Event>) {
+    let mut brought = event.brought();
+    let mut together = vec![event];
+    while let Some(locations) = brought.filter(|locations| *locations < TOGETHER) {
+        let Ok(next) = events.try_recv() else { break };
+        let Some(more) = next.brought() else { return (together, Some(next)) };
+        brought = Some(locations + more);
+        together.push(next);
+    }
+    (together, None)
 }
 
 /// A database file that was deleted under us is made anew.

@@ -13,7 +13,7 @@ use age::Age;
 use field::{FIELDS, FLAGS, Field, Flag, How, NUMBERS, Number, Pattern};
 use jiff::Timestamp;
 
-pub use sort::Sort;
+pub use sort::{Place, Sort};
 
 /// Everything that a model has to pass.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -15,7 +15,7 @@ use std::{ffi::OsString, path::Path};
 impl Core {
     /// Looks for roots; those that were known before the start are remembered as they were.
     pub(super) fn want(&mut self, wanted: Vec<Wanted>, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
-        let known = self.index.roots()?;
+        let known = self.index.stored_roots()?;
         for Wanted { path, app, derived_from, place } in wanted {
             if self.roots.wanted.contains_key(&path) {
                 continue;

@@ -43,7 +43,7 @@ impl Core {
                 self.roots.unwatched(unit, unwatched);
                 self.children(unit, &children, effects)?;
                 self.put_links(unit, links, effects)?;
-                self.put(unit, &change, effects)?;
+                self.put(unit, change, effects)?;
                 // Unless it was closed meanwhile: then the look that waits reads it whole.
                 for path in restless.into_iter().filter(|_| !is_news_waiting) {
                     self.growing.begin(path);
@@ -61,7 +61,7 @@ impl Core {
     pub(super) fn partly(
         &mut self,
         unit: &UnitRow,
-        change: &UnitChange,
+        change: UnitChange,
         effects: &mut Vec<Effect>,
     ) -> anyhow::Result<()> {
         if self.is_wanted(unit) { self.put(unit, change, effects) } else { Ok(()) }
@@ -72,7 +72,7 @@ impl Core {
         self.roots.app_of(&unit.root).is_some() && !self.queue.is_unwanted(unit)
     }
 
-    fn put(&mut self, unit: &UnitRow, change: &UnitChange, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
+    fn put(&mut self, unit: &UnitRow, change: UnitChange, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
         let user = &self.user;
         let durable = |key: &[u8]| {
             user.model_of(key).unwrap_or_else(|error| {

@@ -26,7 +26,7 @@ fn at(seconds: i64) -> Timestamp {
 #[track_caller]
 fn handle(core: &mut Core, event: Event) -> Vec<Effect> {
     let now = core.now;
-    core.handle(event, now).unwrap()
+    core.handle(vec![event], now).unwrap()
 }
 
 fn wanted(path: &str) -> Wanted {
@@ -316,8 +316,8 @@ fn a_link_out_becomes_a_root_once_it_is_steady_and_goes_when_it_is_re_pointed() 
     };
     let probe = Effect::Do(Job::Link { link: link.clone(), target: target.clone() });
     handle(&mut core, links_found(vec![(link.clone(), target.clone())]));
-    assert!(!core.handle(Event::Tick, at(1)).unwrap().contains(&probe));
-    assert!(core.handle(Event::Tick, at(3)).unwrap().contains(&probe));
+    assert!(!core.handle(vec![Event::Tick], at(1)).unwrap().contains(&probe));
+    assert!(core.handle(vec![Event::Tick], at(3)).unwrap().contains(&probe));
     let effects = handle(&mut core, Event::LinkLeads { link: link.clone(), target: target.clone() });
     assert_eq!(effects.first(), Some(&Effect::Do(Job::Root { wanted: target })));
     handle(&mut core, there("/mnt/big", 7));
@@ -354,9 +354,9 @@ fn a_clock_that_is_set_looks_once_more_and_forgets_nothing() {
     handle(&mut core, Event::Tick);
     let ten_years = 10 * 365 * 24 * 60 * 60;
     for now in [-24 * 60 * 60, ten_years] {
-        let effects = core.handle(Event::Tick, at(now)).unwrap();
+        let effects = core.handle(vec![Event::Tick], at(now)).unwrap();
         assert_eq!(units(&effects), [(ROOT.into(), true)], "one look at {now} s");
-        core.handle(Event::Looked(unit(ROOT), Looked::Same), at(now)).unwrap();
-        assert_eq!(units(&core.handle(Event::Tick, at(now + 1)).unwrap()), [], "and no other");
+        core.handle(vec![Event::Looked(unit(ROOT), Looked::Same)], at(now)).unwrap();
+        assert_eq!(units(&core.handle(vec![Event::Tick], at(now + 1)).unwrap()), [], "and no other");
     }
 }

@@ -3,11 +3,11 @@
 use super::{
     Index, LocationRow, bytes,
     hashes::{self, Known},
-    held, json, search,
+    held, json,
 };
 use domain::{Model, Placed, RootStatus, UserData, Verdict, assemble, resolve::Names};
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{OptionalExtension as _, params};
 use std::path::Path;
 
 /// What assembling a model again has changed.
@@ -29,9 +29,9 @@ impl Index {
             .prepare_cached("SELECT json, facts FROM model WHERE id = ?1")?
             .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
-        let placed = placed(transaction, id, known)?;
+        let placed = self.placed(id, known)?;
         if placed.is_empty() {
-            search::remove(transaction, id)?;
+            self.words.forget(transaction, id)?;
             transaction.prepare_cached("DELETE FROM model WHERE id = ?1")?.execute([id])?;
             hashes::remove_hashed(transaction, id)?;
             return Ok(match before {
@@ -56,7 +56,7 @@ impl Index {
         let names = serde_json::to_string(&names(&model))?;
         let disk_size = model.disk_size.cast_signed();
         let values = params![id, model.name, model.state.name(), disk_size, names, text, facts];
-        search::put(transaction, put.query_row(values, |row| row.get(0))?, &model)?;
+        self.words.model(put.query_row(values, |row| row.get(0))?, &model);
         let model = Box::new(model);
         Ok(if before.is_some() { Refreshed::Changed(model) } else { Refreshed::Added(model) })
     }
@@ -102,33 +102,44 @@ impl Index {
     pub fn roots(&self) -> anyhow::Result<Vec<RootStatus>> {
         super::read::roots(&self.db)
     }
-}
 
-fn placed(db: &Connection, id: &str, known: Known<'_>) -> anyhow::Result<Vec<Placed>> {
-    let mut select = db.prepare_cached("SELECT placed, online FROM location WHERE model = ?1 ORDER BY id")?;
-    let rows = select.query_map([id], |row| {
-        let mut placed: LocationRow = json(&row.get::<_, String>(0)?, 0)?;
-        placed.location.online = row.get(1)?;
-        Ok(placed)
-    })?;
-    let mut placed = Vec::new();
-    for row in rows {
-        let row = row?;
-        let mut verdicts = Vec::new();
-        for path in &row.weights {
-            verdicts.extend(verdict(db, &path.to_path())?);
-        }
-        let LocationRow { mut location, on_disk, base_models, lineage, hints, weights: _ } = row;
-        hashes::fill(db, &mut location, known)?;
-        placed.push(Placed { location, on_disk, base_models, lineage, hints, verdicts });
+    /// Every root as it was stored last; what lies there is not counted.
+    pub fn stored_roots(&self) -> anyhow::Result<Vec<RootStatus>> {
+        super::read::stored_roots(&self.db)
     }
-    Ok(placed)
-}
 
-fn verdict(db: &Connection, path: &Path) -> rusqlite::Result<Option<Verdict>> {
-    db.prepare_cached("SELECT verdict FROM file WHERE path = ?1")?
-        .query_row([bytes(path)], |row| json(&row.get::<_, String>(0)?, 0))
-        .optional()
+    fn placed(&self, id: &str, known: Known<'_>) -> anyhow::Result<Vec<Placed>> {
+        let mut select =
+            self.db.prepare_cached("SELECT placed, online, id FROM location WHERE model = ?1 ORDER BY id")?;
+        let rows = select.query_map([id], |row| {
+            let fresh = self.fresh.locations.get(&row.get(2)?).cloned();
+            let mut placed: LocationRow = fresh.map_or_else(|| json(row.get_ref(0)?.as_str()?, 0), Ok)?;
+            placed.location.online = row.get(1)?;
+            Ok(placed)
+        })?;
+        let mut placed = Vec::new();
+        for row in rows {
+            let row = row?;
+            let mut verdicts = Vec::new();
+            for path in &row.weights {
+                verdicts.extend(self.verdict(&path.to_path())?);
+            }
+            let LocationRow { mut location, on_disk, base_models, lineage, hints, weights: _ } = row;
+            hashes::fill(&self.db, &mut location, known)?;
+            placed.push(Placed { location, on_disk, base_models, lineage, hints, verdicts });
+        }
+        Ok(placed)
+    }
+
+    fn verdict(&self, path: &Path) -> rusqlite::Result<Option<Verdict>> {
+        if let Some(fresh) = self.fresh.verdicts.get(path) {
+            return Ok(Some(fresh.clone()));
+        }
+        self.db
+            .prepare_cached("SELECT verdict FROM file WHERE path = ?1")?
+            .query_row([bytes(path)], |row| json(row.get_ref(0)?.as_str()?, 0))
+            .optional()
+    }
 }
 
 fn names(model: &Model) -> Names {

@@ -1,6 +1,9 @@
 //! Opening: pragmas, migrations, refusing the newer, putting the damaged aside.
 
-use super::backup::{self, Restored};
+use super::{
+    backup::{self, Restored},
+    seal,
+};
 use anyhow::Context as _;
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, config::DbConfig};
@@ -60,21 +63,24 @@ pub(super) enum Durability {
     Full,
 }
 
-pub(super) fn index(path: &Path) -> anyhow::Result<(Connection, Opened)> {
+/// Also says whether all of it was looked at for damage.
+pub(super) fn index(path: &Path) -> anyhow::Result<(Connection, Opened, bool)> {
     let existed = path.exists();
-    match connect(path, Durability::Cache, INDEX) {
-        Ok(db) if !existed => Ok((db, Opened::New)),
+    let is_sealed = existed && seal::take(path)?;
+    let open = || connect(path, Durability::Cache, INDEX, !is_sealed);
+    match open() {
+        Ok(db) if !existed => Ok((db, Opened::New, true)),
         Ok(db) if db.query_row("PRAGMA application_id", [], |row| row.get::<_, i32>(0))? == READING => {
-            Ok((db, Opened::AsItWas))
+            Ok((db, Opened::AsItWas, !is_sealed))
         }
         Ok(db) => {
             db.close().map_err(|(_, error)| error)?;
             remove(path).with_context(|| format!("removing the outdated {}", path.display()))?;
-            Ok((connect(path, Durability::Cache, INDEX)?, Opened::New))
+            Ok((open()?, Opened::New, true))
         }
         Err(error) if is_damage(&error) => {
             let aside = put_aside(path).with_context(|| format!("putting {} aside", path.display()))?;
-            Ok((connect(path, Durability::Cache, INDEX)?, Opened::Rebuilt { aside }))
+            Ok((open()?, Opened::Rebuilt { aside }, true))
         }
         Err(error) => Err(error),
     }
@@ -82,14 +88,14 @@ pub(super) fn index(path: &Path) -> anyhow::Result<(Connection, Opened)> {
 
 /// A damaged one is replaced by its newest sound copy and kept aside; without a copy it is refused and left alone.
 pub(super) fn user(path: &Path) -> anyhow::Result<(Connection, Option<Restored>)> {
-    let error = match connect(path, Durability::Full, USER) {
+    let error = match connect(path, Durability::Full, USER, true) {
         Ok(db) => return Ok((db, None)),
         Err(error) if is_damage(&error) => error,
         Err(error) => return Err(error),
     };
     let restored = backup::restore(path).with_context(|| format!("restoring {}", path.display()))?;
     if let Some(restored) = restored {
-        return Ok((connect(path, Durability::Full, USER)?, Some(restored)));
+        return Ok((connect(path, Durability::Full, USER, true)?, Some(restored)));
     }
     let why = format!("{:#}", error.root_cause());
     Err(UnusableDatabase::Damaged { path: path.display().to_string(), why }.into())
@@ -129,9 +135,15 @@ pub(super) fn reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(db)
 }
 
-fn connect(path: &Path, durability: Durability, migrations: &[&str]) -> anyhow::Result<Connection> {
+fn connect(
+    path: &Path,
+    durability: Durability,
+    migrations: &[&str],
+    is_to_be_checked: bool,
+) -> anyhow::Result<Connection> {
     let mut db = Connection::open(path).with_context(|| format!("opening {}", path.display()))?;
-    prepare(&mut db, durability, migrations).with_context(|| format!("preparing {}", path.display()))?;
+    prepare(&mut db, durability, migrations, is_to_be_checked)
+        .with_context(|| format!("preparing {}", path.display()))?;
     Ok(db)
 }
 
@@ -139,6 +151,7 @@ pub(super) fn prepare(
     db: &mut Connection,
     durability: Durability,
     migrations: &[&str],
+    is_to_be_checked: bool,
 ) -> anyhow::Result<()> {
     db.busy_timeout(std::time::Duration::from_secs(5))?;
     let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
@@ -157,13 +170,8 @@ pub(super) fn prepare(
     // Plans do not depend on what is bound: nothing is prepared twice.
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     db.set_prepared_statement_cache_capacity(64);
-    let verdict: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    if verdict != "ok" {
-        return Err(rusqlite::Error::SqliteFailure(
-            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT),
-            Some(verdict),
-        )
-        .into());
+    if is_to_be_checked {
+        check(db)?;
     }
     let is_older = version > 0 && version < migrations.len();
     if is_older
@@ -173,6 +181,21 @@ pub(super) fn prepare(
         backup::make(db, &path, Timestamp::now())?;
     }
     migrate(db, version, migrations)
+}
+
+/// Looks at every page; a fault is an error.
+fn check(db: &Connection) -> rusqlite::Result<()> {
+    let verdict: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if verdict == "ok" {
+        return Ok(());
+    }
+    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+    Err(rusqlite::Error::SqliteFailure(code, Some(verdict)))
+}
+
+/// Looks at every page of an index that is in use.
+pub(crate) fn is_damaged(path: &Path) -> bool {
+    reader(path).and_then(|db| check(&db)).is_err_and(|error| is_damage(&error.into()))
 }
 
 fn migrate(db: &mut Connection, version: usize, migrations: &[&str]) -> anyhow::Result<()> {
@@ -278,7 +301,7 @@ mod tests {
     #[test]
     fn an_index_with_fewer_tables_is_made_anew() {
         let (_dir, path) = scratch();
-        drop(connect(&path, Durability::Cache, &INDEX[..1]).unwrap());
+        drop(connect(&path, Durability::Cache, &INDEX[..1], true).unwrap());
         assert_eq!(index(&path).unwrap().1, Opened::New);
         assert_eq!(index(&path).unwrap().1, Opened::AsItWas);
     }
@@ -303,7 +326,7 @@ mod tests {
         ] {
             let (_dir, path) = scratch();
             fs::write(&path, damage).unwrap();
-            let (_, opened) = index(&path).unwrap();
+            let (_, opened, _) = index(&path).unwrap();
             let Opened::Rebuilt { aside } = opened else { panic!("{opened:?}") };
             assert_eq!(fs::read(aside).unwrap(), damage);
         }

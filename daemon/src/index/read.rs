@@ -33,14 +33,20 @@ impl Reader {
         Ok(Self { db: open::reader(path)? })
     }
 
-    /// Every model as JSON text, by name.
-    pub fn models(&self, mut each: impl FnMut(&str) -> anyhow::Result<()>) -> anyhow::Result<()> {
-        let mut select = self.db.prepare_cached("SELECT json FROM model ORDER BY name, id")?;
+    /// Every model as JSON text with its row, by name.
+    pub fn models(&self, mut each: impl FnMut(i64, &str) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        let mut select = self.db.prepare_cached("SELECT rowid, json FROM model ORDER BY name, id")?;
         let mut rows = select.query([])?;
         while let Some(row) = rows.next()? {
-            each(row.get_ref(0)?.as_str()?)?;
+            each(row.get(0)?, row.get_ref(1)?.as_str()?)?;
         }
         Ok(())
+    }
+
+    /// The model of a row as JSON text.
+    pub fn model_at(&self, row: i64, each: impl FnOnce(&str) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        let mut select = self.db.prepare_cached("SELECT json FROM model WHERE rowid = ?1")?;
+        select.query_row([row], |found| Ok(each(found.get_ref(0)?.as_str()?)))?
     }
 
     /// Every location with its model as JSON text and its root.
@@ -173,7 +179,8 @@ fn known_file(row: &Row<'_>) -> rusqlite::Result<KnownFile> {
 
 /// Every root, with how many models lie there and how many bytes they take, each inode once.
 pub(super) fn roots(db: &Connection) -> anyhow::Result<Vec<RootStatus>> {
-    let mut select = db.prepare_cached(
+    roots_with(
+        db,
         "SELECT path, app, derived_from, online, offline_since, watched, reason, rescans, last_scan, volume,
          (SELECT count(DISTINCT model) FROM location JOIN unit ON unit.id = unit WHERE unit.root = root.path) AS models,
          (SELECT coalesce(sum(bytes), 0) FROM (SELECT max(value ->> 'disk_size') AS bytes
@@ -181,7 +188,20 @@ pub(super) fn roots(db: &Connection) -> anyhow::Result<Vec<RootStatus>> {
             WHERE unit.root = root.path AND value IS NOT NULL
             GROUP BY value ->> 'volume', value ->> 'inode')) AS bytes
          FROM root ORDER BY path",
-    )?;
+    )
+}
+
+/// Every root as it was stored: what lies there is not counted.
+pub(super) fn stored_roots(db: &Connection) -> anyhow::Result<Vec<RootStatus>> {
+    roots_with(
+        db,
+        "SELECT path, app, derived_from, online, offline_since, watched, reason, rescans, last_scan, volume,
+         0 AS models, 0 AS bytes FROM root ORDER BY path",
+    )
+}
+
+fn roots_with(db: &Connection, sql: &'static str) -> anyhow::Result<Vec<RootStatus>> {
+    let mut select = db.prepare_cached(sql)?;
     let rows = select.query_map([], root_row)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }

@@ -9,16 +9,61 @@ use domain::{
     },
 };
 use rusqlite::{Connection, OptionalExtension as _, params};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-/// Stores a model's words; `row` is its row in `model`.
-pub(super) fn put(db: &Connection, row: i64, model: &Model) -> rusqlite::Result<()> {
-    let text = of_model(model);
+/// Words that are to be searched: stored at the end of a transaction, as full-text tables are written most cheaply when
+/// nothing else is written between.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    /// By the model's row.
+    models: BTreeMap<i64, String>,
+    /// By the location's row; None where it has no card.
+    cards: BTreeMap<i64, Option<String>>,
+}
+
+impl Waiting {
+    /// A model's words; `row` is its row in `model`.
+    pub(super) fn model(&mut self, row: i64, model: &Model) {
+        self.models.insert(row, of_model(model));
+    }
+
+    /// The words of a location's card.
+    pub(super) fn card(&mut self, location: i64, card: Option<String>) {
+        self.cards.insert(location, card);
+    }
+
+    /// Forgets the words of a model that is about to go.
+    pub(super) fn forget(&mut self, db: &Connection, model: &str) -> rusqlite::Result<()> {
+        let row: Option<i64> = db
+            .prepare_cached("SELECT rowid FROM model WHERE id = ?1")?
+            .query_row([model], |row| row.get(0))
+            .optional()?;
+        let Some(row) = row else { return Ok(()) };
+        self.models.remove(&row);
+        for sql in ["DELETE FROM word_index WHERE rowid = ?1", "DELETE FROM words WHERE model = ?1"] {
+            db.prepare_cached(sql)?.execute([row])?;
+        }
+        Ok(())
+    }
+
+    /// Stores what differs from what is stored.
+    pub(super) fn store(&mut self, db: &Connection) -> rusqlite::Result<()> {
+        for (row, text) in std::mem::take(&mut self.models) {
+            put_model(db, row, &text)?;
+        }
+        for (location, card) in std::mem::take(&mut self.cards) {
+            put_card(db, location, card.as_deref())?;
+        }
+        Ok(())
+    }
+}
+
+fn put_model(db: &Connection, row: i64, text: &str) -> rusqlite::Result<()> {
     let before: Option<String> = db
         .prepare_cached("SELECT text FROM words WHERE model = ?1")?
         .query_row([row], |row| row.get(0))
         .optional()?;
-    if before.as_ref() == Some(&text) {
+    if before.as_deref() == Some(text) {
         return Ok(());
     }
     if before.is_some() {
@@ -30,24 +75,13 @@ pub(super) fn put(db: &Connection, row: i64, model: &Model) -> rusqlite::Result<
     Ok(())
 }
 
-/// Forgets the words of a model that is about to go.
-pub(super) fn remove(db: &Connection, model: &str) -> rusqlite::Result<()> {
-    for sql in [
-        "DELETE FROM word_index WHERE rowid = (SELECT rowid FROM model WHERE id = ?1)",
-        "DELETE FROM words WHERE model = (SELECT rowid FROM model WHERE id = ?1)",
-    ] {
-        db.prepare_cached(sql)?.execute([model])?;
-    }
-    Ok(())
-}
-
-/// Stores the words of a location's card.
-pub(super) fn put_card(db: &Connection, location: i64, card: Option<&str>) -> rusqlite::Result<()> {
+fn put_card(db: &Connection, location: i64, card: Option<&str>) -> rusqlite::Result<()> {
     db.prepare_cached("DELETE FROM card_index WHERE rowid = ?1")?.execute([location])?;
-    if let Some(card) = card {
-        db.prepare_cached("INSERT INTO card_index (rowid, text) VALUES (?1, ?2)")?
-            .execute(params![location, card])?;
-    }
+    // The location may have gone since.
+    db.prepare_cached(
+        "INSERT INTO card_index (rowid, text) SELECT id, ?2 FROM location WHERE id = ?1 AND ?2 IS NOT NULL",
+    )?
+    .execute(params![location, card])?;
     Ok(())
 }
 
@@ -101,11 +135,10 @@ impl Reader {
         mut each: impl FnMut(i64, &str) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let mut rows = self.db.prepare_cached("SELECT rowid FROM model ORDER BY name, id")?;
-        let mut json = self.db.prepare_cached("SELECT json FROM model WHERE rowid = ?1")?;
         for row in rows.query_map([], |row| row.get(0))? {
             let row: i64 = row?;
             if wanted.contains_key(&row) {
-                json.query_row([row], |found| Ok(each(row, found.get_ref(0)?.as_str()?)))??;
+                self.model_at(row, |text| each(row, text))?;
             }
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! Roots, units and what they rest on; locations and the models they belong to.
 
-use super::{Index, bytes, held, path, search};
+use super::{Index, bytes, held, path};
 use domain::{App, Hints, Location, OnDisk, Verdict};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::{Deserialize, Serialize};
@@ -105,36 +105,38 @@ impl Index {
     pub fn apply(
         &mut self,
         unit: &UnitRow,
-        change: &UnitChange,
+        change: UnitChange,
         durable: &dyn Fn(&[u8]) -> Option<String>,
         mint: &dyn Fn() -> String,
     ) -> anyhow::Result<Applied> {
-        let transaction = &self.db;
-        let id = put_unit(transaction, unit)?;
-        put_depends(transaction, id, &change.depends)?;
-        for (path, file) in &change.files {
-            put_file(transaction, path, file)?;
+        let id = put_unit(&self.db, unit)?;
+        put_depends(&self.db, id, &change.depends)?;
+        for (path, file) in change.files {
+            put_file(&self.db, &path, &file)?;
+            self.fresh.verdicts.insert(path, file.verdict);
         }
         let mut applied = Applied::default();
         let mut contents = BTreeSet::new();
         // Before the removals: a file that was renamed within the unit finds its content still there.
-        for new in &change.locations {
-            let (model, is_new) = model_of(transaction, id, new, durable, mint)?;
+        for new in change.locations {
+            let (model, is_new) = model_of(&self.db, id, &new, durable, mint)?;
             if is_new {
                 let path = new.row.location.files.first().map(|file| file.path.to_path()).unwrap_or_default();
                 applied.adopted.push((new.content.clone(), model.clone(), path));
             }
-            let (before, changed) = put_location(transaction, id, new, &model)?;
+            let Put { location, before, contents: changed } = put_location(&self.db, id, &new, &model)?;
+            self.words.card(location, new.card);
+            self.fresh.locations.insert(location, new.row);
             applied.models.extend(before);
             applied.models.insert(model);
             contents.extend(changed);
         }
         for (app, handle) in &change.removed {
-            contents.extend(held::at(transaction, id, *app, handle)?);
-            applied.models.extend(remove_location(transaction, id, *app, handle)?);
+            contents.extend(held::at(&self.db, id, *app, handle)?);
+            applied.models.extend(remove_location(&self.db, id, *app, handle)?);
         }
         // Whose bytes came to lie elsewhere as well, or do no longer.
-        applied.models.extend(held::models(transaction, &contents)?);
+        applied.models.extend(held::models(&self.db, &contents)?);
         Ok(applied)
     }
 
@@ -301,14 +303,17 @@ fn model_of(
     Ok((model, true))
 }
 
-/// Stores a location; returns the model that was there before, where it was another, and the contents that came or
-/// went with it.
-fn put_location(
-    db: &Connection,
-    unit: i64,
-    new: &NewLocation,
-    model: &str,
-) -> anyhow::Result<(Option<String>, BTreeSet<Vec<u8>>)> {
+/// A location that was stored.
+struct Put {
+    /// Its row.
+    location: i64,
+    /// The model that was there before, where it was another.
+    before: Option<String>,
+    /// Contents that came or went with it.
+    contents: BTreeSet<Vec<u8>>,
+}
+
+fn put_location(db: &Connection, unit: i64, new: &NewLocation, model: &str) -> anyhow::Result<Put> {
     let location = &new.row.location;
     let before: Option<String> = db
         .prepare_cached("SELECT model FROM location WHERE unit = ?1 AND app = ?2 AND handle = ?3")?
@@ -330,11 +335,10 @@ fn put_location(
         serde_json::to_string(&new.row)?,
         new.fingerprint.map(u64::cast_signed)
     ];
-    let id = insert.query_row(values, |row| row.get(0))?;
-    search::put_card(db, id, new.card.as_deref())?;
+    let location = insert.query_row(values, |row| row.get(0))?;
     let is_moved = before.as_deref().is_some_and(|before| before != model);
-    let contents = held::put(db, id, &new.row, is_moved)?;
-    Ok((before.filter(|_| is_moved), contents))
+    let contents = held::put(db, location, &new.row, is_moved)?;
+    Ok(Put { location, before: before.filter(|_| is_moved), contents })
 }
 
 fn remove_location(db: &Connection, unit: i64, app: App, handle: &str) -> rusqlite::Result<Option<String>> {

@@ -91,7 +91,7 @@ impl User {
 
     pub fn in_memory() -> anyhow::Result<Self> {
         let mut db = Connection::open_in_memory()?;
-        open::prepare(&mut db, open::Durability::Full, open::USER)?;
+        open::prepare(&mut db, open::Durability::Full, open::USER, true)?;
         Ok(Self { db })
     }
 

@@ -1,7 +1,7 @@
 //! The list: models lie encoded in the index, and are sent as they are.
 
 use super::{
-    answer::{Done, refusal},
+    answer::{Done, Failure, refusal},
     hub::Hub,
     varlink::Out,
 };
@@ -9,12 +9,18 @@ use crate::index::Reader;
 use api::ApiError;
 use domain::{
     Model,
-    filter::{NotUnderstood, Query, Sort},
+    filter::{NotUnderstood, Place, Query, Sort},
 };
 use jiff::Timestamp;
+use tokio::sync::mpsc;
 
 /// Models in one answer of a streamed list: the client reads one while the next is on its way.
 const CHUNK: usize = 100;
+
+/// Bytes that are sent at once: an answer of many megabytes is never held whole.
+const PIECE: usize = 64 << 10;
+/// Pieces that wait for a slow client.
+const PIECES: usize = 4;
 
 pub(super) async fn list(
     hub: &Hub,
@@ -26,52 +32,112 @@ pub(super) async fn list(
     hub.first_scan().await;
     let query = Query::parse(filters).map_err(bad)?;
     let sort = sort.map(Sort::parse).transpose().map_err(bad)?;
-    let texts = hub.read(move |reader| select(reader, &query, sort)).await.map_err(refusal)?;
-    let size = if is_more { CHUNK } else { usize::MAX };
-    let mut chunks = texts.chunks(size).peekable();
-    if chunks.peek().is_none() {
-        return Ok(out.last(&serde_json::json!({ "models": [] })).await?);
+    let (pieces, mut waiting) = mpsc::channel(PIECES);
+    let reading = hub.read(move |reader| {
+        let mut models = Models { pieces, buffer: Vec::new(), count: 0, size: is_more.then_some(CHUNK) };
+        select(reader, &query, sort, |text| models.push(text))?;
+        models.end()
+    });
+    let sending = async move {
+        let mut is_begun = false;
+        while let Some(piece) = waiting.recv().await {
+            is_begun = true;
+            out.send(&piece).await?;
+        }
+        anyhow::Ok(is_begun)
+    };
+    match tokio::join!(reading, sending) {
+        (_, Err(error)) => Err(Failure::Broken(error)),
+        (Ok(()), Ok(_)) => Ok(()),
+        (Err(error), Ok(false)) => Err(refusal(error).into()),
+        (Err(error), Ok(true)) => Err(Failure::Broken(error)), // the caller has half of an answer
     }
-    while let Some(chunk) = chunks.next() {
-        // Models lie encoded in the index: they are sent as they are.
-        let continues = if chunks.peek().is_some() { r#","continues":true"# } else { "" };
-        let mut message =
-            format!(r#"{{"parameters":{{"models":[{}]}}{continues}}}"#, chunk.join(",")).into_bytes();
-        message.push(api::END);
-        out.send(&message).await?;
-    }
-    Ok(())
 }
+
+/// Messages of models, written as the index gives them.
+struct Models {
+    pieces: mpsc::Sender<Vec<u8>>,
+    buffer: Vec<u8>,
+    /// Models in this message.
+    count: usize,
+    /// Models in each message of a streamed answer.
+    size: Option<usize>,
+}
+
+impl Models {
+    fn push(&mut self, text: &str) -> anyhow::Result<()> {
+        if self.size == Some(self.count) {
+            self.close(br#"]},"continues":true}"#)?;
+        }
+        self.open();
+        self.buffer.extend_from_slice(text.as_bytes());
+        if self.buffer.len() >= PIECE { self.send() } else { Ok(()) }
+    }
+
+    fn end(mut self) -> anyhow::Result<()> {
+        if self.count == 0 {
+            self.buffer.extend_from_slice(START);
+        }
+        self.close(b"]}}")
+    }
+
+    fn open(&mut self) {
+        self.buffer.extend_from_slice(if self.count == 0 { START } else { b"," });
+        self.count += 1;
+    }
+
+    fn close(&mut self, end: &[u8]) -> anyhow::Result<()> {
+        self.buffer.extend_from_slice(end);
+        self.buffer.push(api::END);
+        self.count = 0;
+        self.send()
+    }
+
+    fn send(&mut self) -> anyhow::Result<()> {
+        Ok(self.pieces.blocking_send(std::mem::take(&mut self.buffer))?)
+    }
+}
+
+const START: &[u8] = br#"{"parameters":{"models":["#;
 
 pub(super) fn bad(why: NotUnderstood) -> ApiError {
     ApiError::BadFilter { filter: why.filter, why: why.why }
 }
 
-/// The models that pass, as they are encoded.
-pub(super) fn select(reader: &Reader, query: &Query, sort: Option<Sort>) -> anyhow::Result<Vec<String>> {
+/// Hands over the models that pass, as they are encoded.
+pub(super) fn select(
+    reader: &Reader,
+    query: &Query,
+    sort: Option<Sort>,
+    mut each: impl FnMut(&str) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let now = Timestamp::now();
-    let mut texts: Vec<String> = Vec::new();
-    let mut parsed: Vec<(Model, u32)> = Vec::new();
-    let is_plain = !query.has_conditions() && sort.is_none();
-    let mut take = |rank: u32, text: &str| {
-        if !is_plain {
-            let model: Model = serde_json::from_str(text)?;
-            if !query.passes(&model, now) {
-                return Ok(());
-            }
-            parsed.push((model, rank));
+    let has_conditions = query.has_conditions();
+    let mut places: Vec<(Place, i64)> = Vec::new();
+    let mut take = |row: i64, rank: u32, text: &str| {
+        if !has_conditions && sort.is_none() {
+            return each(text);
         }
-        texts.push(text.to_owned());
+        let model: Model = serde_json::from_str(text)?;
+        if !query.passes(&model, now) {
+            return Ok(());
+        }
+        let Some(sort) = sort else { return each(text) };
+        places.push((sort.place(&model, rank), row));
         Ok(())
     };
+    reader.begin()?; // one view of the index
     if query.words.is_empty() {
-        reader.models(|text| take(0, text))?;
+        reader.models(|row, text| take(row, 0, text))?;
     } else {
         let matching = reader.matching(&query.words)?;
-        reader.models_of(&matching, |row, text| take(matching.get(&row).copied().unwrap_or(0), text))?;
+        reader.models_of(&matching, |row, text| take(row, matching.get(&row).copied().unwrap_or(0), text))?;
     }
-    let Some(sort) = sort else { return Ok(texts) };
-    let mut both: Vec<((Model, u32), String)> = parsed.into_iter().zip(texts).collect();
-    both.sort_by(|((a, a_rank), _), ((b, b_rank), _)| sort.compare((a, *a_rank), (b, *b_rank)));
-    Ok(both.into_iter().map(|(_, text)| text).collect())
+    if let Some(sort) = sort {
+        places.sort_by(|(a, _), (b, _)| sort.compare(a, b));
+        for (_, row) in places {
+            reader.model_at(row, &mut each)?;
+        }
+    }
+    reader.end()
 }

@@ -19,7 +19,7 @@ pub(super) async fn overview(hub: &Hub) -> Result<Overview, Failure> {
     let (roots, totals, models, groups) = hub
         .read(|reader| {
             let mut models: Vec<Model> = Vec::new();
-            reader.models(|text| {
+            reader.models(|_, text| {
                 models.push(serde_json::from_str(text)?);
                 Ok(())
             })?;

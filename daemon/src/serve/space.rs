@@ -63,8 +63,12 @@ fn ids(reader: &Reader, query: &Query) -> anyhow::Result<BTreeSet<String>> {
     struct Id {
         id: String,
     }
-    let texts = list::select(reader, query, None)?;
-    texts.iter().map(|text| Ok(serde_json::from_str::<Id>(text)?.id)).collect()
+    let mut ids = BTreeSet::new();
+    list::select(reader, query, None, |text| {
+        ids.insert(serde_json::from_str::<Id>(text)?.id);
+        Ok(())
+    })?;
+    Ok(ids)
 }
 
 fn notes(groups: &[Group]) -> Vec<String> {

@@ -73,7 +73,7 @@ async fn hung_up(read: &mut BufReader<OwnedReadHalf>) {
 
 fn usable(reader: &crate::index::Reader) -> anyhow::Result<Vec<Model>> {
     let mut models: Vec<Model> = Vec::new();
-    reader.models(|text| {
+    reader.models(|_, text| {
         models.extend(Some(serde_json::from_str::<Model>(text)?).filter(|model| model.state.is_usable()));
         Ok(())
     })?;

@@ -115,7 +115,7 @@ impl Background {
     fn pass(&mut self) -> anyhow::Result<Next> {
         let reader = Reader::open(&self.config.index())?;
         let mut waiting: Vec<Waiting> = Vec::new();
-        reader.models(|text| {
+        reader.models(|_, text| {
             let model: Model = serde_json::from_str(text)?;
             waiting.extend(Waiting::of(&model));
             Ok(())

@@ -2,6 +2,7 @@
 
 use super::{NotUnderstood, field::Number, nearest};
 use crate::Model;
+use jiff::Timestamp;
 use std::cmp::Ordering;
 
 /// An order of the list.
@@ -52,26 +53,48 @@ impl Sort {
         Ok(Self { key: *key, reversed })
     }
 
-    /// Compares two models with how well their words match, the best being 0.
-    pub fn compare(self, (a, a_match): (&Model, u32), (b, b_match): (&Model, u32)) -> Ordering {
-        let order = match self.key {
-            SortKey::Name => Ordering::Equal,
-            SortKey::Match => a_match.cmp(&b_match),
-            SortKey::Number(number) => {
-                number.value(b).partial_cmp(&number.value(a)).unwrap_or(Ordering::Equal)
-            }
-            SortKey::Quant => a.quant.cmp(&b.quant),
-            SortKey::App => first_app(a).cmp(&first_app(b)),
-            SortKey::State => a.state.name().cmp(b.state.name()),
-            SortKey::Used => b.last_used.cmp(&a.last_used),
-            SortKey::Added => b.first_seen.cmp(&a.first_seen),
+    /// Where a model stands in this order; `matched` is how well its words match, the best being 0.
+    pub fn place(self, model: &Model, matched: u32) -> Place {
+        let word = |text: Option<&str>| By::Word(text.map(str::to_owned));
+        let by = match self.key {
+            SortKey::Name => By::Word(None),
+            SortKey::Match => By::Match(matched),
+            SortKey::Number(number) => By::Number(number.value(model)),
+            SortKey::Quant => word(model.quant.as_deref()),
+            SortKey::App => word(model.locations.first().map(|location| location.app.name())),
+            SortKey::State => word(Some(model.state.name())),
+            SortKey::Used => By::Time(model.last_used),
+            SortKey::Added => By::Time(model.first_seen),
         };
-        let by_name = || a.name.to_lowercase().cmp(&b.name.to_lowercase()).then_with(|| a.id.cmp(&b.id));
-        let order = order.then_with(by_name);
+        Place { by, name: model.name.to_lowercase(), id: model.id.clone() }
+    }
+
+    /// Compares places in this order.
+    pub fn compare(self, a: &Place, b: &Place) -> Ordering {
+        let order = match (&a.by, &b.by) {
+            (By::Match(a), By::Match(b)) => a.cmp(b),
+            (By::Word(a), By::Word(b)) => a.cmp(b),
+            (By::Number(a), By::Number(b)) => b.partial_cmp(a).unwrap_or(Ordering::Equal),
+            (By::Time(a), By::Time(b)) => b.cmp(a),
+            _ => Ordering::Equal, // places of another order
+        };
+        let order = order.then_with(|| a.name.cmp(&b.name)).then_with(|| a.id.cmp(&b.id));
         if self.reversed { order.reverse() } else { order }
     }
 }
 
-fn first_app(model: &Model) -> Option<&'static str> {
-    model.locations.first().map(|location| location.app.name())
+/// Where a model stands in an order: all that it takes to compare it, so that thousands need not be held whole.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Place {
+    by: By,
+    name: String,
+    id: String,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum By {
+    Match(u32),
+    Word(Option<String>),
+    Number(Option<f64>),
+    Time(Option<Timestamp>),
 }

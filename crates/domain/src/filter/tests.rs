@@ -166,8 +166,8 @@ fn a_filter_that_is_not_understood_is_told_what_would_be() {
 fn the_best_match_comes_first_and_names_decide_between_equals() {
     let [a, b] = ["alpha", "beta"].map(|name| Model { name: name.into(), ..model() });
     let sort = Sort::parse("match").unwrap();
-    assert!(sort.compare((&a, 1), (&b, 0)).is_gt());
-    assert!(sort.compare((&a, 1), (&b, 1)).is_lt());
+    assert!(sort.compare(&sort.place(&a, 1), &sort.place(&b, 0)).is_gt());
+    assert!(sort.compare(&sort.place(&a, 1), &sort.place(&b, 1)).is_lt());
 }
 
 #[test]
