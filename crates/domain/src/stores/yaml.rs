@@ -7,6 +7,8 @@ use saphyr_parser::{Event, Parser};
 const LONGEST: usize = 256 << 10;
 /// Deeper values are left out.
 const DEEPEST: usize = 8;
+/// The top and its lists: cards have thousands of results below that, before what matters.
+const SHALLOW: usize = 2;
 /// Values beyond these are left out.
 const MOST: usize = 4096;
 
@@ -22,9 +24,18 @@ enum Level {
 impl Yaml {
     /// None where the text is no mapping: damaged, or still being written.
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+        Self::to_depth(bytes, DEEPEST)
+    }
+
+    /// The same, with nothing but the texts at the top and the lists of texts there.
+    pub(super) fn shallow(bytes: &[u8]) -> Option<Self> {
+        Self::to_depth(bytes, SHALLOW)
+    }
+
+    fn to_depth(bytes: &[u8], deepest: usize) -> Option<Self> {
         let text = std::str::from_utf8(bytes.get(..LONGEST).unwrap_or(bytes)).ok()?;
         let events = Parser::new_from_str(text).map_while(Result::ok).map(|(event, _)| event);
-        let mut reader = Reader::default();
+        let mut reader = Reader { found: Vec::new(), levels: Vec::new(), is_mapping: false, deepest };
         for event in events {
             if reader.found.len() >= MOST {
                 break;
@@ -56,11 +67,11 @@ impl Yaml {
     }
 }
 
-#[derive(Default)]
 struct Reader {
     found: Vec<(String, String)>,
     levels: Vec<Level>,
     is_mapping: bool,
+    deepest: usize,
 }
 
 impl Reader {
@@ -111,7 +122,7 @@ impl Reader {
     }
 
     fn put(&mut self, text: &str) {
-        if self.levels.len() > DEEPEST || matches!(text, "" | "~" | "null") {
+        if self.levels.len() > self.deepest || matches!(text, "" | "~" | "null") {
             return;
         }
         let parts = self.levels.iter().map(|level| match level {

@@ -1,9 +1,10 @@
 //! The front matter of a model card (`README.md`): its licence and what the model was made from.
 //! Only top-level texts and lists of texts are kept; aliases are never expanded.
 
-use crate::{Ancestor, Confidence, Relation, stores::handle};
-use saphyr_parser::{Event, Parser};
-use std::collections::BTreeMap;
+use crate::{
+    Ancestor, Confidence, Relation,
+    stores::{handle, yaml::Yaml},
+};
 
 /// Cards with long benchmark tables have front matter of some tens of KiB.
 const LONGEST: usize = 256 << 10;
@@ -22,16 +23,17 @@ pub(super) struct Card {
 impl Card {
     pub(super) fn parse(bytes: &[u8]) -> Self {
         let text = String::from_utf8_lossy(bytes.get(..LONGEST).unwrap_or(bytes));
-        let mut fields = front_matter(&text).map(fields).unwrap_or_default();
-        let license = fields.remove("license").map(|names| names.join(", "));
-        let named = fields.remove("license_name").map(|names| names.join(", "));
-        let license = license.filter(|license| license != "other").or(named);
-        let bases = fields.remove("base_model").unwrap_or_default();
-        let relation = fields.remove("base_model_relation").and_then(|words| Relation::parse(words.first()?));
+        let fields = front_matter(&text).and_then(|matter| Yaml::shallow(matter.as_bytes()));
+        let fields = fields.unwrap_or_default();
+        let texts = |name: &str| fields.all(name).collect::<Vec<_>>();
+        let names = |name: &str| Some(texts(name).join(", ")).filter(|names| !names.is_empty());
+        let license = names("license").filter(|license| license != "other").or_else(|| names("license_name"));
+        let relation = texts("base_model_relation").first().and_then(|word| Relation::parse(word));
+        let bases = texts("base_model").into_iter().filter_map(handle::bounded);
         Self {
             license: license.and_then(|license| handle::bounded(&license)),
             relation,
-            base_models: bases.iter().filter_map(|base| handle::bounded(base)).take(MOST_BASES).collect(),
+            base_models: bases.take(MOST_BASES).collect(),
         }
     }
 
@@ -52,52 +54,6 @@ fn front_matter(text: &str) -> Option<&str> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text).strip_prefix("---")?;
     let (_, matter) = text.split_once('\n').filter(|(rest, _)| rest.trim().is_empty())?;
     if matter.starts_with("---") { None } else { matter.get(..matter.find("\n---")?) }
-}
-
-/// Returns the top-level fields with their text, or texts. What comes before a mistake counts.
-fn fields(matter: &str) -> BTreeMap<String, Vec<String>> {
-    let events = Parser::new_from_str(matter).map_while(Result::ok).map(|(event, _)| event);
-    let mut events = events.skip_while(|event| !is_start(event));
-    let mut fields = BTreeMap::new();
-    if !matches!(events.next(), Some(Event::MappingStart(..))) {
-        return fields;
-    }
-    while let (Some(key), Some(value)) = (node(&mut events), node(&mut events)) {
-        if let [key] = key.as_slice() {
-            fields.entry(key.clone()).or_insert(value);
-        }
-    }
-    fields
-}
-
-/// Takes one whole node: the texts of a scalar or of a flat list, none of anything else.
-fn node<'a>(events: &mut impl Iterator<Item = Event<'a>>) -> Option<Vec<String>> {
-    let mut texts = Vec::new();
-    let first = events.next()?;
-    let is_list = matches!(first, Event::SequenceStart(..));
-    let mut depth = usize::from(is_start(&first));
-    texts.extend(text(&first));
-    if matches!(first, Event::MappingEnd) {
-        return None;
-    }
-    while depth > 0 {
-        let event = events.next()?;
-        if is_list && depth == 1 {
-            texts.extend(text(&event));
-        }
-        depth += usize::from(is_start(&event));
-        depth -= usize::from(matches!(event, Event::MappingEnd | Event::SequenceEnd));
-    }
-    Some(texts)
-}
-
-fn is_start(event: &Event<'_>) -> bool {
-    matches!(event, Event::MappingStart(..) | Event::SequenceStart(..))
-}
-
-fn text(event: &Event<'_>) -> Option<String> {
-    let Event::Scalar(text, ..) = event else { return None };
-    (!matches!(text.as_ref(), "" | "~" | "null")).then(|| text.clone().into_owned())
 }
 
 #[cfg(test)]
@@ -126,6 +82,8 @@ mod tests {
             &[],
         );
         check("---\nlicense: mit\nbad: [\n---\n", Some("mit"), &[]);
+        let results = "  - {type: map, value: 1}\n".repeat(5000);
+        check(&format!("---\nmodel-index:\n{results}license: mit\n---\n"), Some("mit"), &[]);
         check("# license: mit\n", None, &[]);
         check("---\n---\nlicense: mit\n", None, &[]);
         check("", None, &[]);
