@@ -38,9 +38,6 @@ const OTHERWISE: &[(&str, &str, &str, &str)] = &[
 /// What is not read yet, and is to be: an entry that comes right must be taken off here.
 const NOT_YET: &[(&str, &str, &str, &str)] = &[
     ("huggingface", "tinygpt@dbeb1889", "listed", "pickles"),
-    ("huggingface", "acme-ai/half@392685bc", "kind", "an index without its shards"),
-    ("git", "acme-ai/TinyClone", "kind", "what a card is for"),
-    ("git", "acme-ai/TinyClone:big-Q8_0.gguf", "kind", "what a card is for"),
     ("ollama", "broken:latest", "format", "a manifest without its blob"),
     ("ollama", "broken:latest", "kind", "a manifest without its blob"),
     ("ramalama", "huggingface://acme-ai/tiny-partial:latest", "kind", "100 bytes of a header"),

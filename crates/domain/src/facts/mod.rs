@@ -22,6 +22,7 @@ mod weights;
 mod widths;
 
 pub use family::base_family;
+pub(crate) use family::kind_of;
 pub use gguf::gguf;
 pub use graph::{Graph, OperatorUse, Part, Value};
 pub use inventory::TensorGroup;

@@ -375,7 +375,7 @@ pub struct Hints {
     pub architecture: Option<String>,
     pub context_length: Option<u64>,
     pub capabilities: Vec<String>,
-    /// What the folder it lies in is for: says nothing against the weights.
+    /// What the folder it lies in, its card, its index or its app are for: says nothing against the weights.
     #[serde(default)]
     pub placed_as: Option<crate::Kind>,
 }

@@ -98,6 +98,12 @@ pub(crate) fn recognise(tensors: &[(&str, &[u64])]) -> Option<Recognised> {
         .or_else(|| rest().find_map(|section| try_section(section, &tensors, prefixes(section))))
 }
 
+/// Tells what tensors are for of which nothing but the names is known: no family, as shapes tell those apart.
+pub(crate) fn kind_of<'a>(names: impl Iterator<Item = &'a str>) -> Option<Kind> {
+    let tensors: Vec<(&str, &[u64])> = names.map(|name| (name, [].as_slice())).collect();
+    recognise(&tensors).map(|recognised| recognised.kind)
+}
+
 /// Returns the family of an id: of a variant such as `flux-dev` it is `flux`.
 pub fn base_family(id: &str) -> &str {
     let rules = || rules::sections().iter().flat_map(|section| &section.rules);

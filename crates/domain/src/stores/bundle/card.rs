@@ -1,8 +1,8 @@
-//! The front matter of a model card (`README.md`): its licence and what the model was made from.
+//! The front matter of a model card (`README.md`): its licence, what the model was made from and what it is for.
 //! Only top-level texts and lists of texts are kept; aliases are never expanded.
 
 use crate::{
-    Ancestor, Confidence, Relation,
+    Ancestor, Confidence, Kind, Relation,
     stores::{handle, yaml::Yaml},
 };
 
@@ -18,6 +18,8 @@ pub(super) struct Card {
     pub base_models: Vec<String>,
     /// How it was made from them, where the card says so.
     pub relation: Option<Relation>,
+    /// By the task that the hub lists it under.
+    pub kind: Option<Kind>,
 }
 
 impl Card {
@@ -33,6 +35,7 @@ impl Card {
         Self {
             license: license.and_then(|license| handle::bounded(&license)),
             relation,
+            kind: texts("pipeline_tag").first().and_then(|task| kind(task)),
             base_models: bases.take(MOST_BASES).collect(),
         }
     }
@@ -48,6 +51,24 @@ impl Card {
         let one = move |name: &String| Ancestor::on_hub(relation, name, Confidence::Claimed, evidence);
         self.base_models.iter().map(one)
     }
+}
+
+/// Tasks that one kind of model is for. Checkpoints, pipelines, adapters and more are all listed under
+/// `text-to-image`, rerankers and classifiers under `text-classification`.
+fn kind(task: &str) -> Option<Kind> {
+    Some(match task {
+        "text-generation"
+        | "text2text-generation"
+        | "image-text-to-text"
+        | "audio-text-to-text"
+        | "video-text-to-text"
+        | "any-to-any" => Kind::Llm,
+        "feature-extraction" | "sentence-similarity" => Kind::Embedding,
+        "text-ranking" => Kind::Reranker,
+        "automatic-speech-recognition" => Kind::Asr,
+        "text-to-speech" => Kind::Tts,
+        _ => return None,
+    })
 }
 
 fn front_matter(text: &str) -> Option<&str> {
@@ -102,6 +123,16 @@ mod tests {
         assert_eq!(of("---\nbase_model: a/b\nbase_model_relation: stolen\n---\n", false), [Relation::Base]);
         assert_eq!(of("---\nbase_model: a/b\n---\n", true), [Relation::Adapter]);
         assert_eq!(of("---\nbase_model: [a/b, c/d]\n---\n", false), [Relation::Merge; 2]);
+    }
+
+    #[test]
+    fn what_it_is_for_is_the_task_where_that_leaves_no_choice() {
+        let of = |task: &str| Card::parse(format!("---\npipeline_tag: {task}\n---\n").as_bytes()).kind;
+        assert_eq!(of("text-generation"), Some(Kind::Llm));
+        assert_eq!(of("sentence-similarity"), Some(Kind::Embedding));
+        assert_eq!(of("text-to-image"), None);
+        assert_eq!(of("[text-ranking]"), Some(Kind::Reranker));
+        assert_eq!(of(""), None);
     }
 
     #[test]

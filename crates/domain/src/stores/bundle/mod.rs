@@ -12,7 +12,7 @@ use super::{
     config, handle, package,
     weights::{self, Group},
 };
-use crate::{App, Kind, Role};
+use crate::{App, Kind, Role, facts::kind_of};
 use card::Card;
 pub(super) use pipeline::INDEX as PIPELINE;
 use serde_json::Value;
@@ -157,6 +157,9 @@ impl Bundler<'_, '_> {
                 }
                 _ => {}
             }
+            if group.missing.is_some() {
+                bundle.hints.placed_as = self.indexed_kind(dir, names, group);
+            }
             match group.shape {
                 weights::Shape::Companion => self.companions.push(bundle),
                 weights::Shape::Gguf
@@ -181,6 +184,13 @@ impl Bundler<'_, '_> {
     /// Returns the file that names a group's shards.
     fn index_of(&self, dir: &Path, indexes: &BTreeMap<String, &OsStr>, group: &Group) -> Option<PathBuf> {
         Some(self.base.join(dir).join(indexes.get(group.stem.to_str()?)?))
+    }
+
+    /// Returns what the tensors are that an index names: the shards that would say so may be those that are missing.
+    fn indexed_kind(&mut self, dir: &Path, names: &BTreeSet<&OsStr>, group: &Group) -> Option<Kind> {
+        let index = self.index_of(dir, names, group)?;
+        let index = self.ask.json(&index)?;
+        kind_of(index.get("weight_map")?.as_object()?.keys().take(MOST_TENSORS).map(String::as_str))
     }
 
     /// Reads `config.json`; one that says nothing of a model is as if absent.
@@ -222,6 +232,9 @@ impl Bundler<'_, '_> {
         let card = self.ask.read(&path).map(Card::parse).unwrap_or_default();
         for bundle in bundles {
             bundle.license.clone_from(&card.license);
+            if bundle.is_directory || bundle.is_gguf() {
+                bundle.hints.placed_as = bundle.hints.placed_as.or(card.kind);
+            }
             let is_adapter = bundle.hints.kind == Some(Kind::Lora);
             bundle.lineage.splice(0..0, card.lineage(is_adapter));
             let known = std::mem::replace(&mut bundle.base_models, card.base_models.clone());
@@ -250,6 +263,9 @@ fn tell_apart(bundles: &mut [Bundle]) {
 }
 
 const ADAPTER: &str = "adapter_model";
+
+/// The largest mixtures of experts have some ninety thousand.
+const MOST_TENSORS: usize = 1 << 18;
 
 /// Says which group a directory is about, if any: what loads when the directory is given.
 fn whole(groups: &[Group], has_config: bool, adapter: Option<&str>, together: Together) -> Option<usize> {

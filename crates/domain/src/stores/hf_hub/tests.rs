@@ -94,6 +94,22 @@ fn shards_are_one_model_and_say_what_is_missing() {
 }
 
 #[test]
+fn what_the_weights_cannot_say_is_for_the_index_and_the_card_to_say() {
+    let index = r#"{"weight_map":{"model.layers.0.mlp.up_proj.weight":"model-00001-of-00002.safetensors",
+        "lm_head.weight":"model-00002-of-00002.safetensors"}}"#;
+    let card = "---\npipeline_tag: automatic-speech-recognition\n---\n";
+    let tree = Tree::default()
+        .file(snapshot("o--half", "model-00001-of-00002.safetensors"), "")
+        .file(snapshot("o--half", "model.safetensors.index.json"), index)
+        .file(snapshot("o--said", "model.safetensors"), "")
+        .file(snapshot("o--said", "voice.safetensors"), "")
+        .file(snapshot("o--said", "README.md"), card);
+    let found = tree.found(&HfHub, HUB);
+    let seen: Vec<_> = found.iter().map(|found| (found.hints.kind, found.hints.placed_as)).collect();
+    assert_eq!(seen, [(None, Some(Kind::Llm)), (None, Some(Kind::Asr)), (None, None)]);
+}
+
+#[test]
 fn a_dangling_link_waits_for_its_blob() {
     let xet = "36f1719b97c4e813e2559ddbda24db01bbff102e6f68e8835aad8e1ee09cab7a";
     let tree = Tree::default()
