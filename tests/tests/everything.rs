@@ -38,8 +38,6 @@ const OTHERWISE: &[(&str, &str, &str, &str)] = &[
 /// What is not read yet, and is to be: an entry that comes right must be taken off here.
 const NOT_YET: &[(&str, &str, &str, &str)] = &[
     ("huggingface", "tinygpt@dbeb1889", "listed", "pickles"),
-    ("ollama", "broken:latest", "format", "a manifest without its blob"),
-    ("ollama", "broken:latest", "kind", "a manifest without its blob"),
     ("ramalama", "huggingface://acme-ai/tiny-partial:latest", "kind", "100 bytes of a header"),
     ("a1111", "Stable-diffusion/suspicious", "kind", "pickles"),
     ("loose", "Downloads/model.pth", "listed", "pickles"),

@@ -59,7 +59,7 @@ pub(super) fn family(keys: &Keys<'_>) -> Option<String> {
 }
 
 /// Whether an architecture only ever encodes: such a model has no KV cache.
-pub(super) fn is_encoder(architecture: &str) -> bool {
+pub(crate) fn is_encoder(architecture: &str) -> bool {
     architecture.contains("bert")
         || architecture.starts_with("gte")
         || matches!(architecture, "gemma-embedding" | "llama-embed" | "t5encoder")

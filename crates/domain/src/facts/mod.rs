@@ -26,6 +26,7 @@ pub(crate) use family::kind_of;
 pub use gguf::gguf;
 pub use graph::{Graph, OperatorUse, Part, Value};
 pub use inventory::TensorGroup;
+pub(crate) use kind::is_encoder;
 pub use pairing::{Adapter, Module, Projector, Tokenizer};
 pub use safetensors::safetensors;
 pub use weights::{MatrixUse, Place, merge};

@@ -5,7 +5,7 @@ use super::{
     manifest::{Config, Layer, Manifest},
 };
 use crate::{
-    Ancestor, App, Confidence, Format, Kind, Relation, Role, Source, SourceKind,
+    Ancestor, App, Confidence, Format, Kind, Relation, Role, Source, SourceKind, facts,
     stores::{Found, FoundFile, Hints, Unit, ask::Ask, config, handle, web},
 };
 use std::{ffi::OsStr, path::Path};
@@ -64,7 +64,7 @@ pub(super) fn found(ask: &mut Ask<'_>, app: App, unit: &Unit<'_>, tag: &OsStr) -
         claims: Vec::new(),
         files,
         partial: is_partial.then(|| "manifest names a blob that is not there".to_owned()),
-        hints: hints(&manifest, &config, transformers.as_ref()),
+        hints: hints(&manifest, &config, transformers.as_ref(), is_partial),
         depends,
     })
 }
@@ -132,7 +132,12 @@ fn lineage(manifest: &Manifest) -> Vec<Ancestor> {
     base_models(manifest).iter().map(one).collect()
 }
 
-fn hints(manifest: &Manifest, config: &Config, transformers: Option<&serde_json::Value>) -> Hints {
+fn hints(
+    manifest: &Manifest,
+    config: &Config,
+    transformers: Option<&serde_json::Value>,
+    is_partial: bool,
+) -> Hints {
     let mut hints = transformers.map(|value| config::hints(value, None)).unwrap_or_default();
     let has_tensors = manifest.layers.iter().any(|layer| layer.kind() == "tensor");
     let is_pipeline = manifest.layers.iter().any(|layer| layer.name.as_deref() == Some("model_index.json"));
@@ -144,6 +149,13 @@ fn hints(manifest: &Manifest, config: &Config, transformers: Option<&serde_json:
         hints.kind = if is_pipeline { Some(Kind::ImagePipeline) } else { hints.kind };
     } else if config.model_format == "gguf" {
         hints.format = Some(Format::Gguf);
+    }
+    if manifest.layers.iter().any(|layer| layer.kind() == "model") {
+        // A GGUF of a language model, of which some make vectors; in the first releases, of what came before GGUF.
+        let is_able = |wanted: &str| config.capabilities.iter().flatten().any(|name| name == wanted);
+        let is_embedding = is_able("embedding") || facts::is_encoder(&config.model_family);
+        hints.format = hints.format.or(is_partial.then_some(Format::Gguf));
+        hints.placed_as = Some(if is_embedding { Kind::Embedding } else { Kind::Llm });
     }
     hints.quant = known(&config.file_type).or(hints.quant);
     hints.architecture = hints.architecture.or_else(|| known(&config.model_family));

@@ -137,6 +137,9 @@ fn a_missing_blob_is_waited_for_and_a_torn_manifest_is_nothing() {
     let found = one(&tree);
     assert_eq!(found.partial.as_deref(), Some("manifest names a blob that is not there"));
     assert!(found.depends.contains(&blob('a').into()));
+    assert_eq!((found.hints.format, found.hints.placed_as), (Some(Format::Gguf), Some(Kind::Llm)));
+    let tree = tree.file(blob('0'), r#"{"model_family":"nomic-bert"}"#);
+    assert_eq!(one(&tree).hints.placed_as, Some(Kind::Embedding));
 }
 
 #[test]
