@@ -49,7 +49,8 @@ fn below(ask: &mut Ask<'_>, unit: &Unit<'_>, dir: &Path, links: Links) -> Vec<Pa
 
 /// Whether a directory above is a diffusers tree: then its components are not models of their own.
 pub(super) fn is_in_pipeline(ask: &mut Ask<'_>, unit: &Unit<'_>) -> bool {
-    let above = unit.dir.ancestors().skip(1).filter(|dir| !dir.as_os_str().is_empty());
+    let is_heap = |dir: &Path| unit.place.join(dir).as_os_str().is_empty();
+    let above = unit.dir.ancestors().skip(1).filter(|dir| !is_heap(dir));
     let indexes: Vec<_> = above.map(|dir| ask.stat(&unit.root.join(dir).join(bundle::PIPELINE))).collect();
     indexes.into_iter().flatten().any(|stat| stat.kind == EntryKind::File)
 }

@@ -3,10 +3,21 @@
 
 use crate::{
     Confidence, Source, SourceKind,
-    stores::{EntryKind, Unit, ask::Ask, handle},
+    stores::{
+        EntryKind, Environment, Unit,
+        ask::Ask,
+        handle,
+        image::places::{self, Extra},
+    },
 };
 use std::path::{Path, PathBuf};
 
+/// What the downloader puts into its own folder, in the order in which it learned to.
+const MARKS: &[&str] = &[".cache/huggingface/.gitignore", ".cache/huggingface/CACHEDIR.TAG"];
+const CACHE: &str = ".cache";
+
+/// Folders with a cache of their own beyond these are not looked into.
+const MOST: usize = 256;
 const RECORDS: &str = ".cache/huggingface/download";
 
 pub(super) struct LocalDir {
@@ -18,6 +29,32 @@ pub(super) struct Record {
     pub revision: String,
     pub sha256: Option<String>,
     evidence: String,
+}
+
+/// Returns the folders of the home that something was downloaded to, wherever they are.
+pub(super) fn roots(environment: &Environment) -> Vec<PathBuf> {
+    let mut marked: Vec<PathBuf> = Vec::new();
+    // What lies above comes before what lies below.
+    for dir in candidates(environment).filter(|dir| is_one(environment, dir)) {
+        if !marked.iter().any(|above| dir.starts_with(above)) {
+            marked.push(dir.to_path_buf());
+        }
+    }
+    let extras = marked.into_iter().map(|path| Extra { path, place: PathBuf::new() }).collect();
+    places::outside(environment, extras).into_iter().map(|extra| extra.path).collect()
+}
+
+pub(super) fn is_one(environment: &Environment, dir: &Path) -> bool {
+    MARKS.iter().any(|mark| environment.pointers.contains_key(&dir.join(mark)))
+}
+
+pub(super) fn pointers(environment: &Environment) -> impl Iterator<Item = PathBuf> {
+    candidates(environment).flat_map(|dir| MARKS.iter().map(move |mark| dir.join(mark)))
+}
+
+/// The home has a `.cache` of everybody's.
+fn candidates(environment: &Environment) -> impl Iterator<Item = &Path> {
+    environment.with_marks(&[CACHE]).filter(|dir| environment.home.as_deref() != Some(*dir)).take(MOST)
 }
 
 impl LocalDir {

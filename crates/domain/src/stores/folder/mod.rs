@@ -49,12 +49,21 @@ impl Store for Folder {
     }
 
     fn roots(&self, environment: &Environment) -> Vec<PathBuf> {
-        let usual = ["models", "Downloads"].into_iter().filter_map(|name| environment.in_home(name));
-        super::distinct(usual.chain(downloads(environment)))
+        let usual = usual(environment);
+        let is_new = |dir: &PathBuf| !usual.iter().any(|root| dir.starts_with(root));
+        let local = local_dir::roots(environment).into_iter().filter(is_new).collect::<Vec<_>>();
+        super::distinct(usual.into_iter().chain(local))
     }
 
     fn pointers(&self, environment: &Environment) -> Vec<PathBuf> {
-        user_dirs(environment).into_iter().collect()
+        user_dirs(environment).into_iter().chain(local_dir::pointers(environment)).collect()
+    }
+
+    /// A folder that one download made is as one below a heap.
+    fn place(&self, environment: &Environment, root: &Path) -> PathBuf {
+        let is_usual = usual(environment).iter().any(|usual| usual == root);
+        let name = root.file_name().filter(|_| !is_usual && local_dir::is_one(environment, root));
+        name.map(PathBuf::from).unwrap_or_default()
     }
 
     fn visit(&self, dir: &Path) -> Visit {
@@ -78,6 +87,11 @@ impl Store for Folder {
         let found = found(&mut ask, unit);
         ask.step(found)
     }
+}
+
+fn usual(environment: &Environment) -> Vec<PathBuf> {
+    let usual = ["models", "Downloads"].into_iter().filter_map(|name| environment.in_home(name));
+    super::distinct(usual.chain(downloads(environment)))
 }
 
 fn user_dirs(environment: &Environment) -> Option<PathBuf> {
@@ -108,15 +122,15 @@ struct Place<'u> {
 
 fn found(ask: &mut Ask<'_>, unit: &Unit<'_>) -> Vec<Found> {
     let dir = unit.path();
-    let is_root = unit.dir.as_os_str().is_empty();
-    let is_tree = !is_root && ask.list(&dir).any(|entry| entry.name == bundle::PIPELINE);
+    let is_heap = unit.layout().as_os_str().is_empty();
+    let is_tree = !is_heap && ask.list(&dir).any(|entry| entry.name == bundle::PIPELINE);
     let files =
         if is_tree { plain::tree(ask, unit, Links::Inside) } else { plain::files(ask, unit, Links::Inside) };
     if !weights::any(&files) || plain::is_in_pipeline(ask, unit) {
         return Vec::new();
     }
     let local = LocalDir::around(ask, unit);
-    let together = match (is_root, &local) {
+    let together = match (is_heap, &local) {
         (true, _) => Together::Heap,
         (false, Some(_)) => Together::Repository,
         (false, None) => Together::Folder,
@@ -199,7 +213,7 @@ impl Place<'_> {
     }
 
     fn name(&self, bundle: &Bundle) -> Option<String> {
-        let label = self.unit.dir.join(&bundle.label);
+        let label = self.unit.layout().join(&bundle.label);
         let dir = label.file_name().map(|name| name.to_string_lossy()).filter(|_| bundle.is_directory);
         handle::bounded(dir.as_deref().unwrap_or(&bundle.stem))
     }

@@ -2,6 +2,7 @@ use super::*;
 use crate::{
     Format, SourceKind,
     stores::drive::{Tree, environment, files},
+    stores::{Entry, EntryKind},
 };
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
 
@@ -26,6 +27,33 @@ fn the_download_folder_is_known_in_any_language() {
     check("XDG_DOWNLOAD_DIR=\"$HOME/\"\n", &[]);
     check("XDG_DOWNLOAD_DIR=\"/\"\n", &[]);
     check("XDG_DOWNLOAD_DIR=\"$HOME/Downloads\"\n", &[]);
+}
+
+#[test]
+fn a_folder_that_was_downloaded_to_is_found_and_is_one_model() {
+    let mark = |dir: &str| (format!("{dir}/.cache/huggingface/.gitignore"), "*");
+    let marks =
+        ["/home/u/ai/sd", "/home/u/ai/sd/old", "/home/u/models/m", "/home/u/ComfyUI/models"].map(mark);
+    let marks: Vec<(&str, &str)> = marks.iter().map(|(path, text)| (path.as_str(), *text)).collect();
+    let mut environment = environment(&[], &marks);
+    let cache = [Entry { name: ".cache".into(), kind: EntryKind::Dir }];
+    for dir in ["ai/sd", "ai/sd/old", "models/m", "ComfyUI/models", "code"] {
+        drop(environment.places.insert(Path::new("/home/u").join(dir), cache.to_vec()));
+    }
+    let roots = ["/home/u/models", "/home/u/Downloads", "/home/u/ai/sd"].map(PathBuf::from);
+    assert_eq!(Folder.roots(&environment), roots);
+    let places = roots.map(|root| Folder.place(&environment, &root));
+    assert_eq!(places, ["", "", "sd"].map(PathBuf::from));
+    let tree = Tree::default()
+        .file("/home/u/ai/sd/model_index.json", r#"{"_class_name": "FluxPipeline"}"#)
+        .file("/home/u/ai/sd/vae/diffusion_pytorch_model.safetensors", "")
+        .file(
+            "/home/u/ai/sd/.cache/huggingface/download/vae/diffusion_pytorch_model.safetensors.metadata",
+            "c\ne\n1",
+        );
+    let found = tree.found_at(&Folder, "/home/u/ai/sd", "sd");
+    let [one] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!((one.id.as_str(), one.name.as_deref(), one.app), ("sd", Some("sd"), App::HuggingFaceLocalDir));
 }
 
 #[test]
