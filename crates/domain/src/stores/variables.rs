@@ -30,6 +30,7 @@ pub const VARIABLES: &[&str] = &[
 
 /// More text than this is no settings file of a shell.
 const LONGEST: usize = 256 << 10;
+const UNIT: &str = "Environment=";
 
 /// Returns what a file sets of `VARIABLES`: `export X=…`, `set -gx X …`, `X=…`, `Environment="X=…"`. `known` has
 /// what may stand in a value (`$HOME`, and those set before); with any other name in it a value is left out.
@@ -37,8 +38,10 @@ pub fn assignments(text: &[u8], known: &BTreeMap<String, OsString>) -> BTreeMap<
     let text = String::from_utf8_lossy(text.get(..LONGEST).unwrap_or(text)).replace("\\\n", " ");
     let mut scope = known.clone();
     let mut set = BTreeMap::new();
-    for line in text.lines() {
-        for (name, value) in pairs(line) {
+    for line in
+        text.lines().map(|line| if is_unit(line) { line.replace("%h", "${HOME}") } else { line.into() })
+    {
+        for (name, value) in pairs(&line) {
             if let Some(value) = expand(value, &scope)
                 && VARIABLES.contains(&name)
             {
@@ -50,13 +53,18 @@ pub fn assignments(text: &[u8], known: &BTreeMap<String, OsString>) -> BTreeMap<
     set
 }
 
+/// systemd has a word of its own for the home directory.
+fn is_unit(line: &str) -> bool {
+    line.trim_start().starts_with(UNIT)
+}
+
 /// Names and values of one line, quotes still on.
 fn pairs(line: &str) -> Vec<(&str, &str)> {
     let line = line.trim();
     if line.starts_with('#') {
         return Vec::new();
     }
-    let line = line.strip_prefix("Environment=").unwrap_or(line);
+    let line = line.strip_prefix(UNIT).unwrap_or(line);
     let words = words(line);
     if let ["set", flags, name, value] = words.as_slice()
         && flags.starts_with('-')
@@ -161,6 +169,11 @@ mod tests {
             "[Service]\nEnvironment=\"OLLAMA_MODELS=/srv/o\" \"TOKEN=x\"\n",
             &[("OLLAMA_MODELS", "/srv/o")],
         );
+        check(
+            "Environment=HF_HOME=%h/hf \"LLAMA_CACHE=%h/l c\"\n",
+            &[("HF_HOME", "/home/u/hf"), ("LLAMA_CACHE", "/home/u/l c")],
+        );
+        check("HF_HOME=/100%h", &[("HF_HOME", "/100%h")]);
         check("LLAMA_CACHE='/a $b'\n#HF_HOME=/no\n", &[("LLAMA_CACHE", "/a $b")]);
         check("HF_HOME=${XDG_CACHE_HOME:-$HOME/.c}/hf", &[("HF_HOME", "/home/u/.c/hf")]);
         check(
