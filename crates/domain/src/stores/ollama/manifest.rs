@@ -1,20 +1,38 @@
 //! A manifest and what it names. A digest is thirty-two bytes before it is a path.
 
-use serde::Deserialize;
+use crate::Role;
+use serde::{Deserialize, Deserializer};
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Manifest {
     pub config: Option<Layer>,
-    #[serde(default)]
+    /// Go writes an empty list as null.
+    #[serde(default, deserialize_with = "listed")]
     pub layers: Vec<Layer>,
+}
+
+impl Manifest {
+    /// Whether it says which bytes make the model; of a layer that it can do without, that may be unclear.
+    pub(super) fn is_clear(&self) -> bool {
+        self.layers.iter().all(|layer| layer.digest.is_some() || layer.role().is_none())
+    }
+}
+
+fn listed<'de, D: Deserializer<'de>>(layers: D) -> Result<Vec<Layer>, D::Error> {
+    Ok(Option::deserialize(layers)?.unwrap_or_default())
+}
+
+fn digest<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Digest>, D::Error> {
+    Ok(String::deserialize(text)?.try_into().ok())
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Layer {
     #[serde(default, rename = "mediaType")]
     media_type: String,
-    pub digest: Digest,
+    #[serde(default, deserialize_with = "digest")]
+    pub digest: Option<Digest>,
     /// The model it was made from: a name, or a path on the machine where it was made.
     pub from: Option<String>,
     /// `component/tensor`, or the name of a config file.
@@ -26,10 +44,19 @@ impl Layer {
     pub(super) fn kind(&self) -> &str {
         self.media_type.strip_prefix("application/vnd.ollama.image.").unwrap_or_default()
     }
+
+    /// Returns what part of the model it holds, if any.
+    pub(super) fn role(&self) -> Option<Role> {
+        match self.kind() {
+            "model" | "tensor" => Some(Role::Weights),
+            "projector" | "draft" => Some(Role::Companion),
+            "adapter" => Some(Role::Adapter),
+            _ => None,
+        }
+    }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Digest([u8; 32]);
 
 impl Digest {
@@ -40,6 +67,11 @@ impl Digest {
     /// Returns the blob's path below the store's root.
     pub(super) fn path(self, root: &Path) -> PathBuf {
         root.join("blobs").join(format!("sha256-{}", self.hex()))
+    }
+
+    /// Returns where servers of before put it; those of today rename it when they start.
+    pub(super) fn old_path(self, root: &Path) -> PathBuf {
+        root.join("blobs").join(format!("sha256:{}", self.hex()))
     }
 }
 

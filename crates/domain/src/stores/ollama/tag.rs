@@ -5,10 +5,13 @@ use super::{
     manifest::{Config, Layer, Manifest},
 };
 use crate::{
-    Ancestor, App, Confidence, Format, Kind, Relation, Role, Source, SourceKind, facts,
+    Ancestor, App, Confidence, Format, Kind, Relation, Source, SourceKind, facts,
     stores::{Found, FoundFile, Hints, Unit, ask::Ask, config, handle, web},
 };
-use std::{ffi::OsStr, path::Path};
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+};
 
 /// Where the names of `ollama pull` live when none is given.
 const HOST: &str = "registry.ollama.ai";
@@ -24,13 +27,14 @@ struct Name {
 pub(super) fn found(ask: &mut Ask<'_>, app: App, unit: &Unit<'_>, tag: &OsStr) -> Option<Found> {
     let name = Name::of(unit.dir, tag)?;
     let manifest_path = unit.path().join(tag);
-    let Ok(manifest) = serde_json::from_slice::<Manifest>(ask.read(&manifest_path)?) else {
+    let manifest = serde_json::from_slice::<Manifest>(ask.read(&manifest_path)?);
+    let Some(manifest) = manifest.ok().filter(Manifest::is_clear) else {
         ask.damaged(&manifest_path, "it is no manifest");
         return None;
     };
     let mut depends = vec![manifest_path];
     let mut read = |ask: &mut Ask<'_>, layer: &Layer| {
-        let path = layer.digest.path(unit.root);
+        let path = layer.digest?.path(unit.root);
         let content = ask.read(&path).map(<[u8]>::to_vec);
         depends.push(path);
         content
@@ -42,12 +46,13 @@ pub(super) fn found(ask: &mut Ask<'_>, app: App, unit: &Unit<'_>, tag: &OsStr) -
     let transformers = manifest.layers.iter().find(|layer| layer.name.as_deref() == Some("config.json"));
     let transformers = transformers.and_then(|layer| serde_json::from_slice(&read(ask, layer)?).ok());
 
-    let files: Vec<FoundFile> = manifest.layers.iter().filter_map(|layer| file(unit.root, layer)).collect();
-    let absent = files.iter().filter(|file| ask.stat(&file.path).is_none());
-    let absent: Vec<_> = absent.map(|file| file.path.clone()).collect();
+    let (files, absent) = blobs(ask, unit.root, &manifest);
     let is_partial = !absent.is_empty();
     depends.extend(absent);
     let is_remote = !config.remote_host.is_empty();
+    if files.is_empty() && !is_remote {
+        return None;
+    }
     // `ollama create` writes the same kind of name as a pull.
     let is_made_here = manifest.layers.iter().any(|layer| layer.from.is_some());
     let confidence = if is_made_here { Confidence::Inferred } else { Confidence::Recorded };
@@ -107,14 +112,23 @@ impl Name {
     }
 }
 
-fn file(root: &Path, layer: &Layer) -> Option<FoundFile> {
-    let role = match layer.kind() {
-        "model" | "tensor" => Role::Weights,
-        "projector" | "draft" => Role::Companion,
-        "adapter" => Role::Adapter,
-        _ => return None,
-    };
-    Some(FoundFile { path: layer.digest.path(root), role, sha256: Some(layer.digest.hex()) })
+/// Returns the files that make the model, and which of them are not there.
+fn blobs(ask: &mut Ask<'_>, root: &Path, manifest: &Manifest) -> (Vec<FoundFile>, Vec<PathBuf>) {
+    let (mut files, mut absent) = (Vec::new(), Vec::new());
+    for layer in &manifest.layers {
+        let (Some(role), Some(digest)) = (layer.role(), layer.digest) else { continue };
+        let mut path = digest.path(root);
+        if ask.stat(&path).is_none() {
+            absent.push(path.clone());
+            let old = digest.old_path(root);
+            if ask.stat(&old).is_some() {
+                drop(absent.pop());
+                path = old;
+            }
+        }
+        files.push(FoundFile { path, role, sha256: Some(digest.hex()) });
+    }
+    (files, absent)
 }
 
 /// A path says where someone once built it, a name says from what.

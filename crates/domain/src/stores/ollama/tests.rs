@@ -143,6 +143,27 @@ fn a_missing_blob_is_waited_for_and_a_torn_manifest_is_nothing() {
 }
 
 #[test]
+fn what_go_writes_for_nothing_is_no_damage() {
+    let remote = manifest(&[]).replace("[]", "null");
+    let odd = layer("params", 'b').replace(&format!("sha256:{}", sha('b')), "");
+    let tree = Tree::default()
+        .file("/o/manifests/registry.ollama.ai/library/big/cloud", remote)
+        .file(blob('0'), r#"{"remote_host":"https://ollama.com:443"}"#)
+        .file("/o/manifests/registry.ollama.ai/library/m/latest", manifest(&[layer("model", 'a'), odd]))
+        .file(blob('a').replace("sha256-", "sha256:"), "");
+    let found = tree.found(&Ollama, ROOT);
+    let [big, old] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!((big.id.as_str(), big.files.len()), ("big:cloud", 0));
+    assert_eq!(
+        (old.id.as_str(), old.partial.as_deref()),
+        ("m:latest", None),
+        "named as servers of before did"
+    );
+    let nothing = Tree::default().file("/o/manifests/registry.ollama.ai/library/m/latest", manifest(&[]));
+    assert_eq!(nothing.found(&Ollama, ROOT), [], "no weights, and none elsewhere");
+}
+
+#[test]
 fn a_digest_is_never_a_path() {
     for digest in ["sha256:../../../etc/passwd", "sha256-aa", "sha256:é", "md5:00", ""] {
         assert!(manifest::Digest::try_from(digest.to_owned()).is_err(), "{digest}");
