@@ -96,7 +96,8 @@ fn has_models(dir: &Path) -> bool {
             }
             let Ok(kind) = entry.file_type() else { continue };
             let name = entry.file_name();
-            if kind.is_file()
+            // A hub's snapshots are links.
+            if (kind.is_file() || kind.is_symlink())
                 && looks_like_model(&name.to_string_lossy())
                 && !stores::partial::is_partial(&name)
             {

@@ -48,6 +48,10 @@ impl Store for LmStudio {
         environment.in_home(POINTER).into_iter().chain(settings).collect()
     }
 
+    fn follows_links(&self) -> bool {
+        true
+    }
+
     fn visit(&self, dir: &Path) -> Visit {
         let Some(name) = dir.file_name() else { return Visit::Unit };
         let is_hidden = name.to_string_lossy().starts_with('.');
@@ -61,7 +65,8 @@ impl Store for LmStudio {
     fn step(&self, unit: &Unit<'_>, known: &Known) -> Step {
         let mut ask = Ask::new(known);
         let files = plain::files(&mut ask, unit, Links::All);
-        let together = if repository(unit.dir).is_some() { Together::Repository } else { Together::Heap };
+        let together =
+            if repository(&unit.layout()).is_some() { Together::Repository } else { Together::Heap };
         let bundles = bundle::bundles(&mut ask, &unit.path(), together, &files);
         let (imports, is_only) = (imports(&mut ask, &unit.path()), bundles.len() == 1);
         let found = bundles.into_iter().map(|bundle| location(unit, bundle, &imports, is_only)).collect();
@@ -85,7 +90,8 @@ fn repository(dir: &Path) -> Option<String> {
 fn location(unit: &Unit<'_>, bundle: Bundle, imports: &BTreeSet<PathBuf>, is_only: bool) -> Found {
     let dir = unit.path();
     let is_import = bundle.weights().any(|path| imports.contains(path));
-    let plain = unit.dir.file_name().map(|name| name.to_string_lossy()).filter(|_| bundle.is_directory);
+    let layout = unit.layout();
+    let plain = layout.file_name().map(|name| name.to_string_lossy()).filter(|_| bundle.is_directory);
     Found {
         name: handle::bounded(plain.as_deref().unwrap_or(&bundle.stem)),
         source: if is_import { None } else { source(unit) },
@@ -109,14 +115,15 @@ fn id(unit: &Unit<'_>, bundle: &Bundle, is_only: bool) -> String {
         _ => "",
     };
     let is_file = !bundle.label.as_os_str().is_empty()
-        && (kind.is_empty() || !is_only || repository(unit.dir).is_none());
-    let path = if is_file { unit.dir.join(&bundle.label) } else { unit.dir.to_path_buf() };
+        && (kind.is_empty() || !is_only || repository(&unit.layout()).is_none());
+    let path = if is_file { unit.layout().join(&bundle.label) } else { unit.layout() };
     handle::fit(format!("{kind}{}", handle::of_path(&path)))
 }
 
 fn source(unit: &Unit<'_>) -> Option<Source> {
-    let publisher = unit.dir.iter().next()?.to_str()?;
-    let repository = repository(unit.dir).filter(|_| !IMPORTED.contains(&publisher))?;
+    let layout = unit.layout();
+    let publisher = layout.iter().next()?.to_str()?;
+    let repository = repository(&layout).filter(|_| !IMPORTED.contains(&publisher))?;
     let evidence = format!("folders {repository}");
     Some(web::hugging_face(&repository, Confidence::Inferred, evidence))
 }
@@ -181,6 +188,14 @@ mod tests {
         let found = tree.found(&LmStudio, ROOT);
         let seen: Vec<_> = found.iter().map(|found| (found.id.as_str(), found.source.is_some())).collect();
         assert_eq!(seen, [("imported/r/y.gguf", false), ("o/r/x.gguf", false)]);
+    }
+
+    #[test]
+    fn a_publishers_folder_on_another_disk_is_still_the_publishers() {
+        let tree = Tree::default().file("/data/pub/R-GGUF/r.gguf", "");
+        let found = tree.found_at(&LmStudio, "/data/pub", "pub");
+        assert_eq!(found[0].id, "pub/R-GGUF/r.gguf");
+        assert_eq!(found[0].source.as_ref().and_then(|source| source.repo.as_deref()), Some("pub/R-GGUF"));
     }
 
     #[test]

@@ -34,6 +34,10 @@ impl Store for HfHub {
         super::distinct(named.into_iter().chain(homes).flatten())
     }
 
+    fn follows_links(&self) -> bool {
+        true
+    }
+
     fn visit(&self, dir: &Path) -> Visit {
         match dir.components().count() {
             0 => Visit::Pass,
@@ -70,7 +74,7 @@ struct Repository {
 }
 
 fn repository(ask: &mut Ask<'_>, app: App, unit: &Unit<'_>) -> Vec<Found> {
-    let Some(name) = repository_of(unit.dir) else { return Vec::new() };
+    let Some(name) = repository_of(&unit.layout()) else { return Vec::new() };
     let path = unit.path();
     let dirs: Vec<&Entry> = ask.list(&path).filter(|entry| entry.kind == EntryKind::Dir).collect();
     let has = |name: &str| dirs.iter().any(|entry| entry.name == name);

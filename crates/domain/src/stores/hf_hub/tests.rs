@@ -127,6 +127,14 @@ fn a_dangling_link_waits_for_its_blob() {
 }
 
 #[test]
+fn a_repository_on_another_disk_is_still_the_repository() {
+    let at = "/data/o--n/snapshots/bee87e0839d2bb2bb2a5ae9d6ab6f1d3d3b0a2e1/x.gguf";
+    let tree = Tree::default().file("/data/o--n/blobs/x", "").link(at, "../../blobs/x");
+    let found = tree.found_at(&HfHub, "/data/o--n", "models--o--n");
+    assert_eq!(found[0].id, "o/n@bee87e08:x.gguf");
+}
+
+#[test]
 fn the_list_of_a_commit_knows_hashes_of_files_that_are_no_links() {
     let list = format!(r#"{{"files":{{"model.safetensors":{{"lfs_sha256":"{SHA}"}}}}}}"#);
     let tree = Tree::default()

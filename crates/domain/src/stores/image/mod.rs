@@ -53,7 +53,7 @@ pub(super) fn visit(dir: &Path) -> Visit {
 }
 
 pub(super) fn step(style: Style, unit: &Unit<'_>, known: &Known) -> Step {
-    if hf_hub::is_repository(unit.dir) {
+    if hf_hub::is_repository(&unit.layout()) {
         return hf_hub::step(style.app, unit, known);
     }
     let mut ask = Ask::new(known);

@@ -116,7 +116,7 @@ pub(super) fn visit(dir: &Path) -> Visit {
 }
 
 pub(super) fn step(app: App, unit: &Unit<'_>, known: &Known) -> Step {
-    if hf_hub::is_repository(unit.dir) {
+    if hf_hub::is_repository(&unit.layout()) {
         return hf_hub::step(app, unit, known);
     }
     let style = Style { app, top: "models", has_extension: false };
