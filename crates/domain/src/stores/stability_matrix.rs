@@ -12,6 +12,10 @@ use std::path::{Path, PathBuf};
 const STYLE: Style = Style { app: App::StabilityMatrix, top: "", has_extension: false };
 /// Marks a library that lies beside the program.
 const PORTABLE: &str = ".sm-portable";
+/// What the program calls it then.
+const DATA: &str = "Data";
+/// Programs with such a folder beyond these are not looked into.
+const MOST: usize = 64;
 const LAYOUT: &[&str] = &["Models", "Packages", "settings.json"];
 
 pub(super) struct StabilityMatrix;
@@ -50,7 +54,8 @@ impl Store for StabilityMatrix {
 
 pub(super) fn pointers(environment: &Environment) -> Vec<PathBuf> {
     let settings = libraries(environment).into_iter().map(|library| library.join("settings.json"));
-    library_file(environment).into_iter().chain(settings).collect()
+    let marks = portable(environment).map(|library| library.join(PORTABLE));
+    library_file(environment).into_iter().chain(settings).chain(marks).collect()
 }
 
 /// Returns the packages that are this app.
@@ -87,13 +92,20 @@ fn library_file(environment: &Environment) -> Option<PathBuf> {
     Some(environment.xdg("XDG_CONFIG_HOME", ".config")?.join("StabilityMatrix/library.json"))
 }
 
+/// Where a library may be: a program two deep in the home has it three deep.
+fn portable(environment: &Environment) -> impl Iterator<Item = PathBuf> {
+    environment.with_marks(&[DATA]).map(|dir| dir.join(DATA)).take(MOST)
+}
+
 fn libraries(environment: &Environment) -> Vec<PathBuf> {
     let named = library_file(environment).and_then(|path| environment.pointers.get(&path));
     let named = named.and_then(|bytes| serde_json::from_slice::<Value>(bytes).ok());
     let named = named.and_then(|value| Some(PathBuf::from(value.get("LibraryPath")?.as_str()?)));
     let named = named.filter(|path| path.is_absolute()).map(|path| super::lexical(Path::new("/"), &path));
     let marked = environment.with_marks(&[PORTABLE]).chain(environment.with_marks(LAYOUT));
-    super::distinct(named.into_iter().chain(marked.map(Path::to_path_buf)))
+    let portable =
+        portable(environment).filter(|library| environment.pointers.contains_key(&library.join(PORTABLE)));
+    super::distinct(named.into_iter().chain(marked.map(Path::to_path_buf)).chain(portable))
 }
 
 fn settings(environment: &Environment, library: &Path) -> Option<Value> {
@@ -106,6 +118,7 @@ mod tests {
     use crate::{
         Kind,
         stores::drive::{Tree, environment, files},
+        stores::{Entry, EntryKind},
     };
 
     #[test]
@@ -124,6 +137,18 @@ mod tests {
         assert!(
             super::super::comfyui::ComfyUi.roots(&moved).contains(&"/data/sm/Packages/Comfy/models".into())
         );
+    }
+
+    #[test]
+    fn a_library_beside_the_program_is_known_by_its_mark() {
+        let mark = ("/home/u/apps/sm/Data/.sm-portable", "");
+        let mut environment = environment(&[], &[mark]);
+        let data = Entry { name: "Data".into(), kind: EntryKind::Dir };
+        for dir in ["/home/u/apps/sm", "/home/u/apps/other"] {
+            drop(environment.places.insert(dir.into(), vec![data.clone()]));
+        }
+        assert!(StabilityMatrix.pointers(&environment).contains(&mark.0.into()));
+        assert_eq!(StabilityMatrix.roots(&environment), [PathBuf::from("/home/u/apps/sm/Data/Models")]);
     }
 
     #[test]
