@@ -307,6 +307,20 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_from_the_hub_goes_by_its_file_where_files_are_loaded() {
+        let mut tree = Tree::default();
+        for dir in ["controlnet/union", "LLM/caption"] {
+            tree = tree
+                .file(format!("{ROOT}/{dir}/diffusion_pytorch_model.safetensors"), "")
+                .file(format!("{ROOT}/{dir}/config.json"), r#"{"_class_name": "ControlNetModel"}"#);
+        }
+        let found = tree.found(&ComfyUi, ROOT);
+        let seen: Vec<_> = found.iter().map(|found| (found.id.as_str(), found.name.as_deref())).collect();
+        let file = "controlnet/union/diffusion_pytorch_model.safetensors";
+        assert_eq!(seen, [("LLM/caption", Some("caption")), (file, Some("union"))]);
+    }
+
+    #[test]
     fn a_pipeline_is_one_model_and_its_components_none() {
         let dir = format!("{ROOT}/diffusers/pipe");
         let tree = Tree::default()

@@ -4,10 +4,11 @@ use super::{Hints, handle};
 use crate::{Format, Kind};
 use serde_json::Value;
 
-/// Reads a transformers `config.json`; `quantize` is the file that a quantiser wrote beside it, and whose that is.
+/// Reads the `config.json` of transformers or of a part that diffusers loads; `quantize` is the file that a quantiser wrote beside it, and whose that is.
 pub(super) fn hints(config: &Value, quantize: Option<(&str, &Value)>) -> Hints {
     let text = |value: &Value| value.as_str().and_then(handle::bounded);
     let class = config.get("architectures").and_then(|classes| text(classes.get(0)?));
+    let class = class.or_else(|| text(config.get("_class_name")?));
     let kind = class.as_deref().and_then(kind);
     let architecture = class.or_else(|| text(config.get("model_type")?));
     let context = |config: &Value| config.get("max_position_embeddings")?.as_u64();
@@ -36,6 +37,14 @@ fn kind(class: &str) -> Option<Kind> {
             .any(|end| class.ends_with(end)) =>
         {
             Some(Kind::Llm)
+        }
+        _ if class.starts_with("Autoencoder") || class == "VQModel" => Some(Kind::Vae),
+        _ if class.contains("ControlNet") => Some(Kind::ControlNet),
+        _ if ["Transformer2DModel", "Transformer3DModel", "UNet2DConditionModel", "UNet3DConditionModel"]
+            .iter()
+            .any(|end| class.ends_with(end)) =>
+        {
+            Some(Kind::DiffusionModel)
         }
         _ => None,
     }
@@ -161,6 +170,15 @@ mod tests {
         assert_eq!(gptq.quant.as_deref(), Some("gptq-4bit"));
         let exl3 = hints(&json!({}), Some(("exl3", &json!({"quant_method": "exl3", "bits": 3.5}))));
         assert_eq!(exl3.quant.as_deref(), Some("exl3-3.5bpw"));
+    }
+
+    #[test]
+    fn parts_that_diffusers_loads_say_their_class() {
+        let of = |class: &str| hints(&json!({ "_class_name": class }), None).kind;
+        assert_eq!(of("AutoencoderKLWan"), Some(Kind::Vae));
+        assert_eq!(of("FluxControlNetModel"), Some(Kind::ControlNet));
+        assert_eq!(of("FluxTransformer2DModel"), Some(Kind::DiffusionModel));
+        assert_eq!(of("MotionAdapter"), None);
     }
 
     #[test]

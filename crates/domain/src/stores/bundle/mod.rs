@@ -263,6 +263,8 @@ fn tell_apart(bundles: &mut [Bundle]) {
 }
 
 const ADAPTER: &str = "adapter_model";
+/// What transformers and diffusers load of a directory.
+const WHOLE: &[&str] = &["model", "diffusion_pytorch_model"];
 
 /// The largest mixtures of experts have some ninety thousand.
 const MOST_TENSORS: usize = 1 << 18;
@@ -273,7 +275,7 @@ fn whole(groups: &[Group], has_config: bool, adapter: Option<&str>, together: To
     let is_single = |group: &Group| group.shape == weights::Shape::Single;
     let is_only = groups.iter().filter(|group| is_single(group) && group.stem != ADAPTER).count() == 1;
     find(&|group| group.shape == weights::Shape::Shards)
-        .or_else(|| find(&|group| is_single(group) && group.stem == "model"))
+        .or_else(|| find(&|group| is_single(group) && WHOLE.iter().any(|stem| group.stem == *stem)))
         .or_else(|| {
             find(&|group| is_single(group) && group.stem != ADAPTER).filter(|_| has_config && is_only)
         })

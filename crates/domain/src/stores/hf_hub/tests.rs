@@ -110,6 +110,18 @@ fn what_the_weights_cannot_say_is_for_the_index_and_the_card_to_say() {
 }
 
 #[test]
+fn what_diffusers_loads_of_a_directory_is_the_repository() {
+    let tree = Tree::default()
+        .file(snapshot("o--vae", "config.json"), r#"{"_class_name": "AutoencoderKL"}"#)
+        .file(snapshot("o--vae", "diffusion_pytorch_model.safetensors"), "")
+        .file(snapshot("o--vae", "sdxl_vae.safetensors"), "");
+    let found = tree.found(&HfHub, HUB);
+    let seen: Vec<_> = found.iter().map(|found| (found.id.as_str(), found.hints.kind)).collect();
+    let expected = [("o/vae@bee87e08", Some(Kind::Vae)), ("o/vae@bee87e08:sdxl_vae.safetensors", None)];
+    assert_eq!(seen, expected);
+}
+
+#[test]
 fn a_dangling_link_waits_for_its_blob() {
     let xet = "36f1719b97c4e813e2559ddbda24db01bbff102e6f68e8835aad8e1ee09cab7a";
     let tree = Tree::default()

@@ -81,6 +81,10 @@ pub(super) fn found(ask: &mut Ask<'_>, style: Style, unit: &Unit<'_>) -> Vec<Fou
     let together = if is_repository { Together::Folder } else { Together::Heap };
     let mut bundles = bundle::bundles(ask, &dir, together, &files);
     bundles.extend(singles(&bundles, &names));
+    let kind = category(&unit.layout(), style.top).and_then(kinds::of);
+    if kind.is_some_and(|kind| kind != Kind::ImagePipeline) {
+        bundles.iter_mut().for_each(go_by_file);
+    }
     let mut stems = BTreeMap::new();
     for bundle in &bundles {
         *stems.entry(stem(&bundle.label).to_owned()).or_default() += 1;
@@ -121,6 +125,14 @@ fn singles(bundles: &[Bundle], names: &BTreeSet<&OsStr>) -> Vec<Bundle> {
         ..Bundle::default()
     };
     rest.map(single).collect()
+}
+
+/// What is for one kind of file is loaded by the file, also where that came with its folder from the hub.
+fn go_by_file(bundle: &mut Bundle) {
+    let weights: Vec<&Path> = bundle.weights().collect();
+    if let (true, &[only]) = (bundle.is_directory, weights.as_slice()) {
+        bundle.label = only.to_path_buf();
+    }
 }
 
 fn stem(file: &Path) -> &OsStr {
