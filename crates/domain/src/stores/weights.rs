@@ -36,7 +36,12 @@ pub(super) enum Shape {
 /// Returns whether a name may be that of weights; their first bytes decide.
 pub(super) fn is_candidate(name: &OsStr) -> bool {
     let is_named = names::looks_like_model(&name.to_string_lossy()) && !is_leftover(name);
-    is_named || is_openvino(name) || name == package::COMPILED
+    (is_named && !is_vocabulary(name)) || is_openvino(name) || name == package::COMPILED
+}
+
+/// llama.cpp's own tests have tokenizers without a model.
+fn is_vocabulary(name: &OsStr) -> bool {
+    is_gguf(name) && name.as_bytes().starts_with(b"ggml-vocab-")
 }
 
 /// What a training leaves beside its weights: its state, and how it was called.
@@ -252,6 +257,7 @@ mod tests {
             &[],
             &[(Shape::Shards, "consolidated", 2, Some("missing-sibling: 1 of 3 missing: consolidated.01"))],
         );
+        check(&["ggml-vocab-bert-bge.gguf"], &[], &[]);
         check(
             &["m-00000-of-00009.gguf", "n-00004-of-00003.gguf"],
             &[],
