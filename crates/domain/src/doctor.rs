@@ -83,7 +83,12 @@ pub fn examine(health: &Health) -> Vec<Finding> {
 fn root(root: &RootStatus) -> Option<Finding> {
     let reason = root.reason.as_deref()?;
     let about = root.path.text();
-    Some(if !root.online {
+    // It may be there all along.
+    let is_barred = reason.contains("needs privilege") || reason.contains("Permission denied");
+    Some(if !root.online && is_barred {
+        let means = "What lies there is not seen.";
+        warning(about, reason, means, Some("make it readable for you, or join the group that owns it"))
+    } else if !root.online {
         let fix = format!("mount the disk, or forget it: modelctl roots remove {about}");
         warning(about, reason, "Its models are kept, greyed, and cannot be started.", Some(&fix))
     } else if reason.contains("max_user_watches") {
@@ -238,6 +243,7 @@ mod tests {
             "/data/models",
             "again",
         );
+        check(&with(degraded(false, "needs privilege: another user's")), Warning, "/data/models", "group");
         check(&with(degraded(false, "its disk is not mounted")), Warning, "/data/models", "roots remove");
         let few = Health { watches: Some(Watches { used: 60_000, limit: 65_536 }), ..sound() };
         check(&few, Warning, "inotify", "max_user_watches=1048576");
