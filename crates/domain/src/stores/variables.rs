@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, ffi::OsString};
 
 /// Variables that name places. No other is looked at, so no secret can come in.
 pub const VARIABLES: &[&str] = &[
+    "DIFFUSERS_CACHE",
     "HF_HOME",
     "HF_HUB_CACHE",
     "HUGGINGFACE_HUB_CACHE",
@@ -18,9 +19,12 @@ pub const VARIABLES: &[&str] = &[
     "MODELSCOPE_CACHE",
     "MODELS_PATH",
     "OLLAMA_MODELS",
+    "PYTORCH_TRANSFORMERS_CACHE",
     "RAMALAMA_CONFIG",
     "RAMALAMA_STORE",
+    "SENTENCE_TRANSFORMERS_HOME",
     "STORAGE_DIR",
+    "TRANSFORMERS_CACHE",
     "XDG_CACHE_HOME",
     "XDG_CONFIG_HOME",
     "XDG_DATA_HOME",

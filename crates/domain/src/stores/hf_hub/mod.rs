@@ -12,6 +12,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// Variables that name a cache, newest first. What libraries of before called theirs has the same layout.
+const NAMED: &[&str] = &[
+    "HF_HUB_CACHE",
+    "HUGGINGFACE_HUB_CACHE",
+    "TRANSFORMERS_CACHE",
+    "PYTORCH_TRANSFORMERS_CACHE",
+    "DIFFUSERS_CACHE",
+    "SENTENCE_TRANSFORMERS_HOME",
+];
 /// `refs/pr/1` lies three deep; nobody nests further.
 const DEEPEST_REF: usize = 6;
 
@@ -25,7 +34,7 @@ impl Store for HfHub {
     /// Returns every place that was ever the cache: variables change, old files stay.
     fn roots(&self, environment: &Environment) -> Vec<PathBuf> {
         let hub = |home: PathBuf| home.join("hub");
-        let named = [environment.path("HF_HUB_CACHE"), environment.path("HUGGINGFACE_HUB_CACHE")];
+        let named = NAMED.iter().map(|name| environment.path(name));
         let homes = [
             environment.path("HF_HOME").map(hub),
             environment.xdg("XDG_CACHE_HOME", ".cache").map(|cache| hub(cache.join("huggingface"))),

@@ -21,9 +21,14 @@ fn blob(repository: &str, name: &str) -> String {
 
 #[test]
 fn every_cache_that_ever_was_is_a_root() {
-    let variables = [("HF_HOME", "/hf"), ("HF_HUB_CACHE", "/hf/hub"), ("XDG_CACHE_HOME", "relative")];
+    let variables = [
+        ("HF_HOME", "/hf"),
+        ("HF_HUB_CACHE", "/hf/hub"),
+        ("XDG_CACHE_HOME", "relative"),
+        ("TRANSFORMERS_CACHE", "/old"),
+    ];
     let roots = HfHub.roots(&environment(&variables, &[]));
-    assert_eq!(roots, [PathBuf::from("/hf/hub"), "/home/u/.cache/huggingface/hub".into()]);
+    assert_eq!(roots, ["/hf/hub", "/old", "/home/u/.cache/huggingface/hub"].map(PathBuf::from));
     assert_eq!(HfHub.visit(Path::new("datasets--a--b")), Visit::Skip);
     assert_eq!(HfHub.visit(Path::new("blobs")), Visit::Skip);
 }
