@@ -128,13 +128,12 @@ impl Summary {
             }
         }
         let (state, reason) = state_of(place, !warnings.is_empty());
+        let own = facts.as_ref().and_then(|facts| facts.kind);
+        let placed_as = place.hints.placed_as.filter(|_| may_be_as_placed(place, facts.as_ref()));
         Self {
             format: place.hints.format.or_else(|| place.verdicts.iter().find_map(|verdict| verdict.format)),
-            kind: place
-                .hints
-                .kind
-                .or_else(|| facts.as_ref().and_then(|facts| facts.kind))
-                .or_else(|| place.hints.placed_as.filter(|_| may_be_as_placed(place, facts.as_ref()))),
+            // A graph that says nothing of its purpose leaves that open.
+            kind: place.hints.kind.or(own.filter(|kind| *kind != Kind::Other)).or(placed_as).or(own),
             facts,
             state,
             reason,

@@ -89,6 +89,18 @@ fn a_graph_and_the_file_that_holds_its_weights_are_one_model() {
 }
 
 #[test]
+fn a_graph_that_says_nothing_of_its_purpose_is_what_its_folder_is_for() {
+    let house = house!();
+    for dir in ["upscale_models", "my_nodes"] {
+        write(house.home(format!("ComfyUI/models/{dir}/{dir}.onnx")), onnx(&format!("{dir}.data")));
+        write(house.home(format!("ComfyUI/models/{dir}/{dir}.data")), [1, 2, 3, 4]);
+    }
+    let house = house.started();
+    assert_eq!(house.show("upscale_models")["kind"], "upscaler");
+    assert_eq!(house.show("my_nodes")["kind"], "other");
+}
+
+#[test]
 fn every_store_of_a_home_lists_right() {
     let mut house = house!();
     furnish(&house);

@@ -32,12 +32,19 @@ impl Card {
         let license = names("license").filter(|license| license != "other").or_else(|| names("license_name"));
         let relation = texts("base_model_relation").first().and_then(|word| Relation::parse(word));
         let bases = texts("base_model").into_iter().filter_map(handle::bounded);
+        let by_library = fields.get("library_name").filter(|name| *name == "sentence-transformers");
+        let by_library = by_library.map(|_| Kind::Embedding);
         Self {
             license: license.and_then(|license| handle::bounded(&license)),
             relation,
-            kind: texts("pipeline_tag").first().and_then(|task| kind(task)),
+            kind: texts("pipeline_tag").first().and_then(|task| kind(task)).or(by_library),
             base_models: bases.take(MOST_BASES).collect(),
         }
+    }
+
+    /// Whether it is for less than its network could do.
+    pub(super) fn is_narrower(&self) -> bool {
+        matches!(self.kind, Some(Kind::Embedding | Kind::Reranker))
     }
 
     /// Returns what the card says of the bases; an adapter is one whatever its card leaves out.

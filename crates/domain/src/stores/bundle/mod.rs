@@ -235,6 +235,10 @@ impl Bundler<'_, '_> {
             if bundle.is_directory || bundle.is_gguf() {
                 bundle.hints.placed_as = bundle.hints.placed_as.or(card.kind);
             }
+            // Of networks that could write text, some are published to rank or to make vectors.
+            if bundle.hints.kind == Some(Kind::Llm) && card.is_narrower() {
+                bundle.hints.kind = card.kind;
+            }
             let is_adapter = bundle.hints.kind == Some(Kind::Lora);
             bundle.lineage.splice(0..0, card.lineage(is_adapter));
             let known = std::mem::replace(&mut bundle.base_models, card.base_models.clone());

@@ -115,6 +115,15 @@ fn what_the_weights_cannot_say_is_for_the_index_and_the_card_to_say() {
 }
 
 #[test]
+fn a_network_that_could_write_text_may_be_published_to_rank() {
+    let tree = Tree::default()
+        .file(snapshot("o--rank", "model.safetensors"), "")
+        .file(snapshot("o--rank", "config.json"), r#"{"architectures": ["Qwen3ForCausalLM"]}"#)
+        .file(snapshot("o--rank", "README.md"), "---\npipeline_tag: text-ranking\n---\n");
+    assert_eq!(tree.found(&HfHub, HUB)[0].hints.kind, Some(Kind::Reranker));
+}
+
+#[test]
 fn what_diffusers_loads_of_a_directory_is_the_repository() {
     let tree = Tree::default()
         .file(snapshot("o--vae", "config.json"), r#"{"_class_name": "AutoencoderKL"}"#)
