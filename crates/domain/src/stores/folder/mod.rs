@@ -13,7 +13,7 @@ use super::{
     bundle::{self, Bundle, Together},
     handle, hf_hub,
     image::sidecar::Sidecars,
-    package, partial,
+    ollama, package, partial,
     plain::{self, Links},
     weights,
 };
@@ -73,18 +73,26 @@ impl Store for Folder {
             _ if SKIPPED.contains(&text) || partial::is_partial(name) => Visit::Skip,
             _ if SKIPPED_STARTS.iter().any(|start| text.starts_with(start)) => Visit::Skip,
             _ if package::is_package(name) => Visit::Skip, // read with the directory above
-            _ if hf_hub::is_repository(dir) => Visit::Whole,
+            _ if hf_hub::is_repository(dir) || ollama::top_of(dir).is_some() => Visit::Whole,
             _ => Visit::Unit,
         }
     }
 
-    /// A hub cache in a plain folder (`--cache-dir`, `--download-dir`) is read as what it is.
+    /// A hub cache in a plain folder (`--cache-dir`, `--download-dir`) is read as what it is, and so is a store of
+    /// Ollama's (a backup, a disk of another machine).
     fn step(&self, unit: &Unit<'_>, known: &Known) -> Step {
         if hf_hub::is_repository(unit.dir) {
             return hf_hub::step(App::HuggingFace, unit, known);
         }
         let mut ask = Ask::new(known);
-        let found = found(&mut ask, unit);
+        let top = ollama::top_of(unit.dir).map(|top| (top, unit.root.join(top)));
+        let found = match top {
+            Some((top, path)) if ollama::is_store(&mut ask, &path) => {
+                let dir = unit.dir.strip_prefix(top).unwrap_or(unit.dir);
+                ollama::found(&mut ask, App::Ollama, &Unit::new(&path, dir))
+            }
+            _ => found(&mut ask, unit),
+        };
         ask.step(found)
     }
 }

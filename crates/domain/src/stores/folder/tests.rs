@@ -83,6 +83,19 @@ fn single_files_and_splits_are_models() {
 }
 
 #[test]
+fn a_store_of_ollamas_is_read_as_what_it_is() {
+    let (blob, model) = ("a".repeat(64), "manifests/registry.ollama.ai/library/m");
+    let layer = format!(r#"{{"mediaType":"application/vnd.ollama.image.model","digest":"sha256:{blob}"}}"#);
+    let tree = Tree::default()
+        .file(format!("{ROOT}/old/.ollama/models/{model}/1b"), format!(r#"{{"layers":[{layer}]}}"#))
+        .file(format!("{ROOT}/old/.ollama/models/blobs/sha256-{blob}"), "")
+        .file(format!("{ROOT}/manifests/a/b/c/x.gguf"), "");
+    let found = tree.found(&Folder, ROOT);
+    let seen: Vec<_> = found.iter().map(|found| (found.app, found.id.as_str())).collect();
+    assert_eq!(seen, [(App::Ollama, "m:1b"), (App::Loose, "models/manifests/a/b/c/x.gguf")]);
+}
+
+#[test]
 fn a_projector_goes_with_the_model_it_names() {
     let tree = Tree::default()
         .file("/home/u/models/mmproj-gemma-3-27b-it-F16.gguf", "")

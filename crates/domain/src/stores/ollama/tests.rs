@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     Confidence, Format, Kind, SourceKind,
     stores::{
-        Found,
+        Entry, Found,
         drive::{Tree, environment, files},
     },
 };
@@ -40,6 +40,22 @@ fn roots_are_the_users_and_the_systems() {
     assert_eq!(roots.len(), 6);
     assert_eq!(Ollama.visit(Path::new("blobs")), Visit::Skip);
     assert_eq!(Ollama.visit(Path::new("manifests/h/n/m")), Visit::Whole);
+}
+
+#[test]
+fn a_store_is_known_by_its_folders_wherever_it_is() {
+    let mut environment = environment(&[], &[]);
+    let dir = |name: &&str| Entry { name: (*name).into(), kind: EntryKind::Dir };
+    let mut put = |at: &str, names: &[&str]| {
+        drop(environment.places.insert(at.into(), names.iter().map(dir).collect()))
+    };
+    put("/home/u/ai/ollama", &["blobs", "manifests"]);
+    put("/home/u/ai/docker", &["blobs", "manifests", "models.json"]);
+    put("/home/u/k8s", &["manifests"]);
+    let roots = Ollama.roots(&environment);
+    let found: Vec<_> =
+        roots.iter().filter(|root| root.starts_with("/home/u") && !root.ends_with("models")).collect();
+    assert_eq!(found, [Path::new("/home/u/ai/ollama")]);
 }
 
 #[test]
