@@ -3,12 +3,7 @@
 
 use crate::{
     Confidence, Source, SourceKind,
-    stores::{
-        EntryKind, Environment, Unit,
-        ask::Ask,
-        handle,
-        image::places::{self, Extra},
-    },
+    stores::{EntryKind, Environment, Unit, ask::Ask, handle},
 };
 use std::path::{Path, PathBuf};
 
@@ -32,7 +27,7 @@ pub(super) struct Record {
 }
 
 /// Returns the folders of the home that something was downloaded to, wherever they are.
-pub(super) fn roots(environment: &Environment) -> Vec<PathBuf> {
+pub(super) fn marked(environment: &Environment) -> Vec<PathBuf> {
     let mut marked: Vec<PathBuf> = Vec::new();
     // What lies above comes before what lies below.
     for dir in candidates(environment).filter(|dir| is_one(environment, dir)) {
@@ -40,8 +35,7 @@ pub(super) fn roots(environment: &Environment) -> Vec<PathBuf> {
             marked.push(dir.to_path_buf());
         }
     }
-    let extras = marked.into_iter().map(|path| Extra { path, place: PathBuf::new() }).collect();
-    places::outside(environment, extras).into_iter().map(|extra| extra.path).collect()
+    marked
 }
 
 pub(super) fn is_one(environment: &Environment, dir: &Path) -> bool {

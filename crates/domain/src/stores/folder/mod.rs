@@ -8,11 +8,14 @@ mod origin;
 mod tests;
 
 use super::{
-    Environment, Found, FoundFile, Known, Step, Store, Unit, Visit,
+    Entry, Environment, Found, FoundFile, Known, Step, Store, Unit, VOLUME, Visit,
     ask::Ask,
     bundle::{self, Bundle, Together},
     handle, hf_hub,
-    image::sidecar::Sidecars,
+    image::{
+        places::{self, Extra},
+        sidecar::Sidecars,
+    },
     ollama, package, partial,
     plain::{self, Links},
     weights,
@@ -51,8 +54,11 @@ impl Store for Folder {
     fn roots(&self, environment: &Environment) -> Vec<PathBuf> {
         let usual = usual(environment);
         let is_new = |dir: &PathBuf| !usual.iter().any(|root| dir.starts_with(root));
-        let local = local_dir::roots(environment).into_iter().filter(is_new).collect::<Vec<_>>();
-        super::distinct(usual.into_iter().chain(local))
+        let others = local_dir::marked(environment).into_iter().chain(caches(environment)).filter(is_new);
+        let others = others.map(|path| Extra { path, place: PathBuf::new() }).collect();
+        let others = places::outside(environment, others).into_iter().map(|extra| extra.path);
+        let others: Vec<PathBuf> = others.collect();
+        super::distinct(usual.into_iter().chain(others))
     }
 
     fn pointers(&self, environment: &Environment) -> Vec<PathBuf> {
@@ -100,6 +106,22 @@ impl Store for Folder {
 fn usual(environment: &Environment) -> Vec<PathBuf> {
     let usual = ["models", "Downloads"].into_iter().filter_map(|name| environment.in_home(name));
     super::distinct(usual.chain(downloads(environment)))
+}
+
+/// Returns the folders of the home that hold repositories of the hub (`cache_dir=`, `--download-dir`). One with GGUFs
+/// beside them is llama.cpp's.
+fn caches(environment: &Environment) -> Vec<PathBuf> {
+    let is_cache = |entries: &[Entry]| {
+        entries.iter().any(|entry| hf_hub::is_repository(Path::new(&entry.name)))
+            && !entries.iter().any(|entry| weights::is_gguf(&entry.name))
+    };
+    let home = environment.home.as_deref();
+    let is_one = |dir: &Path, entries: &[Entry]| {
+        let is_below = home.is_some_and(|home| dir.starts_with(home) && dir != home);
+        is_below && !dir.iter().any(|part| part == VOLUME) && is_cache(entries)
+    };
+    let found = environment.places.iter().filter(|(dir, entries)| is_one(dir, entries));
+    found.map(|(dir, _)| dir.clone()).collect()
 }
 
 fn user_dirs(environment: &Environment) -> Option<PathBuf> {

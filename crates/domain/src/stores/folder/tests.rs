@@ -57,6 +57,21 @@ fn a_folder_that_was_downloaded_to_is_found_and_is_one_model() {
 }
 
 #[test]
+fn a_folder_with_repositories_of_the_hub_is_found_and_read_as_a_cache() {
+    let mut environment = environment(&[], &[]);
+    let dir = |name: &&str| Entry { name: (*name).into(), kind: EntryKind::Dir };
+    let mut put = |at: &str, names: &[&str]| {
+        drop(environment.places.insert(at.into(), names.iter().map(dir).collect()))
+    };
+    put("/home/u/vllm", &["models--o--n", ".locks"]);
+    put("/home/u/llama", &["models--o--n", "x.gguf"]);
+    put("/home/u/.local/share/docker/volumes/v/_data", &["models--o--n"]);
+    put("/home/u/data", &["datasets--o--n"]);
+    assert_eq!(Folder.roots(&environment).get(2..), Some(["/home/u/vllm".into()].as_slice()));
+    assert_eq!(Folder.place(&environment, Path::new("/home/u/vllm")), Path::new(""));
+}
+
+#[test]
 fn hidden_trees_and_unfinished_directories_are_left_out() {
     for name in ["a/.git", ".Trash-1000", "x.download", "datasets--a--b", "@eaDir"] {
         assert_eq!(Folder.visit(Path::new(name)), Visit::Skip, "{name}");
