@@ -21,6 +21,8 @@ const IMPORTED: &[&str] = &["imported", "imported-models"];
 
 const POINTER: &str = ".lmstudio-home-pointer";
 const LEGACY: &str = ".cache/lm-studio";
+/// The app's own folder, which no other has.
+const INTERNAL: &str = ".internal";
 const BUNDLED: &str = ".internal/bundled-models";
 
 pub(super) struct LmStudio;
@@ -78,7 +80,8 @@ fn homes(environment: &Environment) -> Vec<PathBuf> {
     let pointer = environment.in_home(POINTER).and_then(|path| environment.pointers.get(&path));
     let pointer = pointer.and_then(|bytes| Some(PathBuf::from(std::str::from_utf8(bytes).ok()?.trim())));
     let usual = [".lmstudio", LEGACY].into_iter().filter_map(|home| environment.in_home(home));
-    super::distinct(pointer.filter(|path| path.is_absolute()).into_iter().chain(usual))
+    let moved = environment.with_marks(&[INTERNAL, "models"]).map(Path::to_path_buf);
+    super::distinct(pointer.filter(|path| path.is_absolute()).into_iter().chain(usual).chain(moved))
 }
 
 /// Returns `publisher/repo` for a directory that is two deep or deeper.
