@@ -76,6 +76,9 @@ const SETTINGS: &[(&str, &str)] = &[
     ("codeformer_models_path", "models/Codeformer"),
 ];
 
+/// The variable that they stand in.
+const ARGUMENTS: &str = "COMMANDLINE_ARGS";
+
 /// Where hashes are cached, below a checkout.
 const CACHES: &[&str] = &["cache.json", "data/cache.json"];
 /// Files keep their times in 100 ns and less; what Python wrote down of it is a float of seconds.
@@ -242,11 +245,25 @@ fn extras(environment: &Environment, app: App) -> Vec<Extra> {
     places::outside(environment, extras)
 }
 
-/// Returns the words of `COMMANDLINE_ARGS` in a shell script; the last assignment that is no comment counts.
+/// Returns the words of `COMMANDLINE_ARGS` in a shell script. What is assigned last counts, with what it adds to.
 fn arguments(script: &str) -> Vec<String> {
+    let script = script.replace("\\\n", " ");
     let lines = script.lines().map(|line| line.trim().trim_start_matches("export ").trim_start());
-    let mut values = lines.rev().filter_map(|line| line.strip_prefix("COMMANDLINE_ARGS="));
-    values.next().map(unquoted).map(|line| words(&line)).unwrap_or_default()
+    let mut all: Vec<String> = Vec::new();
+    for rest in lines.filter_map(|line| line.strip_prefix(ARGUMENTS)) {
+        let (value, is_more) = match (rest.strip_prefix("+="), rest.strip_prefix('=')) {
+            (Some(value), _) => (value, true),
+            (None, Some(value)) => (value, false),
+            (None, None) => continue,
+        };
+        let is_own = |word: &String| word.trim_matches(['$', '{', '}']) == ARGUMENTS;
+        let (before, words): (Vec<_>, Vec<_>) = words(&unquoted(value)).into_iter().partition(is_own);
+        if !is_more && before.is_empty() {
+            all.clear();
+        }
+        all.extend(words);
+    }
+    all
 }
 
 /// Takes the outer quotes off a value.

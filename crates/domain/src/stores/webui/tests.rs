@@ -61,6 +61,14 @@ fn directories_are_named_on_the_command_line() {
 }
 
 #[test]
+fn arguments_may_go_on_in_other_lines_and_be_added_to() {
+    let script = "COMMANDLINE_ARGS=--old\nexport COMMANDLINE_ARGS=\"--a \\\n --b\"\n\
+        COMMANDLINE_ARGS=\"$COMMANDLINE_ARGS --c\"\nCOMMANDLINE_ARGS+=' --d'\nCOMMANDLINE_ARGS=\"--e ${COMMANDLINE_ARGS}\"";
+    assert_eq!(arguments(script), ["--a", "--b", "--c", "--d", "--e"]);
+    assert_eq!(arguments("COMMANDLINE_ARGS=--a\nCOMMANDLINE_ARGS=--b"), ["--b"]);
+}
+
+#[test]
 fn sd_next_names_them_in_its_settings() {
     let settings = r#"{"ckpt_dir": "/data/sd", "vae_dir": "models/VAE", "lora_dir": "", "te_dir": 7}"#;
     let environment = environment(&[], &[("/home/u/sdnext/config.json", settings)]);
