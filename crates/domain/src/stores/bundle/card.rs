@@ -29,7 +29,8 @@ impl Card {
         let fields = fields.unwrap_or_default();
         let texts = |name: &str| fields.all(name).collect::<Vec<_>>();
         let names = |name: &str| Some(texts(name).join(", ")).filter(|names| !names.is_empty());
-        let license = names("license").filter(|license| license != "other").or_else(|| names("license_name"));
+        let is_known = |license: &String| !matches!(license.as_str(), "other" | "unknown");
+        let license = names("license").filter(is_known).or_else(|| names("license_name"));
         let relation = texts("base_model_relation").first().and_then(|word| Relation::parse(word));
         let bases = texts("base_model").into_iter().filter_map(handle::bounded);
         let by_library = fields.get("library_name").filter(|name| *name == "sentence-transformers");
@@ -112,6 +113,7 @@ mod tests {
         check("---\nlicense: mit\nbad: [\n---\n", Some("mit"), &[]);
         let results = "  - {type: map, value: 1}\n".repeat(5000);
         check(&format!("---\nmodel-index:\n{results}license: mit\n---\n"), Some("mit"), &[]);
+        check("---\nlicense: unknown\n---\n", None, &[]);
         check("# license: mit\n", None, &[]);
         check("---\n---\nlicense: mit\n", None, &[]);
         check("", None, &[]);
