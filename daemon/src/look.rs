@@ -2,9 +2,10 @@
 //! never blocks on a fifo, never reads what is not a regular file.
 
 use domain::{
+    App,
     facts::Part,
     parts_of,
-    stores::{Entry, EntryKind, Known, Look, Origin, Stat},
+    stores::{Entry, EntryKind, Known, Look, Origin, Stat, models_of},
 };
 use formats::Windowed;
 use rustix::{
@@ -219,6 +220,14 @@ fn without_secrets(url: &str) -> Option<String> {
 /// Returns where a path leads, all links resolved.
 pub(crate) fn resolved(path: &Path) -> Option<PathBuf> {
     std::fs::canonicalize(path).ok()
+}
+
+/// Returns where an app keeps its models, if this is that app's own folder.
+pub(crate) fn models_in(dir: &Path) -> Option<(PathBuf, App)> {
+    let real = resolved(dir)?;
+    let entries = Beneath::open(&real).and_then(|beneath| beneath.list(&real)).ok()?;
+    let (app, models) = models_of(&entries)?;
+    Some((dir.join(models), app)).filter(|(models, _)| models.is_dir())
 }
 
 #[cfg(test)]

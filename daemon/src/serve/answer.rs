@@ -295,8 +295,10 @@ async fn add_root(hub: &Hub, path: PathBuf) -> Result<api::Added, Failure> {
             ApiError::Refused { why, hint: Some("add the directory with the models in it".into()) }.into()
         );
     }
+    let (path, app) = look::models_in(&path).map_or((path, None), |(path, app)| (path, Some(app)));
+    let real = look::resolved(&path).unwrap_or(real);
     hub.memory.change(UserChange::AddRoot(path.clone())).await.map_err(refusal)?;
-    hub.tell(Event::Want(vec![Wanted { path, app: None, derived_from: None, place: PathBuf::new() }]))
+    hub.tell(Event::Want(vec![Wanted { path, app, derived_from: None, place: PathBuf::new() }]))
         .await
         .map_err(refusal)?;
     hub.sync().await.map_err(refusal)?;
@@ -310,7 +312,10 @@ async fn remove_root(hub: &Hub, path: PathBuf) -> Result<serde_json::Value, Fail
     let stored = off_the_loop(move || -> anyhow::Result<PathBuf> {
         // `roots` shows where a path leads; what was typed may have been a link.
         let roots = User::reader(&user)?.roots()?;
-        let is_meant = |root: &PathBuf| *root == added || look::resolved(root).as_ref() == Some(&added);
+        let models = look::models_in(&added).map(|(models, _)| models);
+        let is_meant = |root: &PathBuf| {
+            *root == added || look::resolved(root).as_ref() == Some(&added) || models.as_ref() == Some(root)
+        };
         Ok(roots.into_iter().find(is_meant).unwrap_or(added))
     });
     let stored = stored.await?;

@@ -40,6 +40,28 @@ fn a_root_that_is_added_is_looked_at_and_outlives_a_restart_until_it_is_removed(
 }
 
 #[test]
+fn an_apps_folder_that_is_added_is_read_as_that_apps() {
+    let mut house = house!();
+    for name in ["main.py", "folder_paths.py", "output/x.safetensors"] {
+        write(house.at("disk/comfy").join(name), "");
+    }
+    write(house.at("disk/comfy/models/unet/flux.gguf"), gguf("flux"));
+    house.start();
+    let base = house.at("disk/comfy");
+    let added = house.json(&["roots", "add", base.to_str().unwrap()]);
+    let models = base.join("models");
+    assert_eq!(
+        (&added["root"]["app"], &added["root"]["path"]),
+        (&"comfyui".into(), &models.to_str().unwrap().into())
+    );
+    house.restart();
+    house.sync();
+    assert_eq!(house.list(&[])[0]["locations"][0]["id"], "unet/flux.gguf");
+    house.does(&["roots", "remove", base.to_str().unwrap()]);
+    assert!(root(&house, &models).is_none());
+}
+
+#[test]
 fn a_root_that_cannot_be_is_refused_with_the_reason() {
     let house = house!().started();
     write(house.at("file"), "x");

@@ -7,6 +7,7 @@
 mod a1111;
 mod anythingllm;
 mod ask;
+mod base;
 mod bundle;
 mod comfyui;
 mod config;
@@ -47,6 +48,7 @@ mod yaml;
 
 use crate::{App, Format, Role, Source, facts::Part};
 pub use ask::lexical;
+pub use base::models_of;
 pub use image::civitai::{Record, record};
 use std::{
     collections::BTreeMap,
