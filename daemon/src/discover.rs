@@ -18,6 +18,8 @@ const POINTER_ROUNDS: usize = 3;
 
 /// How far below the home an app's folder is looked for.
 const DEPTH: usize = 2;
+/// What apps call the folder of their models.
+const MODELS: &[&str] = &["models", "Models"];
 /// A home with more folders than this is not looked through to its end.
 const MOST_PLACES: usize = 4096;
 /// Volumes, apps in sandboxes and settings files beyond these are not looked at.
@@ -104,6 +106,15 @@ fn places(environment: &Environment) -> BTreeMap<PathBuf, Vec<Entry>> {
             waiting.extend(entries.iter().filter(is_shown).map(|entry| (dir.join(&entry.name), depth + 1)));
         }
         places.insert(dir, entries);
+    }
+    // Of the deepest, an app's layout is seen by what is in its folder of models.
+    let has_models =
+        |entry: &Entry| entry.kind == EntryKind::Dir && MODELS.iter().any(|name| entry.name == *name);
+    let below = places.iter().flat_map(|(dir, entries)| {
+        entries.iter().filter(|entry| has_models(entry)).map(move |entry| dir.join(&entry.name))
+    });
+    for dir in below.filter(|dir| !places.contains_key(dir)).take(MOST).collect::<Vec<_>>() {
+        places.insert(dir.clone(), list(&dir));
     }
     let system = VOLUMES.iter().map(|dir| environment.in_system(dir));
     let own = OWN_VOLUMES.iter().filter_map(|dir| environment.in_home(dir));

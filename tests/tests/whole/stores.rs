@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use std::fs;
 use tests::{
     House,
-    files::{Gguf, gguf, write},
+    files::{Gguf, gguf, safetensors, write},
     house,
     stores::{Hub, hugging_face, local_dir, ollama, sha256},
 };
@@ -213,6 +213,19 @@ fn a_pull_and_a_removal_are_seen() {
     house.sync();
     assert_eq!(house.show("llama3:70b")["locations"][0]["id"], "llama3:70b");
     assert_eq!(house.list(&["app=ollama"]).len(), 1);
+}
+
+#[test]
+fn an_app_two_folders_deep_is_known_by_what_is_in_its_folder_of_models() {
+    let house = house!();
+    let checkpoints = house.home("ai/webui/models/Stable-diffusion");
+    write(checkpoints.join("x.safetensors"), safetensors(1));
+    write(house.home("ai/code/models/x.py"), "");
+    let house = house.started();
+    house.sync();
+    let model = &house.list(&[])[0];
+    assert_eq!(model["locations"][0]["app"], "a1111");
+    assert_eq!(model["locations"][0]["id"], "Stable-diffusion/x");
 }
 
 #[test]
