@@ -61,7 +61,7 @@ fn a_folder_with_repositories_of_the_hub_is_found_and_read_as_a_cache() {
     let mut environment = environment(&[], &[]);
     let dir = |name: &&str| Entry { name: (*name).into(), kind: EntryKind::Dir };
     let mut put = |at: &str, names: &[&str]| {
-        drop(environment.places.insert(at.into(), names.iter().map(dir).collect()))
+        drop(environment.places.insert(at.into(), names.iter().map(dir).collect()));
     };
     put("/home/u/vllm", &["models--o--n", ".locks"]);
     put("/home/u/llama", &["models--o--n", "x.gguf"]);

@@ -73,7 +73,9 @@ fn folders(environment: &Environment) -> impl Iterator<Item = &Path> {
     let home = environment.home.as_deref();
     let holds = |entries: &[Entry]| {
         entries.iter().any(|entry| {
-            entry.kind != EntryKind::Dir && weights::is_gguf(&entry.name) && !partial::is_partial(&entry.name)
+            let name = &entry.name;
+            let is_model = weights::is_gguf(name) && weights::is_candidate(name);
+            entry.kind != EntryKind::Dir && is_model && !partial::is_partial(name)
         })
     };
     let below =

@@ -47,7 +47,7 @@ fn a_store_is_known_by_its_folders_wherever_it_is() {
     let mut environment = environment(&[], &[]);
     let dir = |name: &&str| Entry { name: (*name).into(), kind: EntryKind::Dir };
     let mut put = |at: &str, names: &[&str]| {
-        drop(environment.places.insert(at.into(), names.iter().map(dir).collect()))
+        drop(environment.places.insert(at.into(), names.iter().map(dir).collect()));
     };
     put("/home/u/ai/ollama", &["blobs", "manifests"]);
     put("/home/u/ai/docker", &["blobs", "manifests", "models.json"]);
