@@ -4,7 +4,7 @@ use super::{
     Environment, Found, FoundFile, Known, Step, Store, Unit, Visit, ask::Ask, handle, ollama::license, web,
     weights,
 };
-use crate::{App, Confidence, Format, Role, Source, SourceKind};
+use crate::{App, Confidence, Format, Kind, Role, Source, SourceKind};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -100,6 +100,7 @@ fn put_layer(ask: &mut Ask<'_>, root: &Path, layer: &Value, found: &mut Found) {
         "safetensors" | "dduf" => Role::Weights,
         _ if kind.starts_with("gguf") => {
             found.hints.format = Some(Format::Gguf);
+            found.hints.placed_as = Some(Kind::Llm);
             Role::Weights
         }
         // A model in its own folder structure: the layer says where the file goes.

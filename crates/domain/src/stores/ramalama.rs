@@ -5,7 +5,7 @@ use super::{
     EntryKind, Environment, Found, FoundFile, Known, Step, Store, Unit, Visit, ask::Ask, config, handle, ini,
     partial, web, weights,
 };
-use crate::{App, Confidence, Format, Role, Source, SourceKind};
+use crate::{App, Confidence, Format, Kind, Role, Source, SourceKind};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -121,6 +121,8 @@ fn tag(ask: &mut Ask<'_>, unit: &Unit<'_>, path: &Path, name: &str) -> Option<Fo
         };
         if is_gguf && role == Role::Weights {
             found.hints.format = Some(Format::Gguf);
+            // Projectors and templates have types of their own: what is left is run as a language model.
+            found.hints.placed_as = Some(Kind::Llm);
         }
         held(ask, unit, (&snapshot.join(name), role), hash.as_deref(), &mut found);
     }
@@ -290,6 +292,7 @@ mod tests {
             (half.id.as_str(), half.partial.as_deref()),
             ("https://example.com/e.gguf:latest", Some(".partial blob"))
         );
+        assert_eq!(half.hints.placed_as, Some(Kind::Llm));
         assert_eq!(files(half), [format!("w:sha256-{sha}.partial")]);
         assert_eq!(half.source.as_ref().unwrap().url.as_deref(), Some("https://example.com/e.gguf"));
     }
