@@ -9,6 +9,8 @@ use super::{Entry, EntryKind, Environment, Found, Known, Step, Store, Unit, Visi
 use crate::App;
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
 };
 
@@ -100,10 +102,11 @@ fn repository(ask: &mut Ask<'_>, app: App, unit: &Unit<'_>) -> Vec<Found> {
     revisions.flat_map(|entry| revision::found(ask, &repository, &entry.name)).collect()
 }
 
-/// Ids have no `--` of their own on the hub; a folder someone made may, and keeps it.
+/// Ids have no `--` of their own on the hub; a folder someone made may, and keeps it, as it keeps what is no text.
 fn repository_of(dir: &Path) -> Option<String> {
-    let name = dir.file_name()?.to_str()?.strip_prefix("models--")?;
-    handle::bounded(&name.replacen("--", "/", 1))
+    let name = dir.file_name()?.as_bytes().strip_prefix(b"models--").filter(|name| !name.is_empty())?;
+    let name = handle::of_path(Path::new(OsStr::from_bytes(name))).replacen("--", "/", 1);
+    Some(handle::bounded(&name).unwrap_or_else(|| handle::fit(name)))
 }
 
 fn read_refs(

@@ -207,6 +207,19 @@ fn a_revision_without_weights_is_nothing() {
 }
 
 #[test]
+fn a_folder_that_is_no_repository_of_the_hub_is_not_lost() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
+    let tree = Tree::default()
+        .file(format!("{HUB}/models--o--two\nlines/snapshots/main/x.gguf"), "")
+        .file(Path::new(HUB).join(OsStr::from_bytes(b"models--caf\xe9/snapshots/main/x.gguf")), "")
+        .file(format!("{HUB}/models--/snapshots/main/x.gguf"), "");
+    let ids: Vec<_> = tree.found(&HfHub, HUB).into_iter().map(|found| found.id).collect();
+    let [cafe, lines] = ids.as_slice() else { panic!("{ids:?}") };
+    assert_eq!(lines, "o/two\nlines@main:x.gguf");
+    assert!(cafe.starts_with("caf\u{fffd}~"), "{cafe}");
+}
+
+#[test]
 fn snapshots_that_are_no_commits_keep_their_whole_names() {
     let tree = Tree::default()
         .file("/hub/models--o--n/snapshots/main-branch-1/n.gguf", "")
