@@ -29,15 +29,22 @@ impl Store for InvokeAi {
     }
 
     fn roots(&self, environment: &Environment) -> Vec<PathBuf> {
-        let named = environment.path("INVOKEAI_ROOT");
-        let marked = environment.with_marks(&[SETTINGS]).map(Path::to_path_buf);
-        let by_database = environment.with_marks(&[DATABASE]).filter_map(Path::parent).map(Path::to_path_buf);
-        let usual = environment.in_home("invokeai");
-        super::distinct(named.into_iter().chain(usual).chain(marked).chain(by_database))
+        let elsewhere = elsewhere(environment).into_iter().map(|places| places.models);
+        super::distinct(installations(environment).into_iter().chain(elsewhere))
+    }
+
+    fn pointers(&self, environment: &Environment) -> Vec<PathBuf> {
+        installations(environment).into_iter().map(|dir| dir.join(SETTINGS)).collect()
+    }
+
+    /// Models that the settings put elsewhere stand for the database that names them.
+    fn place(&self, environment: &Environment, root: &Path) -> PathBuf {
+        let named = elsewhere(environment).into_iter().find(|places| places.models == root);
+        named.map(|places| places.database).unwrap_or_default()
     }
 
     fn visit(&self, dir: &Path) -> Visit {
-        if dir.as_os_str().is_empty() { Visit::Whole } else { Visit::Skip }
+        if dir.as_os_str().is_empty() || dir.ends_with(DATABASE) { Visit::Whole } else { Visit::Skip }
     }
 
     fn step(&self, unit: &Unit<'_>, known: &Known) -> Step {
@@ -45,6 +52,27 @@ impl Store for InvokeAi {
         let found = found(&mut ask, unit);
         ask.step(found)
     }
+}
+
+fn installations(environment: &Environment) -> Vec<PathBuf> {
+    let named = environment.path("INVOKEAI_ROOT");
+    let marked = environment.with_marks(&[SETTINGS]).map(Path::to_path_buf);
+    let by_database = environment.with_marks(&[DATABASE]).filter_map(Path::parent).map(Path::to_path_buf);
+    let usual = environment.in_home("invokeai");
+    super::distinct(named.into_iter().chain(usual).chain(marked).chain(by_database))
+}
+
+/// Returns where models are that no installation has below itself.
+fn elsewhere(environment: &Environment) -> Vec<Places> {
+    let of = |root: PathBuf| {
+        let settings = environment.pointers.get(&root.join(SETTINGS)).and_then(|text| Yaml::parse(text));
+        Some(Places::of(&root, settings.as_ref())).filter(|places| !places.models.starts_with(&root))
+    };
+    let is_wide = |places: &Places| {
+        environment.home.as_ref().is_some_and(|home| home.starts_with(&places.models))
+            || places.models.parent().is_none()
+    };
+    installations(environment).into_iter().filter_map(of).filter(|places| !is_wide(places)).collect()
 }
 
 /// Where the parts of an installation are, absolute.
@@ -69,6 +97,12 @@ fn found(ask: &mut Ask<'_>, unit: &Unit<'_>) -> Vec<Found> {
     let table = Table { file: places.database.clone(), name: "models", columns: &["id", "config"] };
     let rows = ask.table(&table).map(Vec::as_slice).unwrap_or_default();
     let mut entries: Vec<Entry> = rows.iter().filter_map(|row| entry(row, &places)).collect();
+    // Models elsewhere are of a root of their own; what was installed in place is the installation's.
+    let has_below = places.models.starts_with(unit.root);
+    entries.retain(|entry| match entry.path.starts_with(&places.models) {
+        true => has_below,
+        false => !unit.place.ends_with(DATABASE),
+    });
     // What lies among the app's own models goes first by a name that two have.
     entries.sort_by_cached_key(|entry| (!entry.path.starts_with(&places.models), entry.path.clone()));
     let mut names = BTreeSet::new();
@@ -82,15 +116,24 @@ fn found(ask: &mut Ask<'_>, unit: &Unit<'_>) -> Vec<Found> {
     entries.into_iter().filter_map(|entry| location(ask, unit, &places, entry)).collect()
 }
 
+impl Places {
+    fn of(root: &Path, settings: Option<&Yaml>) -> Self {
+        let dir = |name: &str, usual: &str| {
+            // Before version 4 the settings were in groups.
+            let old = format!("InvokeAI.Paths.{name}");
+            let text = settings.and_then(|settings| settings.get(name).or_else(|| settings.get(&old)));
+            super::lexical(root, Path::new(text.unwrap_or(usual)))
+        };
+        Self { models: dir("models_dir", "models"), database: dir("db_dir", "databases").join(DATABASE) }
+    }
+}
+
 fn places(ask: &mut Ask<'_>, unit: &Unit<'_>) -> Places {
+    if unit.place.ends_with(DATABASE) {
+        return Places { models: unit.root.to_path_buf(), database: unit.place.to_path_buf() };
+    }
     let settings = ask.read(&unit.path().join(SETTINGS)).and_then(Yaml::parse);
-    let dir = |name: &str, usual: &str| {
-        // Before version 4 the settings were in groups.
-        let old = format!("InvokeAI.Paths.{name}");
-        let text = settings.as_ref().and_then(|settings| settings.get(name).or_else(|| settings.get(&old)));
-        super::lexical(unit.root, Path::new(text.unwrap_or(usual)))
-    };
-    Places { models: dir("models_dir", "models"), database: dir("db_dir", "databases").join(DATABASE) }
+    Places::of(unit.root, settings.as_ref())
 }
 
 fn entry(row: &[Option<String>], places: &Places) -> Option<Entry> {
@@ -207,6 +250,28 @@ mod tests {
 
     const ROOT: &str = "/home/u/invokeai";
     const DB: &str = "/home/u/invokeai/databases/invokeai.db";
+
+    #[test]
+    fn models_that_the_settings_put_elsewhere_are_known_by_the_same_database() {
+        let settings = (format!("{ROOT}/invokeai.yaml"), "models_dir: /big/inv\n");
+        let environment = environment(&[], &[(&settings.0, settings.1)]);
+        assert_eq!(InvokeAi.roots(&environment), [ROOT, "/big/inv"].map(PathBuf::from));
+        assert_eq!(InvokeAi.place(&environment, Path::new("/big/inv")), Path::new(DB));
+        let row = |path: &str| format!(r#"{{"name": "{path}", "path": "{path}", "type": "lora"}}"#);
+        let rows = [["k1", &row("k1/x.safetensors")], ["k2", &row("/mine/y.safetensors")]];
+        let tree = Tree::default()
+            .file(settings.0, settings.1)
+            .table(DB, Some(&rows))
+            .file("/big/inv/k1/x.safetensors", "")
+            .file("/big/inv/sdxl/lora/old.safetensors", "")
+            .file("/mine/y.safetensors", "");
+        let ids = |found: Vec<Found>| found.into_iter().map(|found| found.id).collect::<Vec<_>>();
+        assert_eq!(
+            ids(tree.found_at(&InvokeAi, "/big/inv", DB)),
+            ["k1/x.safetensors", "sdxl/lora/old.safetensors"]
+        );
+        assert_eq!(ids(tree.found(&InvokeAi, ROOT)), ["/mine/y.safetensors"]);
+    }
 
     #[test]
     fn names_and_sources_are_in_the_database() {
