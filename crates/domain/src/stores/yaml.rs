@@ -3,8 +3,8 @@
 
 use saphyr_parser::{Event, Parser};
 
-/// Settings of apps are a few KiB; a gallery's entry with a long description some tens.
-const LONGEST: usize = 256 << 10;
+/// Settings of apps are a few KiB; a gallery's entry with a long description some tens. What is read has no more.
+const LONGEST: usize = 1 << 20;
 /// Deeper values are left out.
 const DEEPEST: usize = 8;
 /// The top and its lists: cards have thousands of results below that, before what matters.
