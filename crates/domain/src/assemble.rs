@@ -1,7 +1,7 @@
 //! Locations of one content → the model that a person sees.
 
 use crate::{
-    Ancestor, App, File, Format, Kind, Link, Location, Model, Role, State, Verdict,
+    Ancestor, App, File, Format, Kind, Link, Location, Model, Role, Safety, State, Verdict,
     facts::{self, Facts},
     hashes,
     provenance::Provenance,
@@ -83,7 +83,9 @@ pub fn assemble(id: &str, mut placed: Vec<Placed>, user: UserData) -> (Model, Op
         state,
         reason,
         warnings,
-        safety: placed.iter().flat_map(|place| &place.verdicts).find_map(|verdict| verdict.safety),
+        safety: Safety::worst(
+            placed.iter().flat_map(|place| &place.verdicts).filter_map(|verdict| verdict.safety),
+        ),
         verification: hashed.verification(),
         sha256: hashed.sha256,
         license: provenance.license,
@@ -158,8 +160,7 @@ impl Summary {
 fn may_be_as_placed(place: &Placed, facts: Option<&Facts>) -> bool {
     let has_tensors =
         |facts: &Facts| facts.parameters.is_some_and(|count| count > 0) || !facts.tensors.is_empty();
-    let is_dangerous =
-        || place.verdicts.iter().any(|verdict| verdict.safety == Some(crate::Safety::Dangerous));
+    let is_dangerous = || place.verdicts.iter().any(|verdict| verdict.safety == Some(Safety::Dangerous));
     facts.map_or_else(|| !is_dangerous(), has_tensors)
 }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::{ffi::OsStr, io};
 
 mod graph;
+mod pickle;
 
 use graph::Layout;
 pub(crate) use graph::missing_parts;
@@ -32,31 +33,32 @@ pub struct Verdict {
 /// Reads what an input is. Fails only when reading itself fails.
 pub fn judge(file_name: &OsStr, input: &mut impl Input) -> Result<Verdict, io::Error> {
     let name = file_name.to_string_lossy();
+    let verdict = judge_start(&name, input)?;
+    pickle::with_archive(verdict, &name, input)
+}
+
+/// Reads what an input begins as.
+fn judge_start(name: &str, input: &mut impl Input) -> Result<Verdict, io::Error> {
     let length = input.len();
     let head = input.view(0, HEAD)?;
     let Some(magic) = sniff(head.get(..HEAD).unwrap_or(head), length) else {
-        return judge_unknown(&name, input);
+        return judge_unknown(name, input);
     };
     match magic {
-        Magic::Gguf => judge_gguf(&name, input),
-        Magic::Safetensors => judge_safetensors(&name, input),
+        Magic::Gguf => judge_gguf(name, input),
+        Magic::Safetensors => judge_safetensors(name, input),
         Magic::Ggml => {
             let reason = "ggml, llama.cpp's format before GGUF, which is not read here";
             Ok(Verdict::new(Some(Format::Ggml), State::Unsupported, reason))
         }
-        Magic::Zip if claimed_format(&name) != Some(Format::Pickle) && !name.ends_with(".bin") => {
-            Ok(Verdict::new(None, State::NotAModel, "a zip archive"))
-        }
-        Magic::Zip | Magic::Pickle => {
-            let reason = "a pickle, which runs code when it is loaded; it is not read here";
-            let verdict = Verdict::new(Some(Format::Pickle), State::Unsupported, reason);
-            Ok(Verdict { safety: Some(Safety::Unverifiable), ..verdict })
-        }
-        Magic::Onnx => graph::judge(&name, Layout::claimed(&name).unwrap_or(Layout::Onnx), input),
-        Magic::CoreMl => graph::judge(&name, Layout::claimed(&name).unwrap_or(Layout::CoreMl), input),
-        Magic::OpenVino => graph::judge(&name, Layout::OpenVino, input),
-        Magic::TfLite => graph::judge(&name, Layout::TfLite, input),
-        Magic::TensorRt => graph::judge(&name, Layout::TensorRt, input),
+        Magic::Zip => pickle::judge_zip(name, input),
+        Magic::Pickle | Magic::NumPy => pickle::judge(name, input),
+        Magic::Packed(what) => Ok(pickle::packed(name, what)),
+        Magic::Onnx => graph::judge(name, Layout::claimed(name).unwrap_or(Layout::Onnx), input),
+        Magic::CoreMl => graph::judge(name, Layout::claimed(name).unwrap_or(Layout::CoreMl), input),
+        Magic::OpenVino => graph::judge(name, Layout::OpenVino, input),
+        Magic::TfLite => graph::judge(name, Layout::TfLite, input),
+        Magic::TensorRt => graph::judge(name, Layout::TensorRt, input),
         Magic::LfsPointer => {
             let reason = "a git-lfs pointer: the file that it stands for is not here";
             Ok(Verdict::new(Some(Format::LfsPointer), State::Incomplete, reason))
@@ -65,10 +67,13 @@ pub fn judge(file_name: &OsStr, input: &mut impl Input) -> Result<Verdict, io::E
         Magic::Zeros if length < HEAD as u64 => Ok(Verdict::new(None, State::NotAModel, "a few zero bytes")),
         Magic::Zeros => {
             let reason = "only zero bytes so far: reserved for a download, not yet written";
-            Ok(Verdict::new(claimed_format(&name), State::Incomplete, reason))
+            Ok(Verdict::new(claimed_format(name), State::Incomplete, reason))
         }
-        Magic::Empty if names::looks_like_model(&name) => {
-            Ok(Verdict::new(claimed_format(&name), State::Incomplete, "0 bytes"))
+        Magic::Empty if pickle::is_claimed(name) => {
+            Ok(pickle::doubted(Verdict::new(Some(Format::Pickle), State::Incomplete, "0 bytes")))
+        }
+        Magic::Empty if names::looks_like_model(name) => {
+            Ok(Verdict::new(claimed_format(name), State::Incomplete, "0 bytes"))
         }
         Magic::Empty => Ok(Verdict::new(None, State::NotAModel, "0 bytes")),
     }
@@ -177,7 +182,10 @@ fn judge_unknown(name: &str, input: &mut impl Input) -> Result<Verdict, io::Erro
     if claimed_format(name) == Some(Format::Safetensors) {
         return judge_safetensors(name, input);
     }
-    Layout::claimed(name).map_or_else(|| Ok(unknown()), |layout| graph::judge(name, layout, input))
+    match Layout::claimed(name) {
+        Some(layout) => graph::judge(name, layout, input),
+        None => pickle::judge_unknown(name, input),
+    }
 }
 
 fn unknown() -> Verdict {
@@ -190,7 +198,7 @@ pub(crate) fn claimed_format(name: &str) -> Option<Format> {
     Some(match extension.to_ascii_lowercase().as_str() {
         "gguf" => Format::Gguf,
         "safetensors" | "sft" => Format::Safetensors,
-        "pt" | "pth" | "ckpt" | "pkl" => Format::Pickle,
+        "pt" | "pth" | "ckpt" | "pkl" | "pickle" | "th" => Format::Pickle,
         "onnx" => Format::Onnx,
         "tflite" => Format::TfLite,
         "mlmodel" => Format::CoreMl,
@@ -286,8 +294,8 @@ mod tests {
         check("notes.txt", b"hello", None, State::NotAModel);
         check("m.gguf", b"GGUF\x01\0\0\0\0\0\0\0\0\0\0\0", Some(Format::Gguf), State::Unsupported);
         check("m.bin", b"tjgg\x03\0\0\0", Some(Format::Ggml), State::Unsupported);
-        let pickle = check("m.pt", b"\x80\x02}q\0.", Some(Format::Pickle), State::Unsupported);
-        assert_eq!(pickle.safety, Some(Safety::Unverifiable));
+        let pickle = check("m.pt", b"\x80\x02}q\0.", Some(Format::Pickle), State::Ok);
+        assert_eq!(pickle.safety, Some(Safety::TensorsOnly));
         check("m.gguf", b"MZ\x90\0\0\0\0\0\0\0", None, State::NotAModel);
         check("m.safetensors", &[0; 16], None, State::NotAModel);
         check("m.safetensors", &[255; 16], Some(Format::Safetensors), State::Corrupt);

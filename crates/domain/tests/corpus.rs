@@ -84,6 +84,30 @@ fn hostile_and_damaged_graphs_get_the_state_they_deserve() {
 }
 
 #[test]
+fn pickles_get_the_safety_that_they_deserve() {
+    let Some(folder) = shared("corpus/pickle") else { return };
+    let expected = json(&folder.join("expected.json"));
+    let mut wrong = Vec::new();
+    let mut dangerous = 0;
+    for entry in expected["files"].as_array().unwrap() {
+        let name = entry["file"].as_str().unwrap();
+        let verdict = inspect(&folder.join(name));
+        let said = verdict.safety.map_or(verdict.state.name(), |safety| safety.name());
+        let allowed = entry["must"]["state_any_of"].as_array().unwrap();
+        let is_malicious = entry["truth"] == "malicious";
+        if !allowed.iter().any(|state| state == said) || (is_malicious && verdict.safety.is_none()) {
+            wrong.push(format!("{name}: {verdict:?}, not {allowed:?}"));
+        }
+        let is_explained = said == "tensors_only" || verdict.reason.is_some() || !verdict.warnings.is_empty();
+        assert!(is_explained, "{name}: {verdict:?}");
+        dangerous += usize::from(is_malicious && said == "dangerous");
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    // Of 84 that run something; the others are packed, or reach names that nobody knows.
+    assert!(dangerous >= 79, "{dangerous} are named");
+}
+
+#[test]
 fn vocabularies_that_llama_cpp_ships_are_read_right() {
     // name, architecture, context, blocks, width, vocabulary, heads, KV elements a token
     type Row<'a> = (&'a str, &'a str, u64, u64, u64, u64, u64, u64);

@@ -16,6 +16,13 @@ impl<'a, I: Input> Cursor<'a, I> {
         Self { input, at: 0, limit, big_endian: false }
     }
 
+    /// From one byte of the input up to another, which bounds what may be read.
+    pub(crate) fn within(input: &'a mut I, range: std::ops::Range<u64>) -> Self {
+        // What runs out with the input is cut off there; what runs out before is too long.
+        let limit = if range.end >= input.len() { u64::MAX } else { range.end };
+        Self { input, at: range.start, limit, big_endian: false }
+    }
+
     pub(crate) fn read_big_endian(&mut self) {
         self.big_endian = true;
     }
@@ -69,6 +76,36 @@ impl<'a, I: Input> Cursor<'a, I> {
 
     pub(crate) fn u64(&mut self) -> Result<u64, Error> {
         self.take().map(u64::from_le_bytes)
+    }
+
+    /// Steps over `len` bytes and returns the first of them, at most `kept` (and at most 1 MiB).
+    pub(crate) fn bytes(&mut self, len: u64, kept: usize) -> Result<Vec<u8>, Error> {
+        let end = self.need(len, 1)?;
+        let kept = usize::try_from(len).unwrap_or(kept).min(kept);
+        let window = self.input.view(self.at, kept)?;
+        let Some(bytes) = window.get(..kept) else {
+            return Err(Error::Truncated { at: self.at + window.len() as u64 });
+        };
+        let bytes = bytes.to_vec();
+        self.at = end;
+        Ok(bytes)
+    }
+
+    /// Reads up to the end of a line and steps over that. A line of more than `most` bytes is refused.
+    pub(crate) fn line(&mut self, most: usize) -> Result<Vec<u8>, Error> {
+        const USUAL: usize = 64;
+        for want in [USUAL.min(most), most] {
+            let window = self.input.view(self.at, want)?;
+            if let Some(end) = window.iter().take(most).position(|byte| *byte == b'\n') {
+                let line = self.bytes(end as u64, end)?;
+                self.skip(1, 1)?;
+                return Ok(line);
+            }
+            if window.len() < want {
+                return Err(Error::Truncated { at: self.at + window.len() as u64 });
+            }
+        }
+        self.corrupt(format!("a line of more than {most} bytes"))
     }
 
     /// Reads a string with its length in front. At most 1 MiB of it is kept.

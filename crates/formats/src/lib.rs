@@ -9,16 +9,19 @@ pub mod gguf;
 mod input;
 pub mod onnx;
 pub mod openvino;
+pub mod pickle;
 mod port;
 mod protobuf;
 pub mod safetensors;
 mod sniff;
 pub mod tensorrt;
 pub mod tflite;
+mod zip;
 
 pub use input::{Input, Slice, Windowed};
 pub use port::{External, Port, TypeCount};
 pub use sniff::{Magic, sniff};
+pub use zip::has_end as ends_like_zip;
 
 /// Why a header could not be read. Each variant is a different next step for the caller.
 #[derive(Debug, thiserror::Error)]

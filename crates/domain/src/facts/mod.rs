@@ -12,6 +12,7 @@ mod keys;
 mod kind;
 mod origin;
 mod pairing;
+mod pickle;
 mod quant;
 mod safetensors;
 mod template;
@@ -28,6 +29,7 @@ pub use graph::{Graph, OperatorUse, Part, Value};
 pub use inventory::TensorGroup;
 pub(crate) use kind::is_encoder;
 pub use pairing::{Adapter, Module, Projector, Tokenizer};
+pub(crate) use pickle::pickle;
 pub use safetensors::safetensors;
 pub use weights::{MatrixUse, Place, merge};
 

@@ -1,0 +1,255 @@
+//! Verdicts on pickles: which loading would run, which only hold tensors, and those that nobody can vouch for. Where
+//! anything is in doubt it is never the second.
+
+use super::{MAX_NAME, Verdict, claimed_format, name_warnings, unknown};
+use crate::{
+    Format, Safety, State,
+    facts::{self, Facts},
+};
+use formats::{
+    Error, Input,
+    pickle::{self, Global, Header, Standing},
+};
+use std::io;
+
+/// Names of one kind that are told.
+const MAX_TOLD: usize = 6;
+
+/// Judges a file that begins like a pickle or like an archive of pickles.
+pub(super) fn judge(name: &str, input: &mut impl Input) -> Result<Verdict, io::Error> {
+    match pickle::parse(input) {
+        Ok(header) => Ok(verdict(name, &header, input.len())),
+        Err(error) => Ok(doubted(Verdict::unreadable(Format::Pickle, error)?)),
+    }
+}
+
+/// Judges a zip archive: a checkpoint, or what only has such a name, or neither.
+pub(super) fn judge_zip(name: &str, input: &mut impl Input) -> Result<Verdict, io::Error> {
+    match pickle::parse(input) {
+        Ok(header) => Ok(verdict(name, &header, input.len())),
+        Err(Error::BadMagic { .. }) => {
+            let verdict = Verdict::new(None, State::NotAModel, "a zip archive without a pickle in it");
+            Ok(if is_claimed(name) { doubted(verdict) } else { verdict })
+        }
+        Err(Error::Io(error)) => Err(error),
+        Err(_) if !is_claimed(name) && claimed_format(name).is_none() => {
+            Ok(Verdict::new(None, State::NotAModel, "a zip archive"))
+        }
+        Err(error) => Ok(doubted(Verdict::unreadable(Format::Pickle, error)?)),
+    }
+}
+
+/// Judges what begins like nothing that is known: pickles of the oldest protocols have no magic.
+pub(super) fn judge_unknown(name: &str, input: &mut impl Input) -> Result<Verdict, io::Error> {
+    let is_claimed = is_claimed(name);
+    match pickle::parse(input) {
+        Err(Error::Io(error)) => Err(error),
+        // A few letters of any text are steps of a pickle too.
+        Ok(header)
+            if header.dangers().next().is_some() || (header.damage.is_none() && is_likely(name, &header)) =>
+        {
+            Ok(verdict(name, &header, input.len()))
+        }
+        Ok(_) | Err(_) if is_claimed => Ok(doubted(unknown())),
+        Ok(_) | Err(_) => Ok(unknown()),
+    }
+}
+
+fn is_likely(name: &str, header: &Header) -> bool {
+    is_claimed(name) || !header.globals.is_empty() || header.layout != pickle::Layout::Bare
+}
+
+/// Adds what a zip archive at the end of a file of another format holds: loaders find it by its end.
+pub(super) fn with_archive(
+    verdict: Verdict,
+    name: &str,
+    input: &mut impl Input,
+) -> Result<Verdict, io::Error> {
+    let has_end = match formats::ends_like_zip(input) {
+        Err(Error::Io(error)) => return Err(error),
+        Err(_) => false,
+        Ok(has_end) => has_end || claimed_format(name) == Some(Format::Pickle),
+    };
+    if verdict.safety.is_some() && verdict.state.is_usable() || !has_end {
+        return Ok(verdict);
+    }
+    let header = match pickle::parse_zip(input) {
+        Ok(header) => header,
+        Err(Error::Io(error)) => return Err(error),
+        Err(_) => return Ok(verdict),
+    };
+    let found = self::verdict(name, &header, input.len());
+    if !verdict.state.is_usable() {
+        return Ok(found);
+    }
+    let hidden = "a zip archive with pickles in it stands behind what it begins as".to_owned();
+    let warnings = [verdict.warnings, vec![hidden], found.warnings].concat();
+    let safety = Safety::worst([found.safety, Some(Safety::Unverifiable)].into_iter().flatten());
+    Ok(Verdict { warnings, safety, state: State::OkWithWarning, ..verdict })
+}
+
+/// A file that is packed as a whole; what it holds is not looked at.
+pub(super) fn packed(name: &str, what: &str) -> Verdict {
+    let reason = format!("{what}: what is in it is not read, and a loader that unpacks it runs it");
+    let verdict = Verdict::new(None, State::NotAModel, &reason);
+    if is_claimed(name) || what == "a 7z archive" { doubted(verdict) } else { unknown() }
+}
+
+/// A file of no bytes under such a name.
+pub(super) fn doubted(verdict: Verdict) -> Verdict {
+    Verdict { safety: Some(Safety::Unverifiable), ..verdict }
+}
+
+/// Whether loaders take a file of this name for a pickle.
+pub(super) fn is_claimed(name: &str) -> bool {
+    claimed_format(name) == Some(Format::Pickle)
+}
+
+fn verdict(name: &str, header: &Header, length: u64) -> Verdict {
+    let safety = match header.dangers().next() {
+        Some(_) => Safety::Dangerous,
+        None if header.is_tensors_only() => Safety::TensorsOnly,
+        None => Safety::Unverifiable,
+    };
+    let facts = facts::pickle(header);
+    let warnings = [warnings(header), name_warnings(name, Format::Pickle, &facts)].concat();
+    let missing = header.data_end.and_then(|end| Some((end, end.checked_sub(length)?)));
+    let (state, reason) = match (&header.damage, missing) {
+        (Some(Error::Truncated { at }), _) => {
+            (State::Incomplete, Some(format!("it breaks off at byte {at}")))
+        }
+        (Some(error), _) => (State::Corrupt, Some(error.to_string())),
+        (None, Some((end, missing))) if missing > 0 => {
+            let reason = format!("{missing} of {end} bytes are missing: the storages end at byte {end}");
+            (State::Incomplete, Some(reason))
+        }
+        (None, _) if warnings.is_empty() => (State::Ok, None),
+        (None, _) => (State::OkWithWarning, None),
+    };
+    let facts = header.damage.is_none().then_some(facts);
+    Verdict {
+        format: Some(Format::Pickle),
+        state,
+        reason,
+        warnings,
+        safety: Some(safety),
+        facts,
+        data_start: None,
+    }
+}
+
+/// What loading would do, worst first, and why nobody can vouch for it.
+fn warnings(header: &Header) -> Vec<String> {
+    let dangers: Vec<&Global> = header.dangers().collect();
+    let unknown: Vec<&Global> =
+        header.globals.iter().filter(|global| global.standing == Standing::Unknown).collect();
+    let dangers = told(&dangers).map(|names| format!("loading it runs code: it reaches {names}"));
+    let unknown =
+        told(&unknown).map(|names| format!("what loading it does is not known: it reaches {names}"));
+    let doubts = header.doubts.iter().take(MAX_TOLD).cloned();
+    dangers.into_iter().chain(unknown).chain(doubts).collect()
+}
+
+/// Names with where the first of them stands.
+fn told(globals: &[&Global]) -> Option<String> {
+    let first = globals.first()?;
+    let name = |global: &&Global| -> String {
+        let name = format!("{}.{}", global.module, global.name);
+        name.chars().filter(|letter| !letter.is_control()).take(MAX_NAME).collect()
+    };
+    let names: Vec<String> = globals.iter().take(MAX_TOLD).map(name).collect();
+    let more = globals.len().saturating_sub(MAX_TOLD);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let place = match &first.member {
+        Some(member) => format!("{}, byte {}", member.chars().take(MAX_NAME).collect::<String>(), first.at),
+        None => format!("byte {}", first.at),
+    };
+    Some(format!("{}{more} ({place})", names.join(", ")))
+}
+
+impl Safety {
+    /// Returns the one that a loader of all of them would meet.
+    pub fn worst(all: impl Iterator<Item = Self>) -> Option<Self> {
+        all.max_by_key(|safety| match safety {
+            Self::TensorsOnly => 0,
+            Self::Unverifiable => 1,
+            Self::Dangerous => 2,
+        })
+    }
+}
+
+impl Verdict {
+    /// Whether it is a pickle that was read to its end and has no tensors: settings, a vocabulary, what a training
+    /// left. One that runs something is told of all the same.
+    pub fn is_pickled_data(&self) -> bool {
+        let has_none = |facts: &Facts| facts.tensor_types.is_empty();
+        self.safety == Some(Safety::TensorsOnly) && self.facts.as_ref().is_some_and(has_none)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::judge;
+    use formats::Slice;
+    use std::ffi::OsStr;
+
+    #[track_caller]
+    fn check(
+        name: &str,
+        bytes: &[u8],
+        format: Option<Format>,
+        state: State,
+        safety: Option<Safety>,
+    ) -> Verdict {
+        let verdict = judge(OsStr::new(name), &mut Slice(bytes)).unwrap();
+        assert_eq!((verdict.format, verdict.state, verdict.safety), (format, state, safety), "{verdict:?}");
+        verdict
+    }
+
+    const CALL: &[u8] = b"\x80\x02cos\nsystem\nX\x04\0\0\0true\x85R.";
+
+    #[test]
+    fn what_loading_would_run_is_named_with_its_place_whatever_the_file_is_called() {
+        let (pickle, dangerous) = (Some(Format::Pickle), Some(Safety::Dangerous));
+        let verdict = check("m.pt", CALL, pickle, State::OkWithWarning, dangerous);
+        assert_eq!(verdict.warnings, ["loading it runs code: it reaches os.system (byte 2)"]);
+        let verdict = check("m.safetensors", CALL, pickle, State::OkWithWarning, dangerous);
+        assert!(verdict.warnings.contains(&"the name says safetensors, the bytes are pickle".to_owned()));
+        check("notes.txt", b"cos\nsystem\n(S'true'\ntR.", pickle, State::OkWithWarning, dangerous);
+        check("m.pt", &[CALL, b"\xff"].concat(), pickle, State::OkWithWarning, dangerous);
+        check("m.pt", &CALL[..20], pickle, State::Incomplete, dangerous);
+    }
+
+    #[test]
+    fn what_is_in_doubt_is_not_said_to_hold_tensors_only() {
+        let (pickle, doubt) = (Some(Format::Pickle), Some(Safety::Unverifiable));
+        let verdict = check("m.pt", b"\x80\x02cmine\nNet\n)\x81.", pickle, State::OkWithWarning, doubt);
+        assert_eq!(verdict.warnings, ["what loading it does is not known: it reaches mine.Net (byte 2)"]);
+        check("m.pt", b"\x80\x02}", pickle, State::Incomplete, doubt);
+        check("m.pt", b"", pickle, State::Incomplete, doubt);
+        check("m.pt", b"hello", None, State::NotAModel, doubt);
+        check("m.pkl", b"\x1f\x8b\x08\0\0\0", None, State::NotAModel, doubt);
+        check("m.7z", b"7z\xbc\xaf\x27\x1c\0", None, State::NotAModel, doubt);
+        check("m.bin", b"hello", None, State::NotAModel, None);
+        check("cats.txt", b"cats\nare\nfine\n", None, State::NotAModel, None);
+        check("m.tar.gz", b"\x1f\x8b\x08\0\0\0", None, State::NotAModel, None);
+    }
+
+    #[test]
+    fn data_without_tensors_is_no_model() {
+        let verdict =
+            check("m.pt", b"\x80\x02}.", Some(Format::Pickle), State::Ok, Some(Safety::TensorsOnly));
+        assert!(verdict.is_pickled_data());
+        let verdict = judge(OsStr::new("m.pt"), &mut Slice(CALL)).unwrap();
+        assert!(!verdict.is_pickled_data());
+    }
+
+    #[test]
+    fn the_worst_of_several_counts() {
+        let worst = |all: &[Safety]| Safety::worst(all.iter().copied());
+        assert_eq!(worst(&[]), None);
+        assert_eq!(worst(&[Safety::TensorsOnly, Safety::Unverifiable]), Some(Safety::Unverifiable));
+        assert_eq!(worst(&[Safety::Dangerous, Safety::Unverifiable]), Some(Safety::Dangerous));
+    }
+}
