@@ -13,6 +13,10 @@ pub enum Magic {
     Zip,
     /// A bare pickle of protocol 2 or later.
     Pickle,
+    /// NumPy's array in a file, which may be a pickle.
+    NumPy,
+    /// Something packed as a whole, and by what.
+    Packed(&'static str),
     /// A protobuf message that begins as ONNX models do; there is no magic.
     Onnx,
     /// A protobuf message that begins as CoreML models do.
@@ -42,6 +46,16 @@ const MAGICS: &[(&[u8], Magic)] = &[
     (b"\x80\x03", Magic::Pickle),
     (b"\x80\x04", Magic::Pickle),
     (b"\x80\x05", Magic::Pickle),
+    (b"\x93NUMPY", Magic::NumPy),
+    (b"7z\xbc\xaf\x27\x1c", Magic::Packed("a 7z archive")),
+    (b"\x1f\x8b\x08", Magic::Packed("gzip")),
+    (b"\xfd7zXZ\0", Magic::Packed("xz")),
+    (b"BZh", Magic::Packed("bzip2")),
+    (b"\x28\xb5\x2f\xfd", Magic::Packed("zstd")),
+    // zlib's usual settings, as joblib has them
+    (b"\x78\x9c", Magic::Packed("zlib")),
+    (b"\x78\x01", Magic::Packed("zlib")),
+    (b"\x78\xda", Magic::Packed("zlib")),
     (b"ftrt", Magic::TensorRt),
     (b"ptrt", Magic::TensorRt),
     (b"version https://git-lfs.github.com/spec/v1", Magic::LfsPointer),
