@@ -5,6 +5,7 @@ use formats::{Error, Input, Magic, gguf, safetensors, sniff};
 use serde::{Deserialize, Serialize};
 use std::{ffi::OsStr, io};
 
+mod ggml;
 mod graph;
 mod pickle;
 
@@ -47,13 +48,10 @@ fn judge_start(name: &str, input: &mut impl Input) -> Result<Verdict, io::Error>
     match magic {
         Magic::Gguf => judge_gguf(name, input),
         Magic::Safetensors => judge_safetensors(name, input),
-        Magic::Ggml => {
-            let reason = "ggml, llama.cpp's format before GGUF, which is not read here";
-            Ok(Verdict::new(Some(Format::Ggml), State::Unsupported, reason))
-        }
+        Magic::Ggml => ggml::judge(name, input),
         Magic::Zip => pickle::judge_zip(name, input),
         Magic::Pickle | Magic::NumPy => pickle::judge(name, input),
-        Magic::Packed(what) => Ok(pickle::packed(name, what)),
+        Magic::Packed(what) => pickle::packed(name, what).map_or_else(|| judge_unknown(name, input), Ok),
         Magic::Onnx => graph::judge(name, Layout::claimed(name).unwrap_or(Layout::Onnx), input),
         Magic::CoreMl => graph::judge(name, Layout::claimed(name).unwrap_or(Layout::CoreMl), input),
         Magic::OpenVino => graph::judge(name, Layout::OpenVino, input),
@@ -293,7 +291,7 @@ mod tests {
         check("notes.txt", b"", None, State::NotAModel);
         check("notes.txt", b"hello", None, State::NotAModel);
         check("m.gguf", b"GGUF\x01\0\0\0\0\0\0\0\0\0\0\0", Some(Format::Gguf), State::Unsupported);
-        check("m.bin", b"tjgg\x03\0\0\0", Some(Format::Ggml), State::Unsupported);
+        check("m.bin", b"tjgg\x03\0\0\0", Some(Format::Ggml), State::Incomplete);
         let pickle = check("m.pt", b"\x80\x02}q\0.", Some(Format::Pickle), State::Ok);
         assert_eq!(pickle.safety, Some(Safety::TensorsOnly));
         check("m.gguf", b"MZ\x90\0\0\0\0\0\0\0", None, State::NotAModel);

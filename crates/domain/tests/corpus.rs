@@ -42,7 +42,7 @@ fn inspect(path: &Path) -> Verdict {
 
 #[test]
 fn hostile_and_damaged_files_get_the_state_they_deserve() {
-    for format in ["gguf", "safetensors"] {
+    for format in ["gguf", "safetensors", "ggml"] {
         let Some(folder) = shared(&format!("corpus/{format}")) else { continue };
         let expected = json(&folder.join("expected.json"));
         let mut wrong = Vec::new();

@@ -31,6 +31,16 @@ impl<'a, I: Input> Cursor<'a, I> {
         self.at
     }
 
+    /// Length of the whole input, bytes.
+    pub(crate) fn len(&self) -> u64 {
+        self.input.len()
+    }
+
+    /// Returns to a place that was read from before.
+    pub(crate) fn go_back_to(&mut self, at: u64) {
+        self.at = self.at.min(at);
+    }
+
     pub(crate) fn corrupt<T>(&self, what: impl Into<String>) -> Result<T, Error> {
         Err(Error::Corrupt { what: what.into(), at: self.at })
     }

@@ -5,6 +5,7 @@
 pub mod coreml;
 mod cursor;
 mod flat;
+pub mod ggml;
 pub mod gguf;
 mod input;
 pub mod onnx;

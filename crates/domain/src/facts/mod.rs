@@ -5,6 +5,7 @@ mod ancestry;
 mod attention;
 mod claims;
 pub(crate) mod family;
+pub(crate) mod ggml;
 mod gguf;
 pub(crate) mod graph;
 mod inventory;

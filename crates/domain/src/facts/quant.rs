@@ -46,6 +46,12 @@ const PLAIN_TYPES: &[&str] = &["F32", "F16", "BF16", "F64", "I8", "I16", "I32", 
 /// F32 and F16, which converters write and other tools leave behind when they change the tensors.
 const LEFT_BEHIND: &[u64] = &[0, 1];
 
+/// Returns the name of a mix by its number alone, if it is one of tensors that are mostly of this type.
+pub(super) fn named(file_type: u64, majority: &str) -> Option<&'static str> {
+    let (_, name, bases) = FILE_TYPES.iter().find(|(known, ..)| *known == file_type)?;
+    bases.contains(&majority).then_some(*name)
+}
+
 /// Returns the name of a mix, and a warning where the file claims another.
 pub(super) fn name(mix: &[MatrixUse], file_type: Option<u64>) -> (Option<String>, Option<String>) {
     let counted = counted(mix);

@@ -88,11 +88,11 @@ pub(super) fn with_archive(
     Ok(Verdict { warnings, safety, state: State::OkWithWarning, ..verdict })
 }
 
-/// A file that is packed as a whole; what it holds is not looked at.
-pub(super) fn packed(name: &str, what: &str) -> Verdict {
+/// A file that is packed as a whole, where it may be a pickle; what it holds is not looked at.
+pub(super) fn packed(name: &str, what: &str) -> Option<Verdict> {
     let reason = format!("{what}: what is in it is not read, and a loader that unpacks it runs it");
     let verdict = Verdict::new(None, State::NotAModel, &reason);
-    if is_claimed(name) || what == "a 7z archive" { doubted(verdict) } else { unknown() }
+    (is_claimed(name) || what == "a 7z archive").then(|| doubted(verdict))
 }
 
 /// A file of no bytes under such a name.
