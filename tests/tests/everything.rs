@@ -37,10 +37,6 @@ const OTHERWISE: &[(&str, &str, &str, &str)] = &[
 
 /// What is not read yet, and is to be: an entry that comes right must be taken off here.
 const NOT_YET: &[(&str, &str, &str, &str)] = &[
-    ("huggingface", "tinygpt@dbeb1889", "listed", "pickles"),
-    ("a1111", "Stable-diffusion/suspicious", "kind", "pickles"),
-    ("loose", "Downloads/model.pth", "listed", "pickles"),
-    ("loose", "Downloads/ggjt-old.bin", "listed", "GGML of old"),
 ];
 
 /// What the program lists: each location with the model that it is of.

@@ -168,7 +168,11 @@ fn state_of(place: &Placed, warned: bool) -> (State, Option<String>) {
     if !place.location.online {
         return (State::Offline, Some("the place where it lies is not there now".into()));
     }
-    let worst = place.verdicts.iter().max_by_key(|verdict| state_rank(verdict.state));
+    // What a graph keeps its data in is no model, and need not be one.
+    let has_parts = |verdict: &Verdict| verdict.facts.as_ref().is_some_and(|facts| !facts.parts.is_empty());
+    let has_data = place.verdicts.iter().any(has_parts);
+    let told = place.verdicts.iter().filter(|verdict| !has_data || verdict.state != State::NotAModel);
+    let worst = told.max_by_key(|verdict| state_rank(verdict.state));
     let bad = worst.filter(|verdict| !verdict.state.is_usable());
     // What an app still downloads may look like anything.
     let is_explained = bad.is_none_or(|verdict| verdict.state == State::Corrupt);

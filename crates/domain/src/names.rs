@@ -1,8 +1,23 @@
 //! What a file name claims: split parts, quantisation, companions. Claims only; the bytes decide.
 
 /// Extensions of the formats that are read.
-const MODEL_EXTENSIONS: &[&str] =
-    &["gguf", "safetensors", "sft", "onnx", "tflite", "mlmodel", "engine", "plan", "trt"];
+const MODEL_EXTENSIONS: &[&str] = &[
+    "gguf",
+    "safetensors",
+    "sft",
+    "onnx",
+    "tflite",
+    "mlmodel",
+    "engine",
+    "plan",
+    "trt",
+    "pt",
+    "pth",
+    "ckpt",
+    "th",
+];
+/// Extensions of checkpoints and of ggml's old files, which other files have more often.
+const LOOSE_EXTENSIONS: &[&str] = &["bin", "pkl"];
 /// Extensions that weight files have, and that a name for people goes without.
 const EXTENSIONS: &[&str] = &[
     "gguf",
@@ -12,6 +27,8 @@ const EXTENSIONS: &[&str] = &[
     "pt",
     "pth",
     "ckpt",
+    "th",
+    "pkl",
     "onnx",
     "tflite",
     "mlmodel",
@@ -127,6 +144,13 @@ pub fn looks_like_model(file_name: &str) -> bool {
         .is_some_and(|(base, extension)| !base.is_empty() && is_one_of(extension, MODEL_EXTENSIONS))
 }
 
+/// Whether a file may be a model though its extension says little: the bytes decide.
+pub fn may_be_model(file_name: &str) -> bool {
+    let is_loose =
+        |(base, extension): (&str, &str)| !base.is_empty() && is_one_of(extension, LOOSE_EXTENSIONS);
+    looks_like_model(file_name) || file_name.rsplit_once('.').is_some_and(is_loose)
+}
+
 /// Returns a name for people: without extension and split suffix.
 pub fn display_name(file_name: &str) -> String {
     let base = match file_name.rsplit_once('.') {
@@ -229,6 +253,11 @@ mod tests {
         }
         for name in [".gguf", "gguf", "a.gguf.part", "a.bin", "a.gguf~", ""] {
             assert!(!looks_like_model(name), "{name}");
+        }
+        for (name, may) in
+            [("a.bin", true), ("a.PT", true), ("a.gguf", true), (".bin", false), ("a.txt", false)]
+        {
+            assert_eq!(may_be_model(name), may, "{name}");
         }
         for (name, expected) in [
             ("Qwen3-8B-Q4_K_M.gguf", "Qwen3-8B-Q4_K_M"),

@@ -326,10 +326,10 @@ fn content_key<'a>(found: &Found, weights: impl Iterator<Item = &'a KnownFile>) 
     hash.finalize().as_bytes().to_vec()
 }
 
-/// Whether the index wants it: not what only bears a model's name, not a browser's empty placeholder.
+/// Whether the index wants it: not what only bears a model's name, nor a pickle of other things.
 fn is_model(known: &KnownFile) -> bool {
     let is_imatrix = known.verdict.facts.as_ref().is_some_and(|facts| facts.kind == Some(Kind::Imatrix));
-    known.verdict.state != State::NotAModel && !is_imatrix
+    known.verdict.state != State::NotAModel && !is_imatrix && !known.verdict.is_pickled_data()
 }
 
 /// The name of an id in `/etc/passwd` or `/etc/group`; the number where there is none.

@@ -3,7 +3,7 @@
 
 use super::{
     EntryKind, Environment, Found, FoundFile, Known, Step, Store, Unit, Visit, ask::Ask, config, handle, ini,
-    partial, web, weights,
+    partial, web,
 };
 use crate::{App, Confidence, Format, Kind, Role, Source, SourceKind};
 use serde_json::Value;
@@ -107,7 +107,7 @@ fn tag(ask: &mut Ask<'_>, unit: &Unit<'_>, path: &Path, name: &str) -> Option<Fo
         let is_gguf = kind == "gguf" || kind == "model";
         let role = match kind.as_str() {
             "mmproj" => Role::Companion,
-            _ if is_gguf || kind.starts_with("safetensor") || weights::is_candidate(name.as_ref()) => {
+            _ if is_gguf || kind.starts_with("safetensor") || crate::names::looks_like_model(name) => {
                 Role::Weights
             }
             "other" if name == "config.json" => {

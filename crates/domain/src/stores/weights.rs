@@ -35,7 +35,7 @@ pub(super) enum Shape {
 
 /// Returns whether a name may be that of weights; their first bytes decide.
 pub(super) fn is_candidate(name: &OsStr) -> bool {
-    let is_named = names::looks_like_model(&name.to_string_lossy()) && !is_leftover(name);
+    let is_named = names::may_be_model(&name.to_string_lossy()) && !is_leftover(name);
     (is_named && !is_vocabulary(name)) || is_openvino(name) || name == package::COMPILED
 }
 
@@ -47,9 +47,12 @@ fn is_vocabulary(name: &OsStr) -> bool {
 /// What a training leaves beside its weights: its state, and how it was called.
 fn is_leftover(name: &OsStr) -> bool {
     const LEFTOVERS: &[&str] = &["training_args", "optimizer", "scheduler", "scaler"];
+    const STARTS: &[&str] = &["rng_state", "random_states"];
     let stem = Path::new(name).file_stem().and_then(OsStr::to_str).unwrap_or_default();
     let is_model = is_gguf(name) || is_graph(name);
-    !is_model && (LEFTOVERS.contains(&stem) || stem.starts_with("rng_state"))
+    let is_named = || LEFTOVERS.contains(&stem) || STARTS.iter().any(|start| stem.starts_with(start));
+    // DeepSpeed's, one for each card
+    !is_model && (is_named() || stem.ends_with("optim_states"))
 }
 
 /// Returns whether any of these may be a model.

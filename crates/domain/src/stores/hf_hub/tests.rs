@@ -202,7 +202,8 @@ fn an_adapter_names_its_base() {
 fn a_revision_without_weights_is_nothing() {
     let tree = Tree::default()
         .file(snapshot("o--n", "README.md"), "---\nlicense: mit\n---\n")
-        .file(snapshot("o--n", "pytorch_model.bin"), "");
+        .file(snapshot("o--n", "tf_model.h5"), "")
+        .file(snapshot("o--n", "training_args.bin"), "");
     assert_eq!(tree.found(&HfHub, HUB), []);
 }
 
