@@ -2,6 +2,7 @@
 
 use crate::{environment::Environment, style::Style, text::clean};
 use api::{ApiError, client::ClientError};
+use domain::Safety;
 use std::{
     fmt,
     io::{self, Write},
@@ -92,7 +93,7 @@ fn tell(error: &anyhow::Error) -> Told {
 fn tell_failure(failure: &Failure) -> Told {
     let (code, lines, hint) = match failure {
         Failure::Unreachable { lines, hint, .. } => (UNREACHABLE, lines.clone(), Some(hint.clone())),
-        Failure::Unsafe { .. } => (UNSAFE, Vec::new(), None),
+        Failure::Unsafe { .. } => (UNSAFE, Vec::new(), Some(Safety::INSTEAD.to_owned())),
         Failure::Differs { lines, hint, .. } | Failure::Ended { lines, hint, .. } => {
             (FAILED, lines.clone(), hint.clone())
         }
@@ -123,7 +124,9 @@ fn tell_refusal(refusal: &ApiError) -> Told {
         }
         ApiError::NoSuchEngine { known, .. } => (&[], Some(format!("there are: {}", known.join(" ")))),
         ApiError::EngineMissing { engine, looked, .. } => (looked, Some(how_to_install(engine))),
-        ApiError::Unsupported { hint, .. } | ApiError::Refused { hint, .. } => (&[], hint.clone()),
+        ApiError::Unsupported { hint, .. }
+        | ApiError::Unsafe { hint, .. }
+        | ApiError::Refused { hint, .. } => (&[], hint.clone()),
         ApiError::BadFilter { .. } => {
             (&[], Some("modelctl list --help shows how filters are written".into()))
         }
@@ -147,7 +150,8 @@ fn tell_refusal(refusal: &ApiError) -> Told {
     };
     let looked = matches!(refusal, ApiError::EngineMissing { looked, .. } if !looked.is_empty());
     let what = if looked { format!("{refusal}; looked in") } else { refusal.to_string() };
-    Told { code: FAILED, what, lines: lines.to_vec(), hint }
+    let code = if matches!(refusal, ApiError::Unsafe { .. }) { UNSAFE } else { FAILED };
+    Told { code, what, lines: lines.to_vec(), hint }
 }
 
 fn did_you_mean(similar: &[String], otherwise: &str) -> String {

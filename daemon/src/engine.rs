@@ -12,6 +12,7 @@ use domain::{
     hardware::{Gpu, Hardware, Seen},
     memory::Shape,
     plan::{Extras, Goal, Knobs, Planned, Refusal, plan},
+    safety,
 };
 use jiff::Timestamp;
 use std::{
@@ -137,6 +138,11 @@ pub(crate) fn prepare(
         name: request.engine.clone(),
         known: engines::ENGINES.iter().map(|engine| engine.name().to_owned()).collect(),
     })?;
+    let caution = match safety::check(model) {
+        Ok(caution) => caution,
+        Err(refusal) if request.allow_unsafe => Some(refusal.why),
+        Err(Refusal { why, hint }) => return Err(ApiError::Unsafe { why, hint }.into()),
+    };
     engine.accepts(model).map_err(unsupported)?;
     engine.check_extra(&request.extra).map_err(refused)?;
     let location = usable(model, &request.model).ok_or_else(|| ApiError::Unsupported {
@@ -163,6 +169,7 @@ pub(crate) fn prepare(
     let mut plan = engines::plan(engine, &order, &launch);
     plan.explain.extend(planned.as_ref().err().cloned());
     plan.explain.append(&mut tools.notes);
+    plan.explain.extend(caution);
     let reserve = planned.as_ref().map(reserve).unwrap_or_default();
     let booked = booked(&reserve, &tools.machine);
     let environment = environment(&request.environment);

@@ -26,6 +26,10 @@ pub enum ApiError {
     #[serde(rename = "org.modelctl.Manager.BadFilter")]
     #[error("cannot understand the filter `{filter}`: {why}")]
     BadFilter { filter: String, why: String },
+    /// Loading the model runs code, or may: it is left alone unless the caller allows it.
+    #[serde(rename = "org.modelctl.Manager.Unsafe")]
+    #[error("{why}")]
+    Unsafe { why: String, hint: Option<String> },
     /// The request is understood and refused.
     #[serde(rename = "org.modelctl.Manager.Refused")]
     #[error("{why}")]

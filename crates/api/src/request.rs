@@ -172,6 +172,9 @@ pub struct LaunchRequest {
     /// On loopback; left out, one that is free is found.
     #[serde(default)]
     pub port: Option<u16>,
+    /// Starts it though loading the model runs code.
+    #[serde(default)]
+    pub allow_unsafe: bool,
     /// The run outlives the caller.
     #[serde(default)]
     pub detach: bool,

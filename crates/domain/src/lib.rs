@@ -19,6 +19,7 @@ pub mod plan;
 mod provenance;
 pub mod resolve;
 mod root;
+pub mod safety;
 pub mod stores;
 pub mod usage;
 mod verdict;

@@ -46,8 +46,8 @@ fn write(inspected: &Inspected, context: &mut Context<'_>) -> std::io::Result<()
     fields.field("format", verdict.format.map_or("unknown", |format| format.name()))?;
     fields.field("state", verdict.state.name())?;
     fields.maybe("reason", verdict.reason.as_deref())?;
+    fields.safety(verdict.safety)?;
     fields.field("size", &ByteSize(*size).to_string())?;
-    fields.maybe("safety", verdict.safety.map(|safety| safety.name()))?;
     fields.each("warning", &verdict.warnings)?;
     if let Some(facts) = &verdict.facts {
         write_facts(facts, &mut fields)?;

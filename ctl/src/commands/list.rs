@@ -59,6 +59,8 @@ struct Row<'a> {
     size: u64,
     #[serde(borrow)]
     state: Text<'a>,
+    #[serde(borrow, default)]
+    safety: Option<Text<'a>>,
     pinned: bool,
     #[serde(borrow)]
     locations: Vec<Place<'a>>,
@@ -131,7 +133,6 @@ impl Row<'_> {
     fn cells(&self) -> [String; 9] {
         let text =
             |text: &Option<Text<'_>>| text.as_ref().map_or_else(String::new, |t| clean(&t.0).into_owned());
-        let state = if self.state.0 == "ok" { String::new() } else { clean(&self.state.0).into_owned() };
         [
             if self.pinned { "*".into() } else { String::new() },
             clean(&self.name.0).into_owned(),
@@ -140,9 +141,20 @@ impl Row<'_> {
             text(&self.quant),
             self.context_length.map_or_else(String::new, wording::tokens),
             ByteSize(self.size).to_string(),
-            state,
+            self.state(),
             self.apps(),
         ]
+    }
+
+    /// What is not as it should be; that loading it runs code comes first.
+    fn state(&self) -> String {
+        let safety = self.safety.as_ref().map(|safety| &*safety.0).filter(|safety| *safety != "tensors_only");
+        let state = Some(&*self.state.0).filter(|state| match safety {
+            None => *state != "ok",
+            Some(_) => !matches!(*state, "ok" | "ok_with_warning"),
+        });
+        let words: Vec<&str> = safety.into_iter().chain(state).collect();
+        clean(&words.join(",")).into_owned()
     }
 
     fn apps(&self) -> String {

@@ -37,6 +37,9 @@ pub(crate) struct Order {
     /// Plan for the machine in this file, as `hardware --json` prints it; - reads it from stdin
     #[arg(long, value_name = "FILE")]
     hardware: Option<PathBuf>,
+    /// Start it this once although loading the model runs code
+    #[arg(long)]
+    allow_unsafe: bool,
     /// Passed on to the engine as it is
     #[arg(last = true, value_name = "EXTRA")]
     extra: Vec<String>,
@@ -142,6 +145,7 @@ impl Order {
             max_ctx: self.max_ctx,
             hardware,
             port: self.port,
+            allow_unsafe: self.allow_unsafe,
             detach: false,
             extra: self.extra,
             environment: context.environment.callers(),

@@ -5,7 +5,7 @@ use anyhow::Result;
 use api::{Request, Shown};
 use clap::Args;
 use domain::{
-    ByteSize, File, Location, Model, Source,
+    ByteSize, File, Location, Model, Safety, Source,
     facts::{Facts, Graph, Value},
 };
 use std::io::{self, Write};
@@ -44,6 +44,7 @@ fn write_model(model: &Model, fields: &mut Fields<'_>) -> io::Result<()> {
     fields.field("id", &model.id)?;
     fields.field("state", model.state.name())?;
     fields.maybe("reason", model.reason.as_deref())?;
+    fields.safety(model.safety)?;
     fields.each("warning", &model.warnings)?;
     fields.maybe("format", model.format.map(|format| format.name()))?;
     fields.maybe("kind", model.kind.map(|kind| kind.name()))?;
@@ -63,7 +64,6 @@ fn write_model(model: &Model, fields: &mut Fields<'_>) -> io::Result<()> {
     fields.field("size", &format!("{}, on disk {}", ByteSize(model.size), ByteSize(model.disk_size)))?;
     fields.maybe("sha256", model.sha256.as_deref())?;
     fields.field("verification", model.verification.name())?;
-    fields.maybe("safety", model.safety.map(|safety| safety.name()))?;
     fields.maybe("license", model.license.as_deref())?;
     fields.each("based on", &model.base_models)?;
     fields.maybe("can", some(model.capabilities.join(", ")).as_deref())?;
@@ -230,6 +230,18 @@ impl<'a> Fields<'a> {
 
     pub(super) fn maybe(&mut self, label: &str, value: Option<&str>) -> io::Result<()> {
         value.map_or(Ok(()), |value| self.field(label, value))
+    }
+
+    pub(super) fn safety(&mut self, safety: Option<Safety>) -> io::Result<()> {
+        let Style { faint, bad, warn, off, .. } = self.style;
+        let (colour, words) = match safety {
+            None => return Ok(()),
+            Some(Safety::TensorsOnly) => ("", "loading it runs nothing"),
+            Some(Safety::Unverifiable) => (warn, "nobody can say what loading it runs"),
+            Some(Safety::Dangerous) => (bad, "LOADING IT RUNS CODE"),
+        };
+        let name = safety.map_or("", |safety| safety.name());
+        writeln!(self.out, "  {faint}{:<13}{off}  {colour}{name}: {words}{off}", "safety")
     }
 
     /// The label stands before the first value only.

@@ -51,6 +51,12 @@ fn each_refusal_says_why_and_what_to_do() {
         "error: it is a LoRA\n",
     );
     check(
+        "org.modelctl.Manager.Unsafe",
+        &json!({"why": "m runs code when it is loaded", "hint": "take another"}),
+        4,
+        "error: m runs code when it is loaded\nhint: take another\n",
+    );
+    check(
         "org.modelctl.Manager.NoSuchRun",
         &json!({"name": "r4", "runs": ["r4a", "r4b"]}),
         1,
@@ -87,7 +93,9 @@ fn a_dangerous_file_exits_with_4() {
         let fake = Fake::replying(&reply.to_string());
         let said = run(args, &fake.environment());
         assert_eq!(said.code, 4);
-        assert_eq!(said.err, "error: /m/a.bin runs code when it is loaded\n");
+        assert!(said.err.starts_with(
+            "error: /m/a.bin runs code when it is loaded\nhint: get the same model as safetensors"
+        ));
         assert!(said.out.contains("os.system"));
     }
 }

@@ -10,7 +10,7 @@ use api::{Examined, Overview, Problem};
 use domain::{
     Model, Verification,
     doctor::{self, Health, Watches},
-    duplicates,
+    duplicates, safety,
 };
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
@@ -28,13 +28,15 @@ pub(super) async fn overview(hub: &Hub) -> Result<Overview, Failure> {
         .await
         .map_err(refusal)?;
     let (twice, reclaimable) = duplicates::totals(&groups);
-    let is_problem =
-        |model: &&Model| !model.state.is_usable() || model.verification == Verification::Mismatch;
+    let danger = |model: &Model| safety::check(model).err().map(|refusal| refusal.why);
+    let is_problem = |model: &&Model| {
+        !model.state.is_usable() || model.verification == Verification::Mismatch || danger(model).is_some()
+    };
     let problem = |model: &Model| Problem {
         name: model.name.clone(),
         id: model.id.clone(),
         state: model.state,
-        reason: model.reason.clone(),
+        reason: model.reason.clone().or_else(|| danger(model)),
     };
     let mut notices = hub.notices();
     if roots.is_empty() {

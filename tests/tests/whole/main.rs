@@ -2,6 +2,7 @@
 
 mod arrive;
 mod crash;
+mod danger;
 mod databases;
 mod duplicates;
 mod engines;

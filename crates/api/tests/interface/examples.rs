@@ -98,6 +98,7 @@ pub(crate) fn errors() -> Vec<ApiError> {
         ApiError::EngineMissing { engine: text(), program: text(), looked: words() },
         ApiError::Unsupported { why: text(), hint: Some(text()) },
         ApiError::BadFilter { filter: text(), why: text() },
+        ApiError::Unsafe { why: text(), hint: Some(text()) },
         ApiError::Refused { why: text(), hint: Some(text()) },
         ApiError::RunFailed { engine: text(), why: text(), last_lines: words(), hint: Some(text()) },
         ApiError::NoSuchRun { name: text(), runs: words() },
@@ -111,6 +112,7 @@ pub(crate) fn errors() -> Vec<ApiError> {
             | ApiError::EngineMissing { .. }
             | ApiError::Unsupported { .. }
             | ApiError::BadFilter { .. }
+            | ApiError::Unsafe { .. }
             | ApiError::Refused { .. }
             | ApiError::RunFailed { .. }
             | ApiError::NoSuchRun { .. }

@@ -18,6 +18,7 @@ pub(crate) fn launch() -> LaunchRequest {
         knobs: knobs(),
         hardware: Some(Hardware { gpus: vec![gpu()], ram: hardware().ram, cpu: hardware().cpu }),
         port: Some(1),
+        allow_unsafe: true,
         detach: true,
         extra: vec!["x".into()],
         environment: environment(),

@@ -5,6 +5,7 @@ use super::{MAX_NAME, Verdict, claimed_format, name_warnings, unknown};
 use crate::{
     Format, Safety, State,
     facts::{self, Facts},
+    safety::REACHES,
 };
 use formats::{
     Error, Input,
@@ -143,9 +144,8 @@ fn warnings(header: &Header) -> Vec<String> {
     let dangers: Vec<&Global> = header.dangers().collect();
     let unknown: Vec<&Global> =
         header.globals.iter().filter(|global| global.standing == Standing::Unknown).collect();
-    let dangers = told(&dangers).map(|names| format!("loading it runs code: it reaches {names}"));
-    let unknown =
-        told(&unknown).map(|names| format!("what loading it does is not known: it reaches {names}"));
+    let dangers = told(&dangers).map(|names| format!("loading it runs code{REACHES}{names}"));
+    let unknown = told(&unknown).map(|names| format!("what loading it does is not known{REACHES}{names}"));
     let doubts = header.doubts.iter().take(MAX_TOLD).cloned();
     dangers.into_iter().chain(unknown).chain(doubts).collect()
 }
@@ -167,23 +167,13 @@ fn told(globals: &[&Global]) -> Option<String> {
     Some(format!("{}{more} ({place})", names.join(", ")))
 }
 
-impl Safety {
-    /// Returns the one that a loader of all of them would meet.
-    pub fn worst(all: impl Iterator<Item = Self>) -> Option<Self> {
-        all.max_by_key(|safety| match safety {
-            Self::TensorsOnly => 0,
-            Self::Unverifiable => 1,
-            Self::Dangerous => 2,
-        })
-    }
-}
-
 impl Verdict {
     /// Whether it is a pickle that was read to its end and has no tensors: settings, a vocabulary, what a training
-    /// left. One that runs something is told of all the same.
+    /// left. One that runs code is told of all the same.
     pub fn is_pickled_data(&self) -> bool {
         let has_none = |facts: &Facts| facts.tensor_types.is_empty();
-        self.safety == Some(Safety::TensorsOnly) && self.facts.as_ref().is_some_and(has_none)
+        let is_harmless = self.safety.is_some_and(|safety| safety != Safety::Dangerous);
+        is_harmless && self.format == Some(Format::Pickle) && self.facts.as_ref().is_some_and(has_none)
     }
 }
 
@@ -243,13 +233,5 @@ mod tests {
         assert!(verdict.is_pickled_data());
         let verdict = judge(OsStr::new("m.pt"), &mut Slice(CALL)).unwrap();
         assert!(!verdict.is_pickled_data());
-    }
-
-    #[test]
-    fn the_worst_of_several_counts() {
-        let worst = |all: &[Safety]| Safety::worst(all.iter().copied());
-        assert_eq!(worst(&[]), None);
-        assert_eq!(worst(&[Safety::TensorsOnly, Safety::Unverifiable]), Some(Safety::Unverifiable));
-        assert_eq!(worst(&[Safety::Dangerous, Safety::Unverifiable]), Some(Safety::Dangerous));
     }
 }
