@@ -46,9 +46,7 @@ pub(super) fn judge_unknown(name: &str, input: &mut impl Input) -> Result<Verdic
     match pickle::parse(input) {
         Err(Error::Io(error)) => Err(error),
         // A few letters of any text are steps of a pickle too.
-        Ok(header)
-            if header.dangers().next().is_some() || (header.damage.is_none() && is_likely(name, &header)) =>
-        {
+        Ok(header) if header.dangers().next().is_some() || is_claimed || is_likely(&header) => {
             Ok(verdict(name, &header, input.len()))
         }
         Ok(_) | Err(_) if is_claimed => Ok(doubted(unknown())),
@@ -56,8 +54,8 @@ pub(super) fn judge_unknown(name: &str, input: &mut impl Input) -> Result<Verdic
     }
 }
 
-fn is_likely(name: &str, header: &Header) -> bool {
-    is_claimed(name) || !header.globals.is_empty() || header.layout != pickle::Layout::Bare
+fn is_likely(header: &Header) -> bool {
+    header.damage.is_none() && (!header.globals.is_empty() || header.layout != pickle::Layout::Bare)
 }
 
 /// Adds what a zip archive at the end of a file of another format holds: loaders find it by its end.
@@ -116,6 +114,7 @@ fn verdict(name: &str, header: &Header, length: u64) -> Verdict {
     let warnings = [warnings(header), name_warnings(name, Format::Pickle, &facts)].concat();
     let missing = header.data_end.and_then(|end| Some((end, end.checked_sub(length)?)));
     let (state, reason) = match (&header.damage, missing) {
+        (Some(Error::TooLarge { .. }), _) => (State::OkWithWarning, None),
         (Some(Error::Truncated { at }), _) => {
             (State::Incomplete, Some(format!("it breaks off at byte {at}")))
         }
@@ -146,8 +145,12 @@ fn warnings(header: &Header) -> Vec<String> {
         header.globals.iter().filter(|global| global.standing == Standing::Unknown).collect();
     let dangers = told(&dangers).map(|names| format!("loading it runs code{REACHES}{names}"));
     let unknown = told(&unknown).map(|names| format!("what loading it does is not known{REACHES}{names}"));
+    let large = match &header.damage {
+        Some(Error::TooLarge { what, .. }) => Some(format!("it was not followed to its end: {what}")),
+        _ => None,
+    };
     let doubts = header.doubts.iter().take(MAX_TOLD).cloned();
-    dangers.into_iter().chain(unknown).chain(doubts).collect()
+    dangers.into_iter().chain(unknown).chain(large).chain(doubts).collect()
 }
 
 /// Names with where the first of them stands.

@@ -19,6 +19,8 @@ pub(super) struct Machine<'f> {
     stack: Vec<Value>,
     /// Heights of the stack at open marks.
     marks: Vec<usize>,
+    /// It was doubted that its containers are a model's.
+    is_large: bool,
 }
 
 /// Readers keep the memo as a table; places are taken in turn.
@@ -28,7 +30,8 @@ const NEWEST_PROTOCOL: u8 = 5;
 
 /// Follows one pickle up to its STOP. What was found before an error stays found.
 pub(super) fn follow(cursor: &mut Cursor<'_, impl Input>, findings: &mut Findings) -> Result<Built, Error> {
-    let mut machine = Machine { findings, heap: Heap::default(), stack: Vec::new(), marks: Vec::new() };
+    let (stack, marks) = (Vec::new(), Vec::new());
+    let mut machine = Machine { findings, heap: Heap::default(), stack, marks, is_large: false };
     loop {
         machine.findings.step(cursor)?;
         let op = opcode::read(cursor)?;
@@ -227,7 +230,9 @@ impl Machine<'_> {
 
     /// Doubts what would grow out of bounds in whoever reads it without care.
     fn weigh(&mut self, extent: Extent) {
-        if extent.nesting > MAX_NESTING || extent.expanded > MAX_EXPANDED {
+        let is_large = extent.nesting > MAX_NESTING || extent.expanded > MAX_EXPANDED;
+        if is_large && !self.is_large {
+            self.is_large = true;
             self.findings.doubt("its containers hold each other more often than any model needs".to_owned());
         }
     }

@@ -25,7 +25,8 @@ pub struct Header {
     pub globals: Vec<Global>,
     /// Why nobody can vouch for it, besides names that are not known.
     pub doubts: Vec<String>,
-    /// Where it contradicts itself or breaks off. A loader runs what comes before that all the same.
+    /// Where it contradicts itself or breaks off, or became too large to be followed. A loader runs what comes before
+    /// that all the same.
     pub damage: Option<Error>,
     /// The model's tensors by name; those of an optimizer are not among them.
     pub tensors: Vec<Tensor>,
@@ -81,6 +82,8 @@ const MAX_STEPS: u32 = 1 << 20;
 /// Names of one standing that are kept; a whole-model pickle has a few dozen.
 const MAX_GLOBALS: usize = 256;
 const MAX_DOUBTS: usize = 16;
+/// Steps that a name or a doubt counts for: looking at them takes longer than a step of the machine.
+const COST: u32 = 64;
 /// A pickle behind which others follow: no file has more of them than a legacy checkpoint by far.
 const MAX_PICKLES: usize = 64;
 
@@ -126,6 +129,9 @@ fn parse_bare(input: &mut impl Input) -> Result<Header, Error> {
     let (first, end) = match follow_one(input, 0..length, &mut findings) {
         Ok(built) => built,
         Err(Error::Io(error)) => return Err(error.into()),
+        Err(error @ Error::TooLarge { .. }) => {
+            return Ok(findings.header(Layout::Bare, Vec::new()).damaged(error));
+        }
         Err(error) if findings.globals.is_empty() && findings.doubts.is_empty() => return Err(error),
         Err(error) => return Ok(findings.header(Layout::Bare, Vec::new()).damaged(error)),
     };
@@ -191,7 +197,7 @@ impl Header {
 impl Findings {
     fn step(&mut self, cursor: &Cursor<'_, impl Input>) -> Result<(), Error> {
         self.at = cursor.at();
-        self.steps += 1;
+        self.steps = self.steps.saturating_add(1);
         if self.steps > MAX_STEPS {
             let what = "it has more steps than any model needs".to_owned();
             return Err(Error::TooLarge { what, limit: self.at });
@@ -205,6 +211,7 @@ impl Findings {
         if let Some(at) = self.globals.iter().position(known) {
             return at;
         }
+        self.steps = self.steps.saturating_add(COST);
         let standing = globals::standing(module, name);
         let alike = |global: &&Global| global.standing == standing;
         if self.globals.iter().filter(alike).count() >= MAX_GLOBALS {
@@ -241,10 +248,15 @@ impl Findings {
     }
 
     fn doubt(&mut self, why: String) {
-        let why = match &self.member {
-            Some(member) => format!("{}: {why}", quoted(member)),
-            None => why,
-        };
+        self.steps = self.steps.saturating_add(COST);
+        match &self.member {
+            Some(member) => self.doubt_whole(format!("{}: {why}", quoted(member))),
+            None => self.doubt_whole(why),
+        }
+    }
+
+    /// Doubts the file, whatever member of it is looked at.
+    fn doubt_whole(&mut self, why: String) {
         if self.doubts.len() < MAX_DOUBTS && !self.doubts.contains(&why) {
             self.doubts.push(why);
         }

@@ -77,6 +77,9 @@ impl Walk<'_> {
             }
             Value::List(_) | Value::Tuple(_) => {
                 for (at, item) in self.heap.items(value).unwrap_or_default().iter().enumerate() {
+                    if self.steps > MAX_STEPS {
+                        return;
+                    }
                     self.gather(*item, &joined(path, &at.to_string()), depth + 1);
                 }
             }
@@ -90,6 +93,9 @@ impl Walk<'_> {
     }
 
     fn entry(&mut self, key: Value, value: Value, path: &str, depth: usize) {
+        if self.steps > MAX_STEPS {
+            return;
+        }
         // State that an object was given, or pairs that a dictionary was made of.
         if key == Value::None {
             return self.given(value, path, depth);

@@ -310,7 +310,9 @@ fn what_would_grow_without_end_is_refused_at_once() {
     let marks = [&b"("[..], &b"(".repeat(2_000_000)].concat();
     let long = b"\x80\x02\x8b\xff\xff\xff\x7f.".to_vec();
     let memo = b"\x80\x02Nr\xff\xff\xff\xff.".to_vec();
-    for bytes in [deep, wide, marks, long, memo] {
+    let names = (0..50_000).flat_map(|at| format!("cm{at}\nn\n0").into_bytes()).collect();
+    let itself = [&b"\x80\x04}q\0"[..], &b"X\x01\0\0\0ah\0s".repeat(200_000), b"."].concat();
+    for bytes in [deep, wide, marks, long, memo, names, itself] {
         assert!(
             parse(&mut Slice(&bytes)).is_ok_and(|header| !header.is_tensors_only())
                 || parse(&mut Slice(&bytes)).is_err()

@@ -103,7 +103,9 @@ impl<I: Input> Reading<'_, I> {
             return Ok(Followed::Nothing);
         }
         match role {
-            Role::Code => self.findings.doubt("TorchScript: code that runs when it is loaded".to_owned()),
+            Role::Code => {
+                self.findings.doubt_whole("it is TorchScript, whose code runs when it is used".to_owned());
+            }
             Role::Other => self.findings.doubt("nothing that torch.save writes".to_owned()),
             Role::Pickle | Role::Array | Role::Storage | Role::Plain => {}
         }
@@ -145,6 +147,10 @@ fn follow(
     };
     match followed {
         Err(Error::Io(error)) => Err(error.into()),
+        Err(Error::TooLarge { what, .. }) => {
+            findings.doubt(format!("it was not followed to its end: {what}"));
+            Ok(Followed::Other)
+        }
         Err(error) => {
             findings.damage(error.to_string());
             Ok(Followed::Other)
