@@ -157,6 +157,9 @@ mod tests {
         check(b"PK\x03\x04\0\0", Magic::Zip);
         check(b"\x80\x02\x8a\x0al\xfc\x9cF", Magic::Pickle);
         check(b"\x80\x01", None);
+        check(b"\x93NUMPY\x01\0", Magic::NumPy);
+        check(b"7z\xbc\xaf\x27\x1c\0\x04", Magic::Packed("a 7z archive"));
+        check(b"\x1f\x8b\x08\0", Magic::Packed("gzip"));
         check(b"version https://git-lfs.github.com/spec/v1\noid sha256:", Magic::LfsPointer);
         check(b"version 2", None);
         check(b"", Magic::Empty);
