@@ -150,7 +150,7 @@ impl Bundler<'_, '_> {
                     bundle.lineage = bases.iter().map(|base| adapts(base)).collect();
                     bundle.depends.push(self.base.join(path));
                 }
-                (_, Some((path, hints))) if whole == Some(at) => {
+                (_, Some((path, hints))) if whole == Some(at) || (whole.is_some() && is_twin(group)) => {
                     bundle.hints = graphs::fitting(hints, &bundle);
                     bundle.depends.push(self.base.join(path));
                     bundle.files.push((path.clone(), Role::Config));
@@ -272,6 +272,11 @@ const WHOLE: &[&str] = &["model", "diffusion_pytorch_model"];
 
 /// The largest mixtures of experts have some ninety thousand.
 const MOST_TENSORS: usize = 1 << 18;
+
+/// Whether a group is the same model in the format that transformers had before safetensors.
+fn is_twin(group: &Group) -> bool {
+    group.stem == "pytorch_model"
+}
 
 /// Says which group a directory is about, if any: what loads when the directory is given.
 fn whole(groups: &[Group], has_config: bool, adapter: Option<&str>, together: Together) -> Option<usize> {

@@ -199,6 +199,21 @@ fn an_adapter_names_its_base() {
 }
 
 #[test]
+fn a_model_in_two_formats_is_listed_in_both_with_its_configuration() {
+    let tree = Tree::default()
+        .file(snapshot("o--n", "config.json"), r#"{"architectures":["BertModel"],"model_type":"bert"}"#)
+        .file(snapshot("o--n", "model.safetensors"), "")
+        .file(snapshot("o--n", "pytorch_model.bin"), "");
+    let found = tree.found(&HfHub, HUB);
+    let seen: Vec<_> =
+        found.iter().map(|found| (found.id.as_str(), found.hints.architecture.as_deref())).collect();
+    assert_eq!(
+        seen,
+        [("o/n@bee87e08", Some("BertModel")), ("o/n@bee87e08:pytorch_model.bin", Some("BertModel"))]
+    );
+}
+
+#[test]
 fn a_revision_without_weights_is_nothing() {
     let tree = Tree::default()
         .file(snapshot("o--n", "README.md"), "---\nlicense: mit\n---\n")
