@@ -7,9 +7,11 @@ pub mod doctor;
 pub mod duplicates;
 pub mod engines;
 pub mod facts;
+mod family;
 pub mod filter;
 pub mod hardware;
 pub mod hashes;
+mod kin;
 mod license;
 mod lineage;
 pub mod memory;
@@ -21,12 +23,15 @@ pub mod resolve;
 mod root;
 pub mod safety;
 pub mod stores;
+mod tree;
 pub mod usage;
 mod verdict;
 
 pub use assemble::{OnDisk, Placed, UserData, assemble};
 pub use bytes::ByteSize;
+pub use family::Family;
 pub use hashes::Hashes;
+pub use kin::Kin;
 pub use lineage::Ancestor;
 pub use model::{
     App, Confidence, File, Format, Kind, LicenseClass, Link, Location, Model, Relation, Role, Safety, Source,
@@ -34,5 +39,6 @@ pub use model::{
 };
 pub use root::RootStatus;
 pub use stores::Hints;
+pub use tree::{Tree, TreeNode};
 pub use verdict::{Verdict, judge, parts_of};
 pub(crate) use verdict::{claimed_format, missing_parts};
