@@ -33,6 +33,9 @@ pub enum Request {
     },
     #[serde(rename = "org.modelctl.Manager.Show")]
     Show { model: String },
+    /// What a model was made from and what was made from it, as far as that is said; answered by `domain::Tree`.
+    #[serde(rename = "org.modelctl.Manager.Tree")]
+    Tree { model: String },
     /// What any file is; the path is absolute.
     #[serde(rename = "org.modelctl.Manager.Inspect")]
     Inspect {

@@ -25,6 +25,7 @@ mod show;
 mod stop;
 mod sync;
 mod tag;
+mod tree;
 mod verify;
 
 use crate::context::Context;
@@ -61,6 +62,7 @@ pub(crate) struct Cli {
 enum Command {
     List(list::ListArgs),
     Show(show::ShowArgs),
+    Tree(tree::TreeArgs),
     Duplicates(duplicates::DuplicatesArgs),
     Df(df::DfArgs),
     Inspect(inspect::InspectArgs),
@@ -91,6 +93,7 @@ impl Cli {
             None => home::run(context),
             Some(Command::List(args)) => args.run(context),
             Some(Command::Show(args)) => args.run(context),
+            Some(Command::Tree(args)) => args.run(context),
             Some(Command::Duplicates(args)) => args.run(context),
             Some(Command::Df(args)) => args.run(context),
             Some(Command::Inspect(args)) => args.run(context),

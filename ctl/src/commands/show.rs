@@ -5,7 +5,7 @@ use anyhow::Result;
 use api::{Request, Shown};
 use clap::Args;
 use domain::{
-    ByteSize, File, Location, Model, Safety, Source,
+    Ancestor, ByteSize, File, Location, Model, Safety, Source,
     facts::{Facts, Graph, Value},
 };
 use std::io::{self, Write};
@@ -64,8 +64,8 @@ fn write_model(model: &Model, fields: &mut Fields<'_>) -> io::Result<()> {
     fields.field("size", &format!("{}, on disk {}", ByteSize(model.size), ByteSize(model.disk_size)))?;
     fields.maybe("sha256", model.sha256.as_deref())?;
     fields.field("verification", model.verification.name())?;
-    fields.maybe("license", model.license.as_deref())?;
-    fields.each("based on", &model.base_models)?;
+    fields.maybe("license", license(model).as_deref())?;
+    write_lineage(model, fields)?;
     fields.maybe("can", some(model.capabilities.join(", ")).as_deref())?;
     let group = model.duplicate_group.as_ref();
     fields.maybe("duplicates", group.map(|group| format!("stored more than once ({group})")).as_deref())
@@ -148,6 +148,36 @@ fn write_made(facts: &Facts, fields: &mut Fields<'_>) -> io::Result<()> {
     fields.maybe("about", facts.description.as_deref())
 }
 
+fn license(model: &Model) -> Option<String> {
+    let license = model.license.as_ref()?;
+    let spdx = model.license_spdx.as_deref().filter(|spdx| *spdx != license);
+    let known: Vec<&str> = spdx.into_iter().chain(model.license_class.map(|class| class.name())).collect();
+    Some(if known.is_empty() { license.clone() } else { format!("{license} ({})", known.join(", ")) })
+}
+
+fn write_lineage(model: &Model, fields: &mut Fields<'_>) -> io::Result<()> {
+    if model.lineage.is_empty() {
+        return fields.each("based on", &model.base_models);
+    }
+    let line = |one: &Ancestor| {
+        let here = if one.model_id.is_some() { ", here" } else { "" };
+        format!("{} ({}{here}; {}: {})", one.name, one.relation, one.confidence, one.evidence.join("; "))
+    };
+    fields.each("based on", &model.lineage.iter().map(line).collect::<Vec<_>>())
+}
+
+/// Other witnesses than the app's own, where there are such.
+fn write_claims(location: &Location, fields: &mut Fields<'_>) -> io::Result<()> {
+    let own = location.source.as_ref();
+    let is_own = |claim: &&Source| own.is_some_and(|own| own.kind == claim.kind && own.repo == claim.repo);
+    let line = |claim: &Source| {
+        let place = claim.repo.as_deref().or(claim.url.as_deref()).unwrap_or("unknown");
+        format!("{place} ({}: {})", claim.confidence, claim.evidence.join("; "))
+    };
+    let others = location.claims.iter().filter(|claim| !is_own(claim)).map(line);
+    fields.each("also said", &others.collect::<Vec<_>>())
+}
+
 fn write_location(location: &Location, fields: &mut Fields<'_>) -> io::Result<()> {
     fields.title(&format!("in {}", location.app))?;
     fields.field("handle", &location.id)?;
@@ -159,6 +189,7 @@ fn write_location(location: &Location, fields: &mut Fields<'_>) -> io::Result<()
         Some(source) => write_source(source, fields)?,
         None => fields.field("came from", "unknown")?,
     }
+    write_claims(location, fields)?;
     fields.maybe("revision", location.revision.as_deref())?;
     fields.maybe("refs", some(location.refs.join(", ")).as_deref())?;
     fields.maybe("license", location.license.as_deref())?;

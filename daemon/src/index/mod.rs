@@ -7,6 +7,7 @@ mod damage;
 pub(crate) mod foreign;
 mod hashes;
 mod held;
+mod kin;
 mod models;
 mod open;
 mod read;

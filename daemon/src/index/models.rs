@@ -3,7 +3,7 @@
 use super::{
     Index, LocationRow, bytes,
     hashes::{self, Known},
-    held, json,
+    held, json, kin,
 };
 use domain::{Model, Placed, RootStatus, UserData, Verdict, assemble, resolve::Names};
 use jiff::Timestamp;
@@ -34,6 +34,7 @@ impl Index {
             self.words.forget(transaction, id)?;
             transaction.prepare_cached("DELETE FROM model WHERE id = ?1")?.execute([id])?;
             hashes::remove_hashed(transaction, id)?;
+            kin::remove(transaction, id)?;
             return Ok(match before {
                 Some((text, _)) => Refreshed::Removed(serde_json::from_str(&text)?),
                 None => Refreshed::Absent,
@@ -43,7 +44,8 @@ impl Index {
         hashes::put_hashed(transaction, &model)?;
         model.duplicate_group = held::group_of(transaction, id)?;
         let text = serde_json::to_string(&model)?;
-        let facts = facts.map(|facts| serde_json::to_string(&facts)).transpose()?;
+        let said = facts;
+        let facts = said.as_ref().map(serde_json::to_string).transpose()?;
         if before.as_ref().is_some_and(|(json, known)| *json == text && *known == facts) {
             return Ok(Refreshed::Same(Box::new(model)));
         }
@@ -57,6 +59,7 @@ impl Index {
         let disk_size = model.disk_size.cast_signed();
         let values = params![id, model.name, model.state.name(), disk_size, names, text, facts];
         self.words.model(put.query_row(values, |row| row.get(0))?, &model);
+        kin::put(transaction, &model, said.as_ref())?;
         let model = Box::new(model);
         Ok(if before.is_some() { Refreshed::Changed(model) } else { Refreshed::Added(model) })
     }

@@ -18,6 +18,7 @@ pub(super) const INDEX: &[&str] = &[
     include_str!("sql/index-0002.sql"),
     include_str!("sql/index-0003.sql"),
     include_str!("sql/index-0004.sql"),
+    include_str!("sql/index-0005.sql"),
 ];
 pub(super) const USER: &[&str] = &[
     include_str!("sql/user-0001.sql"),

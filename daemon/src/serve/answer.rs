@@ -1,13 +1,13 @@
 //! One function a request: asks the core, the index or the runs, and writes what they say.
 
-use super::{events::events, hub::Hub, list, machine, overview, runs, space, varlink::Out, verify};
+use super::{events::events, hub::Hub, kin, list, machine, overview, runs, space, varlink::Out, verify};
 use crate::{
     core::{Event, Wanted},
     engine, fault,
     index::{Reader, User, UserChange, UserError},
     look, read,
 };
-use api::{ApiError, Inspected, LaunchRequest, Request, Roots, Scanned, Shown, Synced};
+use api::{ApiError, Inspected, LaunchRequest, Request, Roots, Scanned, Synced};
 use domain::{
     Model, RootStatus, State, Verdict, WirePath,
     engines::shell_line,
@@ -69,6 +69,7 @@ pub(super) async fn answer(
         | Request::Duplicates { .. }
         | Request::Usage { .. }
         | Request::Show { .. }
+        | Request::Tree { .. }
         | Request::Inspect { .. }
         | Request::Roots {}
         | Request::AddRoot { .. }
@@ -98,7 +99,8 @@ async fn reply(request: Request, hub: &Hub) -> Result<Box<RawValue>, Failure> {
         Request::Overview {} => raw(overview::overview(hub).await?),
         Request::Duplicates { filters } => raw(space::duplicates(hub, filters).await?),
         Request::Usage { by } => raw(space::usage(hub, by).await?),
-        Request::Show { model } => raw(show(hub, &model).await?),
+        Request::Show { model } => raw(kin::show(hub, &model).await?),
+        Request::Tree { model } => raw(kin::tree(hub, &model).await?),
         Request::Inspect { path } => raw(inspect(path).await?),
         Request::Roots {} => raw(Roots { roots: roots(hub).await? }),
         Request::AddRoot { path } => raw(add_root(hub, path.to_path()).await?),
@@ -236,13 +238,6 @@ pub(super) async fn meant(hub: &Hub, typed: &str) -> Result<(Model, Option<Facts
     let id = find(hub, typed.to_owned()).await?;
     let found = hub.read(move |reader| reader.model(&id)).await.map_err(refusal)?;
     found.ok_or_else(|| ApiError::NoSuchModel { name: typed.to_owned(), similar: Vec::new() }.into())
-}
-
-async fn show(hub: &Hub, typed: &str) -> Result<Shown, Failure> {
-    let (model, facts) = meant(hub, typed).await?;
-    let id = model.id.clone();
-    let same_weights = hub.read(move |reader| reader.with_the_weights_of(&id)).await.map_err(refusal)?;
-    Ok(Shown { model, facts, same_weights })
 }
 
 async fn say(hub: &Hub, typed: String, change: impl FnOnce(String) -> UserChange) -> Result<Model, Failure> {

@@ -3,6 +3,7 @@
 mod answer;
 mod events;
 mod hub;
+mod kin;
 mod list;
 mod machine;
 mod overview;

@@ -2,7 +2,7 @@
 
 use crate::launches::{engine, environment, hardware, launch, plan, run};
 use crate::values::{
-    checked, duplicates, facts, finding, job, model, now, overview, root, usage, verdict, wire_path,
+    checked, duplicates, facts, finding, job, model, now, overview, root, tree, usage, verdict, wire_path,
 };
 use api::{
     Added, AddedEngine, ApiError, Engines, Event, EventKind, Examined, Inspected, Launch, LaunchUpdate,
@@ -21,6 +21,7 @@ pub(crate) fn exchanges() -> Vec<(Request, Vec<Value>)> {
         Request::Duplicates { filters: words() },
         Request::Usage { by: Some("app".into()) },
         Request::Show { model: model() },
+        Request::Tree { model: model() },
         Request::Inspect { path: path.clone() },
         Request::Roots {},
         Request::AddRoot { path: path.clone() },
@@ -56,6 +57,7 @@ fn replies(request: &Request) -> Vec<Value> {
         Request::Show { .. } => {
             to_value(Shown { model: model(), facts: Some(facts()), same_weights: vec!["m2".into()] })
         }
+        Request::Tree { .. } => to_value(tree()),
         Request::Inspect { .. } => to_value(Inspected { path: wire_path(), size: 1, verdict: verdict() }),
         Request::Roots {} => to_value(Roots { roots: vec![root()] }),
         Request::AddRoot { .. } => to_value(Added { root: root() }),

@@ -4,7 +4,7 @@ use crate::launches::run;
 use api::{Checked, Duplicates, Filesystem, Job, Overview, Problem, RunState, Usage};
 use domain::{
     Ancestor, App, Confidence, File, Format, Hashes, Kind, LicenseClass, Link, Location, Model, Relation,
-    Role, RootStatus, Safety, Source, SourceKind, State, Verdict, Verification, WirePath,
+    Role, RootStatus, Safety, Source, SourceKind, State, Tree, TreeNode, Verdict, Verification, WirePath,
     doctor::{Finding, Severity},
     duplicates::{CopyAt, Group, ModelName, Sameness},
     facts,
@@ -175,6 +175,27 @@ pub(crate) fn source() -> Source {
         confidence: Confidence::Claimed,
         evidence: vec!["e".into()],
     }
+}
+
+pub(crate) fn tree() -> Tree {
+    let node = TreeNode {
+        model_id: Some("m1".into()),
+        name: "n".into(),
+        repo: Some("o/b".into()),
+        relation: Some(Relation::Adapter),
+        confidence: Some(Confidence::Claimed),
+        evidence: vec!["e".into()],
+        kind: Some(Kind::Llm),
+        quant: Some("Q4_K_M".into()),
+        size: Some(1),
+        state: Some(State::Ok),
+        is_instruct: Some(true),
+        is_asked: true,
+        is_repeated: false,
+        children: Vec::new(),
+    };
+    let root = TreeNode { children: vec![node.clone()], ..node };
+    Tree { model_id: "m1".into(), roots: vec![root], left_out: 1 }
 }
 
 pub(crate) fn ancestor() -> Ancestor {
