@@ -11,6 +11,8 @@ pub struct Gguf {
     quant: Quant,
     rows: u64,
     split: Option<(u16, u16)>,
+    /// Key-value pairs as they are written.
+    more: Vec<Vec<u8>>,
 }
 
 /// Element types: number, elements a block, bytes a block.
@@ -36,7 +38,7 @@ impl Gguf {
     /// A language model of two small F16 tensors.
     pub fn named(name: &str) -> Self {
         let (name, architecture) = (name.to_owned(), "llama".to_owned());
-        Self { name, architecture, context: 4096, quant: Quant::F16, rows: 64, split: None }
+        Self { name, architecture, context: 4096, quant: Quant::F16, rows: 64, split: None, more: vec![] }
     }
 
     pub fn architecture(self, architecture: &str) -> Self {
@@ -53,6 +55,24 @@ impl Gguf {
 
     pub fn rows(self, rows: u64) -> Self {
         Self { rows, ..self }
+    }
+
+    pub fn text(mut self, key: &str, value: &str) -> Self {
+        self.more.push(string(key, value));
+        self
+    }
+
+    pub fn number(mut self, key: &str, value: u32) -> Self {
+        self.more.push(number(key, value));
+        self
+    }
+
+    pub fn texts(mut self, key: &str, values: &[String]) -> Self {
+        let head = [text(key), 9_u32.to_le_bytes().into(), 8_u32.to_le_bytes().into()].concat();
+        let count = (values.len() as u64).to_le_bytes().to_vec();
+        let values = values.iter().flat_map(|value| text(value));
+        self.more.push([head, count, values.collect()].concat());
+        self
     }
 
     /// One part of several; `no` counts from 0.
@@ -77,6 +97,7 @@ impl Gguf {
             ];
             pairs.extend([short("split.no", no), short("split.count", count), signed.concat()]);
         }
+        pairs.extend(self.more.iter().cloned());
         let no = self.split.map_or(0, |(no, _)| no);
         let names = [format!("blk.{no}.attn_q.weight"), format!("blk.{no}.ffn_up.weight")];
         let names = if self.split.is_some() { &names[..1] } else { &names[..] };

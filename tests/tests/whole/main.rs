@@ -13,6 +13,7 @@ mod kernel;
 mod launch;
 mod launch_ends;
 mod odd;
+mod origins;
 mod plan;
 mod refuse;
 mod roots;
