@@ -1,5 +1,6 @@
 //! A position in an input. Every length is checked against the bytes left before it is used.
 
+use crate::digest::Digest;
 use crate::input::MAX_VIEW;
 use crate::{Error, Input};
 
@@ -132,33 +133,50 @@ impl<'a, I: Input> Cursor<'a, I> {
         Ok(text)
     }
 
-    /// Walks over strings without looking at them.
-    pub(crate) fn skip_texts(&mut self, count: u64) -> Result<(), Error> {
+    /// Walks over strings without looking at them, unless they are to be told apart from others.
+    pub(crate) fn skip_texts(&mut self, count: u64, mut digest: Option<&mut Digest>) -> Result<(), Error> {
         let mut left = count;
         while left > 0 {
             let room = usize::try_from(self.limit.saturating_sub(self.at)).unwrap_or(usize::MAX);
             let window = self.input.view(self.at, size_of::<u64>())?;
             let window = window.get(..room).unwrap_or(window);
-            let (walked, used) = if self.big_endian {
+            let (walked, rest) = if self.big_endian {
                 walk(window, left, u64::from_be_bytes)
             } else {
                 walk(window, left, u64::from_le_bytes)
             };
-            self.at += used;
+            let used = window.len() - rest.len();
+            if let Some(digest) = &mut digest {
+                digest.add(window.get(..used).unwrap_or_default());
+            }
+            self.at += used as u64;
             left -= walked;
             // What is left in this window is less than one string.
             if left > 0 {
-                let len = self.u64()?;
-                self.skip(len, 1)?;
+                self.skip_text(digest.as_deref_mut())?;
                 left -= 1;
             }
         }
         Ok(())
     }
+
+    fn skip_text(&mut self, digest: Option<&mut Digest>) -> Result<(), Error> {
+        let start = self.at;
+        let len = self.u64()?;
+        let end = self.need(len, 1)?;
+        if let Some(digest) = digest {
+            // Of a text longer than any token, the start will do.
+            let seen = usize::try_from(end - start).unwrap_or(MAX_VIEW).min(MAX_VIEW);
+            let window = self.input.view(start, seen)?;
+            digest.add(window.get(..seen).unwrap_or(window));
+        }
+        self.at = end;
+        Ok(())
+    }
 }
 
-/// Returns how many of `most` strings lie wholly in the window, and how many bytes they take.
-fn walk(window: &[u8], most: u64, number: impl Fn([u8; 8]) -> u64) -> (u64, u64) {
+/// Returns how many of `most` strings lie wholly in the window, and what comes after them.
+fn walk(window: &[u8], most: u64, number: impl Fn([u8; 8]) -> u64) -> (u64, &[u8]) {
     let mut rest = window;
     let mut left = most;
     while left > 0 {
@@ -167,7 +185,7 @@ fn walk(window: &[u8], most: u64, number: impl Fn([u8; 8]) -> u64) -> (u64, u64)
         rest = tail;
         left -= 1;
     }
-    (most - left, (window.len() - rest.len()) as u64)
+    (most - left, rest)
 }
 
 pub(crate) struct Text {

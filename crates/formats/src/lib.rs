@@ -4,6 +4,7 @@
 
 pub mod coreml;
 mod cursor;
+mod digest;
 mod flat;
 pub mod ggml;
 pub mod gguf;

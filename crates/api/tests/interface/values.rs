@@ -303,6 +303,7 @@ pub(crate) fn facts() -> facts::Facts {
             pre: Some("qwen2".into()),
             bos: Some(1),
             eos: Some(2),
+            tokens: Some("00".into()),
         }),
         projector: Some(facts::Projector { kind: Some("mlp".into()), width: Some(1) }),
         adapter: Some(adapter()),

@@ -32,6 +32,11 @@ impl<'a> Keys<'a> {
         self.header.get(key)
     }
 
+    /// Returns what tells one list of tokens from another.
+    pub(super) fn vocabulary(&self) -> Option<u64> {
+        self.header.vocabulary
+    }
+
     /// Returns a text that is not empty.
     pub(super) fn text(&self, key: &str) -> Option<&'a str> {
         self.get(key)?.as_str().map(str::trim).filter(|text| !text.is_empty())

@@ -22,6 +22,9 @@ pub struct Tokenizer {
     pub pre: Option<String>,
     pub bos: Option<u64>,
     pub eos: Option<u64>,
+    /// A digest of the texts of all tokens, 16 hexadecimal digits: another one is another vocabulary.
+    #[serde(default)]
+    pub tokens: Option<String>,
 }
 
 /// What an adapter changes.
@@ -97,6 +100,7 @@ pub(super) fn tokenizer(keys: &Keys<'_>) -> Option<Tokenizer> {
         pre: text("tokenizer.ggml.pre"),
         bos: id("tokenizer.ggml.bos_token_id"),
         eos: id("tokenizer.ggml.eos_token_id"),
+        tokens: keys.vocabulary().map(|digest| format!("{digest:016x}")),
     };
     found.kind.is_some().then_some(found)
 }
@@ -140,17 +144,24 @@ mod tests {
 
     #[test]
     fn a_tokenizer_is_what_a_draft_must_share() {
-        let model = Build::model("qwen3")
-            .text("tokenizer.ggml.model", "gpt2")
-            .text("tokenizer.ggml.pre", "qwen2")
-            .number("tokenizer.ggml.eos_token_id", 151_645);
+        let model = || {
+            let model = Build::model("qwen3").text("tokenizer.ggml.model", "gpt2");
+            model.text("tokenizer.ggml.pre", "qwen2").number("tokenizer.ggml.eos_token_id", 151_645)
+        };
         let expected = Tokenizer {
             kind: Some("gpt2".to_owned()),
             pre: Some("qwen2".to_owned()),
             bos: None,
             eos: Some(151_645),
+            tokens: None,
         };
-        assert_eq!(model.facts().0.tokenizer, Some(expected));
+        assert_eq!(model().facts().0.tokenizer, Some(expected));
+        let tokens = |tokens: &[&str]| {
+            let tokenizer = model().texts("tokenizer.ggml.tokens", tokens).facts().0.tokenizer;
+            tokenizer.and_then(|tokenizer| tokenizer.tokens).unwrap()
+        };
+        assert_eq!(tokens(&["a", "b"]).len(), 16);
+        assert_ne!(tokens(&["a", "b"]), tokens(&["b", "a"]));
         assert_eq!(Build::model("qwen3").facts().0.tokenizer, None);
     }
 }

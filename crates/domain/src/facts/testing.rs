@@ -51,6 +51,12 @@ impl Build {
         self.pair(key, 9, &[head, items].concat())
     }
 
+    pub(super) fn texts(self, key: &str, texts: &[&str]) -> Self {
+        let items: Vec<u8> = texts.iter().flat_map(|text| string(text)).collect();
+        let head = [&8_u32.to_le_bytes()[..], &(texts.len() as u64).to_le_bytes()].concat();
+        self.pair(key, 9, &[head, items].concat())
+    }
+
     /// Adds a tensor of a type by ggml's number.
     pub(super) fn tensor(mut self, name: &str, dims: &[u64], kind: u32) -> Self {
         let known = gguf::TensorType::from_id(kind).expect("a ggml type");

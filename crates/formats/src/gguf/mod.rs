@@ -1,5 +1,5 @@
 //! GGUF v2 and v3 headers (<https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>).
-//! Vocabularies are skipped, tensor infos are kept.
+//! Vocabularies are told apart and skipped, tensor infos are kept.
 
 mod tensor;
 mod tensor_type;
@@ -35,6 +35,9 @@ pub struct Header {
     /// Where the last tensor ends, bytes from the start of the file; after its padding if the file has any of that.
     /// More than the file's length: data is missing.
     pub data_end: u64,
+    /// Of two files of one byte order equal for equal lists of tokens, and hardly ever for others; no proof. None
+    /// without tokens.
+    pub vocabulary: Option<u64>,
     /// What is odd but readable.
     pub warnings: Vec<String>,
 }
@@ -81,7 +84,8 @@ pub fn parse(input: &mut impl Input) -> Result<Header, Error> {
     if byte_order == ByteOrder::Big {
         cursor.read_big_endian();
     }
-    let mut reader = Reader { cursor, warnings: Warnings::default(), metadata_kept: 0, tensors_kept: 0 };
+    let mut reader =
+        Reader { cursor, warnings: Warnings::default(), vocabulary: None, metadata_kept: 0, tensors_kept: 0 };
     let (n_tensors, n_keys) = reader.counts()?;
     let metadata = reader.metadata(n_keys)?;
     let alignment = reader.alignment(&metadata)?;
@@ -96,8 +100,18 @@ pub fn parse(input: &mut impl Input) -> Result<Header, Error> {
         // Writers pad the last tensor whole or not at all: with part of the padding, the file was cut.
         data_end = padded_end;
     }
-    let warnings = reader.warnings.0;
-    Ok(Header { version, byte_order, alignment, metadata, tensors, data_start, data_end, warnings })
+    let (vocabulary, warnings) = (reader.vocabulary, reader.warnings.0);
+    Ok(Header {
+        version,
+        byte_order,
+        alignment,
+        metadata,
+        tensors,
+        data_start,
+        data_end,
+        vocabulary,
+        warnings,
+    })
 }
 
 impl Header {
@@ -138,6 +152,7 @@ fn version(version: u32) -> Result<(u32, ByteOrder), Error> {
 struct Reader<'a, I> {
     cursor: Cursor<'a, I>,
     warnings: Warnings,
+    vocabulary: Option<u64>,
     metadata_kept: usize,
     tensors_kept: usize,
 }

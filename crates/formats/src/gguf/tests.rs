@@ -128,8 +128,12 @@ impl Input for Stingy<'_> {
 fn windows_change_nothing() {
     let mut long = vocabulary(50_000);
     long[30_000] = "x".repeat(700_000);
-    let files =
-        [valid(), valid().strings("tokenizer.ggml.merges", &long), valid().number("llama.block_count", 3)];
+    let files = [
+        valid(),
+        valid().strings("tokenizer.ggml.merges", &long),
+        File::new().strings("tokenizer.ggml.tokens", &long),
+        valid().number("llama.block_count", 3),
+    ];
     for bytes in files.map(|file| file.bytes()) {
         for bytes in [&bytes[..], &bytes[..bytes.len() / 2]] {
             let whole = format!("{:?}", parse(&mut Slice(bytes)));
@@ -143,6 +147,28 @@ fn windows_change_nothing() {
             assert_eq!(format!("{:?}", parse(&mut windowed)), whole);
         }
     }
+}
+
+#[test]
+fn vocabularies_are_told_apart_by_their_tokens_alone() {
+    let of = |file: File, tokens: &[&str]| {
+        let tokens: Vec<String> = tokens.iter().map(|token| (*token).to_owned()).collect();
+        read(&file.strings("tokenizer.ggml.tokens", &tokens)).vocabulary
+    };
+    let tokens = ["<s>", "a token of some length", "b"];
+    let one = of(File::new(), &tokens);
+    assert!(one.is_some());
+    assert_eq!(of(File::new().string("general.name", "elsewhere in the file"), &tokens), one);
+    for other in [
+        ["<s>", "a token of some lengtH", "b"],
+        ["<s>", "b", "a token of some length"],
+        ["<s>a", " token of some length", "b"],
+        ["<s>", "a token of some length", "b\0"],
+        ["", "<s>", "a token of some length"],
+    ] {
+        assert_ne!(of(File::new(), &other), one, "{other:?}");
+    }
+    assert_eq!(read(&File::new()).vocabulary, None);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::Reader;
 use crate::cursor::Text;
+use crate::digest::Digest;
 use crate::{Error, Input, quoted};
 
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +40,9 @@ const KEPT_NUMBERS: u64 = 1024;
 
 /// Tags, languages and base models are kept.
 const KEPT_STRINGS: u64 = 64;
+
+/// The texts of all tokens.
+const VOCABULARY: &str = "tokenizer.ggml.tokens";
 
 /// `enum gguf_type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,8 +169,12 @@ impl<I: Input> Reader<'_, I> {
                 self.keep(size_of::<Value>())?;
                 items.push(self.value(key, kind)?);
             }
+        } else if kind == Kind::String && key == VOCABULARY {
+            let mut digest = Digest::default();
+            self.cursor.skip_texts(len, Some(&mut digest))?;
+            self.vocabulary = Some(digest.finish());
         } else if kind == Kind::String {
-            self.cursor.skip_texts(len)?;
+            self.cursor.skip_texts(len, None)?;
         } else {
             self.cursor.skip(len, kind.width())?;
         }
