@@ -321,7 +321,7 @@ fn booked(reserve: &BTreeMap<String, u64>, machine: &Hardware) -> BTreeMap<Strin
 }
 
 /// A whole location that is there, with weights: the one whose path was typed, else the first.
-fn usable<'a>(model: &'a Model, typed: &str) -> Option<&'a Location> {
+pub(crate) fn usable<'a>(model: &'a Model, typed: &str) -> Option<&'a Location> {
     let has_weights = |location: &&Location| location.files.iter().any(|file| file.role == Role::Weights);
     let is_meant = |location: &&Location| location.files.iter().any(|file| file.path.text() == typed);
     let whole = || {

@@ -90,6 +90,9 @@ pub struct Shown {
     /// Ids of models whose tensors are the same to the last byte, and whose files are not.
     #[serde(default)]
     pub same_weights: Vec<String>,
+    /// Parts that go with it, by what they and it are, not by their names.
+    #[serde(default)]
+    pub companions: Vec<domain::Companion>,
 }
 
 /// `Inspect`.

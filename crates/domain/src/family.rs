@@ -16,6 +16,7 @@ pub(crate) enum Node {
 /// The lines between all models.
 pub struct Family<'k> {
     all: &'k [Kin],
+    by_id: HashMap<&'k str, usize>,
     by_key: HashMap<&'k str, usize>,
     by_hash: HashMap<&'k str, usize>,
     up: BTreeMap<Node, BTreeMap<Node, &'k Ancestor>>,
@@ -33,7 +34,8 @@ impl<'k> Family<'k> {
         let by_hash =
             order.iter().flat_map(|at| of(*at).filter_map(|kin| Some((kin.sha256.as_deref()?, *at))));
         let (by_key, by_hash) = (by_key.collect(), by_hash.collect());
-        let mut family = Self { all, by_key, by_hash, up: BTreeMap::new(), down: BTreeMap::new() };
+        let by_id = all.iter().enumerate().map(|(at, kin)| (kin.id.as_str(), at)).collect();
+        let mut family = Self { all, by_id, by_key, by_hash, up: BTreeMap::new(), down: BTreeMap::new() };
         for (at, kin) in all.iter().enumerate() {
             family.place(at, kin);
         }
@@ -51,7 +53,25 @@ impl<'k> Family<'k> {
     }
 
     pub(crate) fn node_of(&self, id: &str) -> Option<Node> {
-        self.all.iter().position(|kin| kin.id == id).map(Node::Here)
+        self.by_id.get(id).copied().map(Node::Here)
+    }
+
+    pub(crate) fn model(&self, id: &str) -> Option<&'k Kin> {
+        self.kin(&self.node_of(id)?)
+    }
+
+    /// Returns every repository, handle and hash that a model and those that it was made from go by.
+    pub(crate) fn line_of(&self, id: &str) -> BTreeSet<String> {
+        let Some(node) = self.node_of(id) else { return BTreeSet::new() };
+        let words = |node: Node| match &node {
+            Node::Here(_) => {
+                let kin = self.kin(&node).into_iter();
+                kin.flat_map(|kin| kin.keys.iter().chain(&kin.sha256).cloned()).collect()
+            }
+            Node::Named(word) => BTreeSet::from([word.clone()]),
+            Node::Nobodys(..) => BTreeSet::new(),
+        };
+        self.above(&node).into_iter().flat_map(|(node, _)| words(node)).collect()
     }
 
     /// What one says of another that it was made from.

@@ -3,6 +3,7 @@
 
 mod assemble;
 mod bytes;
+mod companions;
 pub mod doctor;
 pub mod duplicates;
 pub mod engines;
@@ -29,13 +30,14 @@ mod verdict;
 
 pub use assemble::{OnDisk, Placed, UserData, assemble};
 pub use bytes::ByteSize;
+pub use companions::{Asked, Companion, companions, left_out, likest_first, projector_elsewhere};
 pub use family::Family;
 pub use hashes::Hashes;
-pub use kin::Kin;
+pub use kin::{Kin, Part};
 pub use lineage::Ancestor;
 pub use model::{
-    App, Confidence, File, Format, Kind, LicenseClass, Link, Location, Model, Relation, Role, Safety, Source,
-    SourceKind, State, Verification, WirePath,
+    App, Basis, CompanionRole, Confidence, File, Format, Kind, LicenseClass, Link, Location, Model, Relation,
+    Role, Safety, Source, SourceKind, State, Verification, WirePath,
 };
 pub use root::RootStatus;
 pub use stores::Hints;

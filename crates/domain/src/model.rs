@@ -224,6 +224,19 @@ closed!(
         Base = "base", Finetune = "finetune", Adapter = "adapter", Merge = "merge", Quantized = "quantized",
     }
 );
+closed!(
+    /// What a companion is to the model that it goes with.
+    CompanionRole {
+        Projector = "projector", Adapter = "adapter", Draft = "draft", Vae = "vae", TextEncoder = "text-encoder",
+    }
+);
+closed!(
+    /// What a companion was paired by: the first five are of the files themselves, the rest of where they come from.
+    Basis {
+        Width = "width", Projector = "projector", Shapes = "shapes", Vocabulary = "vocabulary", Family = "family",
+        Lineage = "lineage", Repository = "repository", Folder = "folder", Held = "held",
+    }
+);
 closed!(Role {
     Weights = "weights", Companion = "companion", Adapter = "adapter", Blob = "blob", Bundle = "bundle",
     LfsObject = "lfs-object", Config = "config", Card = "card", Sidecar = "sidecar", Metadata = "metadata",

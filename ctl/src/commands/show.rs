@@ -5,7 +5,7 @@ use anyhow::Result;
 use api::{Request, Shown};
 use clap::Args;
 use domain::{
-    Ancestor, ByteSize, File, Location, Model, Safety, Source,
+    Ancestor, ByteSize, Companion, File, Location, Model, Safety, Source,
     facts::{Facts, Graph, Value},
 };
 use std::io::{self, Write};
@@ -33,6 +33,7 @@ impl ShowArgs {
         if let Some(facts) = &shown.facts {
             write_facts(facts, &mut fields)?;
         }
+        write_companions(&shown.companions, &mut fields)?;
         shown.model.locations.iter().try_for_each(|location| write_location(location, &mut fields))?;
         write_user(&shown.model, now, &mut fields)?;
         Ok(())
@@ -164,6 +165,17 @@ fn write_lineage(model: &Model, fields: &mut Fields<'_>) -> io::Result<()> {
         format!("{} ({}{here}; {}: {})", one.name, one.relation, one.confidence, one.evidence.join("; "))
     };
     fields.each("based on", &model.lineage.iter().map(line).collect::<Vec<_>>())
+}
+
+/// What goes with it, and why.
+fn write_companions(companions: &[Companion], fields: &mut Fields<'_>) -> io::Result<()> {
+    if !companions.is_empty() {
+        fields.title("goes with")?;
+    }
+    companions.iter().try_for_each(|one| {
+        fields.field(one.role.name(), &one.name)?;
+        fields.field("", &format!("{} ({})", one.because, one.confidence))
+    })
 }
 
 /// Other witnesses than the app's own, where there are such.

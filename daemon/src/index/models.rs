@@ -7,7 +7,7 @@ use super::{
 };
 use domain::{Model, Placed, RootStatus, UserData, Verdict, assemble, resolve::Names};
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 use std::path::Path;
 
 /// What assembling a model again has changed.
@@ -44,9 +44,8 @@ impl Index {
         hashes::put_hashed(transaction, &model)?;
         model.duplicate_group = held::group_of(transaction, id)?;
         let text = serde_json::to_string(&model)?;
-        let said = facts;
-        let facts = said.as_ref().map(serde_json::to_string).transpose()?;
-        if before.as_ref().is_some_and(|(json, known)| *json == text && *known == facts) {
+        let said = facts.as_ref().map(serde_json::to_string).transpose()?;
+        if before.as_ref().is_some_and(|(json, known)| *json == text && *known == said) {
             return Ok(Refreshed::Same(Box::new(model)));
         }
         let mut put = transaction.prepare_cached(
@@ -57,9 +56,9 @@ impl Index {
         )?;
         let names = serde_json::to_string(&names(&model))?;
         let disk_size = model.disk_size.cast_signed();
-        let values = params![id, model.name, model.state.name(), disk_size, names, text, facts];
+        let values = params![id, model.name, model.state.name(), disk_size, names, text, said];
         self.words.model(put.query_row(values, |row| row.get(0))?, &model);
-        kin::put(transaction, &model, said.as_ref())?;
+        kin::put(transaction, &model, facts.as_ref())?;
         let model = Box::new(model);
         Ok(if before.is_some() { Refreshed::Changed(model) } else { Refreshed::Added(model) })
     }
@@ -138,11 +137,14 @@ impl Index {
         if let Some(fresh) = self.fresh.verdicts.get(path) {
             return Ok(Some(fresh.clone()));
         }
-        self.db
-            .prepare_cached("SELECT verdict FROM file WHERE path = ?1")?
-            .query_row([bytes(path)], |row| json(row.get_ref(0)?.as_str()?, 0))
-            .optional()
+        verdict(&self.db, path)
     }
+}
+
+pub(super) fn verdict(db: &Connection, path: &Path) -> rusqlite::Result<Option<Verdict>> {
+    db.prepare_cached("SELECT verdict FROM file WHERE path = ?1")?
+        .query_row([bytes(path)], |row| json(&row.get::<_, String>(0)?, 0))
+        .optional()
 }
 
 fn names(model: &Model) -> Names {

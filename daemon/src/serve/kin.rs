@@ -1,38 +1,136 @@
-//! What is asked of one model and needs the others: its relatives. Reads the index, and changes nothing.
+//! What is asked of one model and needs the others: its relatives, and what goes with it. Reads the index, and changes
+//! nothing.
 
 use super::{
     answer::{Failure, meant, refusal},
     hub::Hub,
 };
-use api::Shown;
-use domain::{Family, Tree};
+use crate::{engine, index::Reader};
+use api::{ApiError, Shown};
+use domain::{
+    Asked, Companion, Family, File, Kin, Kind, Location, Model, Part, Role, Tree, WirePath, companions,
+    facts::Facts, left_out, likest_first, projector_elsewhere,
+};
+use std::collections::BTreeSet;
 
 pub(super) async fn show(hub: &Hub, typed: &str) -> Result<Shown, Failure> {
     let (mut model, facts) = meant(hub, typed).await?;
-    let id = model.id.clone();
     let shown = hub.read(move |reader| {
-        let same_weights = reader.with_the_weights_of(&id)?;
-        if !model.lineage.is_empty() {
-            let all = reader.kin()?;
-            let family = Family::new(&all);
-            for ancestor in &mut model.lineage {
-                let found = family.find(ancestor).filter(|found| found.id != id);
-                ancestor.model_id = found.map(|found| found.id.clone());
-            }
+        let same_weights = reader.with_the_weights_of(&model.id)?;
+        let all = reader.kin()?;
+        let family = Family::new(&all);
+        let companions = paired(reader, &family, &model, facts.as_ref())?;
+        for ancestor in &mut model.lineage {
+            let found = family.find(ancestor).filter(|found| found.id != model.id);
+            ancestor.model_id = found.map(|found| found.id.clone());
         }
-        Ok(Shown { model, facts, same_weights })
+        Ok(Shown { model, facts, same_weights, companions })
     });
     shown.await.map_err(refusal)
 }
 
 pub(super) async fn tree(hub: &Hub, typed: &str) -> Result<Tree, Failure> {
     let (model, _) = meant(hub, typed).await?;
-    let id = model.id;
     let typed = typed.to_owned();
     let drawn = hub.read(move |reader| {
-        let tree = Family::new(&reader.kin()?).tree(&id);
+        let tree = Family::new(&reader.kin()?).tree(&model.id);
         // It went between the two reads.
-        tree.ok_or_else(|| api::ApiError::NoSuchModel { name: typed, similar: Vec::new() }.into())
+        tree.ok_or_else(|| ApiError::NoSuchModel { name: typed, similar: Vec::new() }.into())
     });
     drawn.await.map_err(refusal)
+}
+
+/// Returns a model as it is launched: its location without what lies there and cannot serve it, and with the one
+/// projector that is meant for it. Also says which. `typed` is what the model was called.
+pub(super) async fn fitted(
+    hub: &Hub,
+    (mut model, facts): (Model, Option<Facts>),
+    typed: String,
+) -> Result<(Model, Option<Facts>, Vec<String>), Failure> {
+    if model.kind != Some(Kind::Llm) {
+        return Ok((model, facts, Vec::new()));
+    }
+    let fitted = hub.read(move |reader| {
+        let chosen = engine::usable(&model, &typed);
+        let at = model.locations.iter().position(|location| Some(location) == chosen);
+        let (Some(at), Some(known)) = (at, &facts) else { return Ok((model, facts, Vec::new())) };
+        let mut notes = Vec::new();
+        if let Some(place) = model.locations.get_mut(at) {
+            notes = without_what_cannot_serve(reader, place, known)?;
+            notes.extend(likest_first(&model.name, &mut place.files));
+        }
+        let is_projector = |file: &File| file.role == Role::Companion;
+        if !model.locations.get(at).is_some_and(|place| place.files.iter().any(is_projector)) {
+            let (file, note) = elsewhere(reader, &model, known)?;
+            model.locations.get_mut(at).into_iter().for_each(|place| place.files.extend(file.clone()));
+            notes.extend(note);
+        }
+        Ok((model, facts, notes))
+    });
+    fitted.await.map_err(refusal)
+}
+
+fn without_what_cannot_serve(
+    reader: &Reader,
+    location: &mut Location,
+    facts: &Facts,
+) -> anyhow::Result<Vec<String>> {
+    let (mut kept, mut notes) = (Vec::new(), Vec::new());
+    for file in std::mem::take(&mut location.files) {
+        let name = file.path.text().rsplit('/').next().unwrap_or_default();
+        let found = if file.role == Role::Companion { reader.verdict(&file.path.to_path())? } else { None };
+        match found.and_then(|found| left_out(name, &found, facts)) {
+            Some(why) => notes.push(why),
+            None => kept.push(file),
+        }
+    }
+    location.files = kept;
+    Ok(notes)
+}
+
+/// Returns the projector from elsewhere that is launched with a model, and what is to be said of it.
+fn elsewhere(
+    reader: &Reader,
+    model: &Model,
+    facts: &Facts,
+) -> anyhow::Result<(Option<File>, Option<String>)> {
+    let all = reader.kin()?;
+    let found = paired(reader, &Family::new(&all), model, Some(facts))?;
+    let projector = match projector_elsewhere(&found) {
+        Ok(projector) => projector,
+        Err(why) => return Ok((None, Some(why))),
+    };
+    let Some((Some(id), because)) = projector.map(|one| (&one.model_id, &one.because)) else {
+        return Ok((None, None));
+    };
+    let other = reader.model(id)?.map(|(other, _)| other);
+    let whole = other.iter().flat_map(|other| &other.locations);
+    let whole = whole.filter(|location| location.online && !location.is_partial);
+    let file = whole.flat_map(|one| &one.files).find(|file| file.role == Role::Weights);
+    let note = file.map(|file| format!("the projector is {}: {because}", file.path.text()));
+    Ok((file.map(|file| File { role: Role::Companion, ..file.clone() }), note))
+}
+
+fn paired(
+    reader: &Reader,
+    family: &Family<'_>,
+    model: &Model,
+    facts: Option<&Facts>,
+) -> anyhow::Result<Vec<Companion>> {
+    let (kin, part) = (Kin::of(model, facts), Part::of(model, facts));
+    let asked = Asked { kin: &kin, part: &part, facts };
+    Ok(companions(family, asked, &reader.parts(&part)?, &held(reader, model)?))
+}
+
+/// What the locations of a model hold with its weights.
+fn held(reader: &Reader, model: &Model) -> anyhow::Result<Vec<(WirePath, Facts)>> {
+    let files = model.locations.iter().flat_map(|location| &location.files);
+    let files = files.filter(|file| matches!(file.role, Role::Companion | Role::Adapter));
+    let mut seen = BTreeSet::new();
+    let mut held = Vec::new();
+    for file in files.filter(|file| seen.insert(file.path.to_path())) {
+        let found = reader.verdict(&file.path.to_path())?.filter(|found| found.state.is_usable());
+        held.extend(found.and_then(|found| found.facts).map(|facts| (file.path.clone(), facts)));
+    }
+    Ok(held)
 }

@@ -3,6 +3,7 @@
 use super::{
     answer::{Done, Failure, meant, off_the_loop, refusal},
     hub::Hub,
+    kin,
     varlink::Out,
 };
 use crate::{
@@ -35,10 +36,13 @@ pub(super) async fn prepare(
     (model, facts): (Model, Option<Facts>),
     max_age: Duration,
 ) -> Result<engine::Prepared, Failure> {
+    let (model, facts, notes) = kin::fitted(hub, (model, facts), order.model.clone()).await?;
     let (engines, runs) = (Arc::clone(&hub.engines), hub.runs.clone());
     off_the_loop(move || {
         let world = engine::World { engines: &engines, reserved: &|since| runs.reserved(since), max_age };
-        engine::prepare(&order, (&model, facts.as_ref()), &world)
+        let mut prepared = engine::prepare(&order, (&model, facts.as_ref()), &world)?;
+        prepared.plan.explain.extend(notes);
+        anyhow::Ok(prepared)
     })
     .await
 }

@@ -105,10 +105,17 @@ fn a_tree_leads_from_the_base_to_the_quants_and_adapters() {
                 .to_owned(),
         ]
     );
-    house.set("COLUMNS", "80");
-    let drawn = house.does(&["tree", "Tiny-Instruct-F16"]);
-    assert!(drawn.lines().all(|line| line.chars().count() <= 80), "{drawn}");
-    assert!(drawn.contains("Tiny-Instruct-F16  instruct, F16, 16.3 KiB  ◀  (claimed"), "{drawn}");
+    house.set("COLUMNS", "60");
+    let narrow = house.does(&["tree", "tiny-lora"]);
+    assert_eq!(
+        narrow.lines().collect::<Vec<_>>(),
+        [
+            "Tiny  241 B",
+            "└─ finetune  Tiny-Instruct  241 B  (claimed)",
+            "   ├─ adapter  tiny-lora  241 B  ◀  (claimed)",
+            "   └─ quantized  Tiny-Instruct-F16  instruct, F16, 16.3 KiB",
+        ]
+    );
     let tree = house.json(&["tree", "tiny-lora"]);
     let instruct = &tree["roots"][0]["children"][0];
     assert_eq!((&tree["left_out"], &instruct["repo"]), (&json!(0), &json!("acme/Tiny-Instruct")));
@@ -128,4 +135,127 @@ fn what_is_only_named_is_marked_and_text_terminals_get_text() {
     assert!(drawn.starts_with("acme/Tiny-Instruct  ?\n|- adapter  tiny-lora"), "{drawn}");
     assert!(drawn.contains("`- quantized  Tiny-Instruct-F16"), "{drawn}");
     assert!(drawn.is_ascii());
+}
+
+fn projector(name: &str, width: u32) -> Vec<u8> {
+    let projector = Gguf::named(name).architecture("clip").text("general.type", "mmproj");
+    projector.text("clip.projector_type", "mlp").number("clip.vision.projection_dim", width).bytes()
+}
+
+fn wide(name: &str, width: u32) -> Gguf {
+    Gguf::named(name).number("llama.embedding_length", width)
+}
+
+/// Companions of a model as role, name and reason.
+#[track_caller]
+fn companions(house: &House, model: &str) -> Vec<[String; 3]> {
+    let shown = house.show(model);
+    let word = |one: &Value, key: &str| one[key].as_str().unwrap().to_owned();
+    let found = shown["companions"].as_array().unwrap().iter();
+    found.map(|one| ["role", "name", "because"].map(|key| word(one, key))).collect()
+}
+
+#[track_caller]
+fn plan(house: &House, model: &str) -> (String, String) {
+    let plan = house.json(&["plan", "llama.cpp", model]);
+    (plan["command"].as_str().unwrap().to_owned(), plan["explain"].to_string())
+}
+
+#[test]
+fn a_projector_of_another_width_in_the_same_folder_is_given_to_no_engine() {
+    let house = house!().ready_to_launch();
+    write(house.models("fits/seer-F16.gguf"), wide("seer", 64).bytes());
+    write(house.models("fits/mmproj-seer.gguf"), projector("a", 64));
+    write(house.models("other/blind-F16.gguf"), wide("blind", 64).bytes());
+    write(house.models("other/mmproj-blind.gguf"), projector("b", 128));
+    house.sync();
+    let because = "projects to width 64 = embedding length 64, projector mlp; held with it";
+    let expected = ["projector", "mmproj-seer.gguf", because].map(str::to_owned);
+    assert_eq!(companions(&house, "seer-F16"), [expected]);
+    assert_eq!(companions(&house, "blind-F16"), Vec::<[String; 3]>::new());
+    assert!(plan(&house, "seer-F16").0.contains("--mmproj"));
+    let (command, explain) = plan(&house, "blind-F16");
+    assert!(!command.contains("--mmproj"), "{command}");
+    let why = "mmproj-blind.gguf is left out: it projects to 128, and the model is 64 wide";
+    assert!(explain.contains(why), "{explain}");
+    let (stream, _) = house.launch(&["blind-F16"]);
+    stream.find("why the projector is left out", 5, |line| line.contains(why).then_some(()));
+    assert_eq!(house.engine_call().value("--mmproj"), None);
+}
+
+#[test]
+fn a_projector_elsewhere_is_given_where_it_alone_is_meant() {
+    let house = house!().ready_to_launch();
+    write(house.home(".lmstudio/models/acme/Seer-GGUF/seer-F16.gguf"), wide("seer", 64).bytes());
+    hub(&house, "acme/Seer-GGUF", &[("mmproj-F16.gguf", &projector("a", 64))]);
+    // As wide, and of somebody else.
+    hub(&house, "acme/Other-GGUF", &[("mmproj-other-F16.gguf", &projector("b", 64))]);
+    house.sync();
+    let because = "projects to width 64 = embedding length 64, projector mlp; same repository";
+    let expected = ["projector", "mmproj-F16", because].map(str::to_owned);
+    assert_eq!(companions(&house, "seer-F16"), [expected]);
+    let (command, explain) = plan(&house, "seer-F16");
+    assert!(command.contains("--mmproj") && command.contains("mmproj-F16.gguf"), "{command}");
+    assert!(explain.contains("mmproj-F16.gguf: projects to width 64"), "{explain}");
+    hub(&house, "acme/Seer-GGUF", &[("mmproj-BF16.gguf", &projector("c", 64))]);
+    house.sync();
+    let (command, explain) = plan(&house, "seer-F16");
+    assert!(!command.contains("--mmproj"), "{command}");
+    assert!(explain.contains("no projector is given: mmproj-F16, mmproj-BF16 fit alike"), "{explain}");
+}
+
+/// An adapter of one matrix as PEFT writes it, of rank 4.
+fn lora(input: u64, output: u64) -> Vec<u8> {
+    let name = "base_model.model.model.layers.0.self_attn.q_proj";
+    let (down, all) = (input * 8, (input + output) * 8);
+    let json = format!(
+        r#"{{"{name}.lora_A.weight":{{"dtype":"F16","shape":[4,{input}],"data_offsets":[0,{down}]}},
+            "{name}.lora_B.weight":{{"dtype":"F16","shape":[{output},4],"data_offsets":[{down},{all}]}}}}"#
+    );
+    let data = vec![0; usize::try_from(all).unwrap()];
+    [&(json.len() as u64).to_le_bytes()[..], json.as_bytes(), &data].concat()
+}
+
+#[test]
+fn adapters_go_by_their_shapes_and_drafts_by_their_vocabulary() {
+    let house = house!();
+    let tokens = |last: &str| ["<s>", "a", last].map(str::to_owned);
+    let talks = |name: &str, rows, last| {
+        let model = wide(name, 64).rows(rows).text("tokenizer.ggml.model", "llama");
+        model.texts("tokenizer.ggml.tokens", &tokens(last)).bytes()
+    };
+    let config = br#"{"peft_type": "LORA", "base_model_name_or_path": "acme/Big-Instruct", "r": 4}"#;
+    let card = card("acme/Big-Instruct", "quantized");
+    hub(&house, "q/Big-GGUF", &[("big-F16.gguf", &talks("big", 256, "b")), ("README.md", &card)]);
+    for (repo, output) in [("me/fits", 256), ("me/other-shape", 128)] {
+        let files = [("adapter_model.safetensors", &lora(64, output)[..]), ("adapter_config.json", config)];
+        hub(&house, repo, &files);
+    }
+    write(house.models("small.gguf"), talks("small", 32, "b"));
+    write(house.models("foreign.gguf"), talks("foreign", 32, "c"));
+    let house = house.started();
+    house.sync();
+    let expected = [
+        ["adapter", "fits", "1 of 1 adapted matrices have the model's shapes; made from acme/Big-Instruct"],
+        ["draft", "small", "the same 3 tokens, and 8 times smaller"],
+    ];
+    assert_eq!(companions(&house, "big-F16"), expected.map(|one| one.map(str::to_owned)));
+    assert_eq!(companions(&house, "small"), Vec::<[String; 3]>::new());
+    let text = house.does(&["show", "big-F16"]);
+    assert!(text.contains("goes with") && text.contains("8 times smaller"), "{text}");
+}
+
+#[test]
+fn hostile_names_do_nothing_to_a_terminal() {
+    let house = house!();
+    let model = Gguf::named("victim").number("general.base_model.count", 1);
+    let model = model.text("general.base_model.0.organization", "acme");
+    let model = model.text("general.base_model.0.name", "\u{1b}[2J\u{202e}evil\nroot");
+    write(house.models("victim.gguf"), model.bytes());
+    let house = house.started();
+    house.sync();
+    let text = house.does(&["tree", "victim"]);
+    let first = text.lines().next().unwrap();
+    assert_eq!(first, "acme/\\x1b[2J\\u{202e}evil\\nroot  ?");
+    assert_eq!(text.lines().count(), 2, "{text}");
 }

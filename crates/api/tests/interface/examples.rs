@@ -2,7 +2,8 @@
 
 use crate::launches::{engine, environment, hardware, launch, plan, run};
 use crate::values::{
-    checked, duplicates, facts, finding, job, model, now, overview, root, tree, usage, verdict, wire_path,
+    checked, companion, duplicates, facts, finding, job, model, now, overview, root, tree, usage, verdict,
+    wire_path,
 };
 use api::{
     Added, AddedEngine, ApiError, Engines, Event, EventKind, Examined, Inspected, Launch, LaunchUpdate,
@@ -55,7 +56,13 @@ fn replies(request: &Request) -> Vec<Value> {
         Request::Duplicates { .. } => to_value(duplicates()),
         Request::Usage { .. } => to_value(usage()),
         Request::Show { .. } => {
-            to_value(Shown { model: model(), facts: Some(facts()), same_weights: vec!["m2".into()] })
+            let same_weights = vec!["m2".into()];
+            to_value(Shown {
+                model: model(),
+                facts: Some(facts()),
+                same_weights,
+                companions: vec![companion()],
+            })
         }
         Request::Tree { .. } => to_value(tree()),
         Request::Inspect { .. } => to_value(Inspected { path: wire_path(), size: 1, verdict: verdict() }),

@@ -11,8 +11,8 @@ mod values;
 
 use api::{INTERFACE, INTERFACE_FILE};
 use domain::{
-    App, Confidence, Format, Kind, LicenseClass, Link, Relation, Role, Safety, SourceKind, State,
-    Verification,
+    App, Basis, CompanionRole, Confidence, Format, Kind, LicenseClass, Link, Relation, Role, Safety,
+    SourceKind, State, Verification,
 };
 use idl::{Interface, Type};
 use std::collections::BTreeSet;
@@ -119,4 +119,6 @@ fn closed_lists_have_all_their_values() {
     listed("kind", SourceKind::ALL.iter().map(|value| value.name()).collect());
     listed("license_class", LicenseClass::ALL.iter().map(|value| value.name()).collect());
     listed("role", Role::ALL.iter().map(|value| value.name()).collect());
+    listed("role", CompanionRole::ALL.iter().map(|value| value.name()).collect());
+    listed("basis", Basis::ALL.iter().map(|value| value.name()).collect());
 }

@@ -3,8 +3,9 @@
 use crate::launches::run;
 use api::{Checked, Duplicates, Filesystem, Job, Overview, Problem, RunState, Usage};
 use domain::{
-    Ancestor, App, Confidence, File, Format, Hashes, Kind, LicenseClass, Link, Location, Model, Relation,
-    Role, RootStatus, Safety, Source, SourceKind, State, Tree, TreeNode, Verdict, Verification, WirePath,
+    Ancestor, App, Basis, Companion, CompanionRole, Confidence, File, Format, Hashes, Kind, LicenseClass,
+    Link, Location, Model, Relation, Role, RootStatus, Safety, Source, SourceKind, State, Tree, TreeNode,
+    Verdict, Verification, WirePath,
     doctor::{Finding, Severity},
     duplicates::{CopyAt, Group, ModelName, Sameness},
     facts,
@@ -174,6 +175,18 @@ pub(crate) fn source() -> Source {
         url: Some("u".into()),
         confidence: Confidence::Claimed,
         evidence: vec!["e".into()],
+    }
+}
+
+pub(crate) fn companion() -> Companion {
+    Companion {
+        role: CompanionRole::Projector,
+        model_id: Some("m2".into()),
+        path: Some(wire_path()),
+        name: "n".into(),
+        because: "b".into(),
+        basis: vec![Basis::Width],
+        confidence: Confidence::Claimed,
     }
 }
 

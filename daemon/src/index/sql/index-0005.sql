@@ -1,5 +1,13 @@
--- What relatives and companions of each model are told by, apart from the models: it is read of all of them at once.
+-- What relatives and companions of each model are told by. kin is read of all models at once; part, which is longer,
+-- only of those that may meet what is asked for.
 CREATE TABLE kin (
   model TEXT PRIMARY KEY,
-  json TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
+  kin TEXT NOT NULL,
+  kind TEXT,
+  family TEXT,
+  -- Of a model, or that a projector projects to.
+  width INTEGER,
+  tokens TEXT,
+  part TEXT NOT NULL
+) STRICT;
+CREATE INDEX kin_meets ON kin (kind, family, width, tokens);
