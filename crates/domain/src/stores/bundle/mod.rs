@@ -142,7 +142,7 @@ impl Bundler<'_, '_> {
         let whole = may_be_whole.then(|| whole(&groups, config.is_some(), named, self.together)).flatten();
         for (at, group) in groups.iter().enumerate() {
             let mut bundle = bundle(dir, group, whole == Some(at));
-            bundle.depends.extend(self.index_of(dir, &indexes, group));
+            let index = self.index_of(dir, &indexes, group);
             match (&adapter, &config) {
                 (Some((path, bases)), _) if group.stem == ADAPTER => {
                     bundle.hints.kind = Some(Kind::Lora);
@@ -158,8 +158,9 @@ impl Bundler<'_, '_> {
                 _ => {}
             }
             if group.missing.is_some() {
-                bundle.hints.placed_as = self.indexed_kind(dir, names, group);
+                bundle.hints.placed_as = index.as_ref().and_then(|index| self.indexed_kind(index));
             }
+            bundle.depends.extend(index);
             match group.shape {
                 weights::Shape::Companion => self.companions.push(bundle),
                 weights::Shape::Gguf
@@ -187,9 +188,8 @@ impl Bundler<'_, '_> {
     }
 
     /// Returns what the tensors are that an index names: the shards that would say so may be those that are missing.
-    fn indexed_kind(&mut self, dir: &Path, names: &BTreeSet<&OsStr>, group: &Group) -> Option<Kind> {
-        let index = self.index_of(dir, names, group)?;
-        let index = self.ask.json(&index)?;
+    fn indexed_kind(&mut self, index: &Path) -> Option<Kind> {
+        let index = self.ask.json(index)?;
         kind_of(index.get("weight_map")?.as_object()?.keys().take(MOST_TENSORS).map(String::as_str))
     }
 
