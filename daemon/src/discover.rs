@@ -36,8 +36,8 @@ const OWN_FILES: &[&str] = &[
     ".config/fish/config.fish",
     ".pam_environment",
 ];
-const OWN_FOLDERS: &[(&str, &str)] =
-    &[(".config/environment.d", ".conf"), (".config/systemd/user", ".service")];
+const OWN_FOLDERS: &[(&str, &str)] = &[(".config/environment.d", ".conf"), (OWN_UNITS, ".service")];
+const OWN_UNITS: &str = ".config/systemd/user";
 const SYSTEM_FILES: &[&str] = &["etc/environment"];
 const SYSTEM_FOLDERS: &[(&str, &str)] = &[("etc/profile.d", ".sh"), ("etc/environment.d", ".conf")];
 const UNITS: &[&str] = &["etc/systemd/system", "usr/lib/systemd/system", "lib/systemd/system"];
@@ -154,6 +154,11 @@ fn settings(environment: &Environment) -> Vec<Alternative> {
     for (dir, end) in OWN_FOLDERS {
         own.extend(environment.in_home(dir).into_iter().flat_map(|dir| below(dir, end)));
     }
+    // `systemctl --user edit` writes beside the unit.
+    let edited = SERVICES
+        .iter()
+        .filter_map(|service| environment.in_home(&format!("{OWN_UNITS}/{service}.service.d")));
+    own.extend(edited.flat_map(|dir| below(dir, ".conf")));
     let mut system: Vec<PathBuf> = SYSTEM_FILES.iter().map(|file| environment.in_system(file)).collect();
     for (dir, end) in SYSTEM_FOLDERS {
         system.extend(below(environment.in_system(dir), end));

@@ -239,11 +239,16 @@ fn places_that_shells_and_services_set_are_roots_and_a_scan_finds_a_new_app() {
         "[Service]\nEnvironment=\"OLLAMA_MODELS=/o\"\n",
     );
     fs::create_dir_all(house.at("sys/o/manifests")).unwrap();
+    write(
+        house.home(".config/systemd/user/ollama.service.d/override.conf"),
+        "[Service]\nEnvironment=OLLAMA_MODELS=%h/own\n",
+    );
+    fs::create_dir_all(house.home("own/manifests")).unwrap();
     house.start();
     house.sync();
     assert_eq!(house.list(&[]).len(), 1);
     let roots = house.json(&["roots"]).to_string();
-    assert!(roots.contains("sys/o\""), "{roots}");
+    assert!(roots.contains("sys/o\"") && roots.contains("home/own\""), "{roots}");
     write(house.home("apps/tgw/download-model.py"), "");
     write(house.home("apps/tgw/user_data/models/late.gguf"), gguf("late"));
     house.does(&["scan"]);
