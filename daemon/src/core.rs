@@ -3,6 +3,7 @@
 mod arrive;
 mod links;
 mod models;
+mod probe;
 mod queue;
 mod roots;
 mod settle;
@@ -247,6 +248,7 @@ impl Core {
         self.said.clear();
         self.waiting.clear();
         self.queue.forget(|_| true);
+        self.roots.await_nothing();
         self.is_troubled = true;
     }
 
@@ -273,12 +275,13 @@ impl Core {
                 self.said.push((reply, model));
             }
             Event::Sync { cookie, reply } => {
-                self.try_again()?;
+                self.try_again(effects)?;
                 self.poll_unwatched()?;
                 self.wait(Until::Cookie(cookie), reply);
             }
             Event::Scan(reply) => {
                 self.index.prune_files()?;
+                self.probe_all(effects);
                 self.look_everywhere()?;
                 self.wait(Until::Tick(self.queue.tick()), reply);
             }

@@ -160,14 +160,26 @@ fn deal(heard: &Receiver<Desk>, hands: &[Sender<Job>]) {
     }
 }
 
+/// What is told of a job that failed by a bug, where somebody waits for an answer.
+fn failed(job: &Job) -> Option<Event> {
+    let why = || "a bug in modeld".to_owned();
+    match job {
+        Job::Unit(job) => Some(Event::Looked(job.unit.clone(), Looked::Unreadable(why()))),
+        Job::Root { wanted } => {
+            Some(Event::Probed(Probed { wanted: wanted.clone(), there: None, reason: Some(why()) }))
+        }
+        Job::Link { .. } | Job::Growing { .. } | Job::Anew => None,
+    }
+}
+
 impl Worker {
     fn run(&mut self, job: Job) -> Result<(), Stopped> {
-        let unit = if let Job::Unit(job) = &job { Some(job.unit.clone()) } else { None };
+        let failed = failed(&job);
         // A parser's bug must not end the looking: the unit is reported, and the worker goes on.
         let report = catch_unwind(AssertUnwindSafe(|| self.perform(job))).unwrap_or_else(|_| {
-            tracing::error!(?unit, "looking failed by a bug");
+            tracing::error!(?failed, "looking failed by a bug");
             self.reader = None; // it may stand inside a transaction
-            unit.map(|unit| Event::Looked(unit, Looked::Unreadable("a bug in modeld".into())))
+            failed
         });
         report.map_or(Ok(()), |report| self.inbox.send(report))
     }

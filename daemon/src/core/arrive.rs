@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     index::UnitRow,
-    work::{Job, Probed, There},
+    work::{Probed, There},
 };
 use domain::{App, RootStatus, WirePath};
 use std::{ffi::OsString, path::Path};
@@ -30,7 +30,7 @@ impl Core {
             let app = app.or(before.map(|status| status.app));
             let root = Root::wanted(app, derived_from, place, status);
             self.roots.wanted.insert(path.clone(), root);
-            effects.push(Effect::Do(Job::Root { wanted: path }));
+            self.probe(|wanted, _| wanted == path, effects);
         }
         Ok(())
     }
@@ -69,9 +69,7 @@ impl Core {
     }
 
     pub(super) fn probed(&mut self, probed: Probed, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
-        if let Some(root) = self.roots.wanted.get_mut(&probed.wanted) {
-            root.is_probed = true;
-        }
+        self.roots.answered(&probed.wanted);
         match probed.there {
             Some(there) => self.root_is_there(&probed.wanted, &there, effects),
             None => self.root_is_gone(&probed.wanted, probed.reason, effects),

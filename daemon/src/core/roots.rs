@@ -55,8 +55,8 @@ pub(super) struct Root {
     damaged: BTreeMap<PathBuf, (PathBuf, String)>,
     /// What is stored.
     stored: Option<RootStatus>,
-    /// It has been looked for at least once.
-    pub(super) is_probed: bool,
+    /// How many answers to the question whether it is there are still to come.
+    pub(super) awaited: u32,
 }
 
 impl Root {
@@ -78,7 +78,7 @@ impl Root {
             unreadable: BTreeMap::new(),
             unwatched: BTreeMap::new(),
             damaged: BTreeMap::new(),
-            is_probed: false,
+            awaited: 0,
         }
     }
 
@@ -174,17 +174,12 @@ impl Roots {
         (store.visit(&layout) != Visit::Skip).then_some(UnitRow { root, dir })
     }
 
-    pub(super) fn are_probed(&self) -> bool {
-        self.wanted.values().all(|root| root.is_probed)
-    }
-
     /// Every root is to be found anew.
     pub(super) fn forget_all(&mut self) {
         for root in self.wanted.values_mut() {
             root.status = None;
             root.stored = None;
             root.identity = None;
-            root.is_probed = false;
         }
     }
 
@@ -312,28 +307,6 @@ impl Core {
         self.probe_all(effects);
     }
 
-    pub(super) fn probe_all(&self, effects: &mut Vec<Effect>) {
-        effects
-            .extend(self.roots.wanted.keys().map(|wanted| Effect::Do(Job::Root { wanted: wanted.clone() })));
-    }
-
-    pub(super) fn probe_again(&self, path: &Path, effects: &mut Vec<Effect>) {
-        let named = self.roots.wanted.iter().filter(|(_, root)| root.path().as_deref() == Some(path));
-        effects.extend(named.map(|(wanted, _)| Effect::Do(Job::Root { wanted: wanted.clone() })));
-    }
-
-    /// Something happened on the way to a root, or at it: it may have come or gone.
-    pub(super) fn roots_above(&self, changed: &Path, effects: &mut Vec<Effect>) {
-        let concerned = self.roots.wanted.iter().filter(|(wanted, root)| {
-            let path = root.path();
-            let is_offline_around = root.identity.is_none() && path.as_deref() == changed.parent();
-            wanted.starts_with(changed)
-                || path.is_some_and(|path| path.starts_with(changed))
-                || is_offline_around
-        });
-        effects.extend(concerned.map(|(wanted, _)| Effect::Do(Job::Root { wanted: wanted.clone() })));
-    }
-
     /// Looks at what the kernel does not tell of.
     pub(super) fn poll_unwatched(&mut self) -> anyhow::Result<()> {
         let unwatched =
@@ -354,13 +327,14 @@ impl Core {
 
     pub(super) fn tick(&mut self, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
         let now = self.now;
-        self.try_again()?;
+        self.try_again(effects)?;
         self.look_at_growing(effects);
         self.look_at_links(effects);
         if is_over(&mut self.roots.last_poll, self.poll_seconds, now) {
             self.poll_unwatched()?;
         }
         if is_over(&mut self.roots.last_walk, WALK_SECONDS, now) {
+            self.probe_all(effects);
             for path in self.online_roots() {
                 self.look_at_root(&path, Why::Check)?;
             }
@@ -369,8 +343,9 @@ impl Core {
     }
 
     /// Looks at what could not be stored, where there is such.
-    pub(super) fn try_again(&mut self) -> anyhow::Result<()> {
+    pub(super) fn try_again(&mut self, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
         if std::mem::take(&mut self.is_troubled) {
+            self.probe_all(effects);
             for path in self.online_roots() {
                 self.look_at_root(&path, Why::Check)?;
             }

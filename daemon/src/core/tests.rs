@@ -1,5 +1,7 @@
 //! Events in, effects compared: no thread, no disk, no sleeping.
 
+mod barrier;
+
 use super::*;
 use crate::{
     index::{KnownFile, LocationRow, NewLocation, UnitChange},
@@ -268,6 +270,9 @@ fn sync_waits_for_what_could_not_be_stored_before() {
     handle(&mut core, looked(ROOT, &[], &[]));
     assert!(answer.try_recv().is_err());
     handle(&mut core, looked(OTHER, &[], &[]));
+    assert!(answer.try_recv().is_err(), "whether they are still there is asked, too");
+    handle(&mut core, there(ROOT, 2));
+    handle(&mut core, there(OTHER, 3));
     assert!(answer.try_recv().is_ok());
 }
 
