@@ -196,11 +196,14 @@ impl Core {
     /// under new watches.
     fn directory_changed(&mut self, path: &Path, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
         let listing = self.index.listing(path)?;
-        if listing.is_empty() {
+        // What they list is not stored yet, and may be what was there before.
+        let under_way = self.queue.in_flight_below(path);
+        if listing.is_empty() && under_way.is_empty() {
             return Ok(());
         }
         effects.push(Effect::Unwatch(path.to_owned()));
         self.look_at_roots_below(path)?;
+        under_way.into_iter().for_each(|unit| self.queue.push(unit, Why::News));
         for unit in listing {
             for below in self.index.units_below(&UnitRow { root: unit.root.clone(), dir: path.to_owned() })? {
                 self.queue.push(below, Why::News);

@@ -1,7 +1,10 @@
 //! Which units wait to be looked at, and which are being looked at. One unit is never looked at twice at once.
 
 use crate::index::UnitRow;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    path::Path,
+};
 
 /// Units with the workers at once: enough to keep them busy, few enough that news is not stuck behind a scan.
 const IN_FLIGHT: usize = 8;
@@ -81,6 +84,11 @@ impl Queue {
     /// The tick of a unit that is being looked at.
     pub(super) fn tick_of(&self, unit: &UnitRow) -> u64 {
         self.in_flight.get(unit).copied().unwrap_or(self.tick)
+    }
+
+    /// Units at a directory or below it that are being looked at.
+    pub(super) fn in_flight_below(&self, dir: &Path) -> Vec<UnitRow> {
+        self.in_flight.keys().filter(|unit| unit.dir.starts_with(dir)).cloned().collect()
     }
 
     /// Whether something has happened since the look that is under way began.

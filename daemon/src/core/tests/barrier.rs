@@ -49,3 +49,31 @@ fn a_scan_also_finds_a_root_of_whose_return_nothing_told() {
     handle(&mut core, looked(ROOT, &[], &[]));
     assert!(answer.try_recv().is_ok());
 }
+
+#[test]
+fn a_directory_that_is_replaced_while_it_is_looked_at_for_the_first_time_is_looked_at_again() {
+    let mut core = settled();
+    let dir = PathBuf::from(format!("{ROOT}/sub"));
+    let seen = |listed: &str, children: Vec<PathBuf>| {
+        let Event::Looked(unit, Looked::Different { mut change, links, unwatched, restless, .. }) =
+            looked(listed, &[], &[])
+        else {
+            panic!()
+        };
+        change.depends.put.push(crate::index::Depend { path: listed.into(), is_dir: true, stamp: None });
+        let damaged = None;
+        Event::Looked(
+            unit,
+            Looked::Different { change, children, links, unwatched, damaged, read: 0, restless },
+        )
+    };
+    handle(&mut core, Event::Changed(vec![(dir.clone(), Change::Settled)]));
+    let effects = handle(&mut core, seen(ROOT, vec![dir.clone()]));
+    assert_eq!(units(&effects), [(dir.clone(), false)]);
+    // Removed and made again while a worker lists it.
+    let effects = handle(&mut core, Event::Changed(vec![(dir.clone(), Change::Settled)]));
+    assert!(effects.contains(&Effect::Unwatch(dir.clone())), "{effects:?}");
+    handle(&mut core, seen(ROOT, vec![dir.clone()]));
+    let effects = handle(&mut core, seen(&dir.to_string_lossy(), Vec::new()));
+    assert_eq!(units(&effects), [(dir, false)], "what is there now may be another one");
+}
