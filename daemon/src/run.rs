@@ -231,7 +231,7 @@ fn reopened(core: &mut Core, world: &World, config: &Config) -> anyhow::Result<V
         return Ok(Vec::new());
     }
     config.make_directories()?;
-    world.watch.renew(vec![config.cookies()]);
+    world.watch.add_later(vec![config.cookies()]);
     tracing::warn!(path = %path.display(), "the index was deleted, making it anew");
     let (index, _) = Index::open(&path)?;
     core.reopen(index)

@@ -4,19 +4,27 @@
 //! of what is made quickly. The mask leaves out opens, reads and writes, so that other programs' reading and a
 //! growing download wake nobody.
 
+mod table;
+#[cfg(test)]
+mod tests;
+
 use crate::core::{Event, Handle};
 use anyhow::Context as _;
 use notify::{
-    Config, EventKind, EventKindMask, INotifyWatcher, RecursiveMode, Watcher as _,
+    Config, EventKind, EventKindMask,
     event::{AccessKind, AccessMode, CreateKind, ModifyKind, RemoveKind, RenameMode},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel},
+    sync::{
+        Arc,
+        mpsc::{Receiver, Sender, SyncSender, channel, sync_channel},
+    },
     thread,
     time::{Duration, Instant},
 };
+use table::{SameAs, Table};
 
 /// Something happened at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,8 +45,9 @@ pub(crate) struct Watch {
 
 enum Order {
     Add(Vec<PathBuf>, Sender<Vec<(PathBuf, String)>>),
-    Renew(Vec<PathBuf>),
     RemoveBelow(PathBuf),
+    /// The directory was deleted, moved or unmounted, as the kernel tells.
+    Ended(PathBuf),
 }
 
 /// Raw events wait here; when it is full the kernel's own queue fills, and overflows with a flag that we see.
@@ -52,14 +61,17 @@ impl Watch {
     pub(crate) fn start(inbox: Handle, cookies: PathBuf) -> anyhow::Result<Self> {
         let (raw, events) = sync_channel(BACKLOG);
         let (orders, ordered) = channel();
-        let watcher = INotifyWatcher::new(Forward(raw), config()).context("starting inotify")?;
-        thread::Builder::new().name("watch".into()).spawn(move || own(watcher, &ordered))?;
+        let (same, others) = channel();
+        let forward = Forward { raw, orders: orders.clone(), others, names: BTreeMap::new() };
+        let table = Table::new(forward, same).context("starting inotify")?;
+        thread::Builder::new().name("watch".into()).spawn(move || table.run(&ordered))?;
         let gatherer = Gatherer { inbox, cookies };
         thread::Builder::new().name("gather".into()).spawn(move || gatherer.run(&events))?;
         Ok(Self { orders })
     }
 
-    /// Watches directories; returns those that could not be, with the reason. Watching twice is watching once.
+    /// Watches what stands at these paths now; returns those that could not be, with the reason. Watching twice is
+    /// watching once.
     pub(crate) fn add(&self, dirs: Vec<PathBuf>) -> Vec<(PathBuf, String)> {
         let (answer, answered) = channel();
         if dirs.is_empty() || self.orders.send(Order::Add(dirs, answer)).is_err() {
@@ -68,9 +80,9 @@ impl Watch {
         answered.recv().unwrap_or_default()
     }
 
-    /// Watches directories whatever is known of them: another one may have taken the place.
-    pub(crate) fn renew(&self, dirs: Vec<PathBuf>) {
-        drop(self.orders.send(Order::Renew(dirs))); // the watching thread ends with the process
+    /// As `add`, but does not wait until it is done.
+    pub(crate) fn add_later(&self, dirs: Vec<PathBuf>) {
+        drop(self.orders.send(Order::Add(dirs, channel().0))); // the watching thread ends with the process
     }
 
     /// Forgets a directory and all below it: a watch follows what was moved away, and would tell of it here.
@@ -89,44 +101,6 @@ fn config() -> Config {
     Config::default().with_follow_symlinks(false).with_event_kinds(mask)
 }
 
-/// Owns notify's watcher and our table of what is watched.
-fn own(mut watcher: INotifyWatcher, orders: &Receiver<Order>) {
-    let mut watched: BTreeSet<PathBuf> = BTreeSet::new();
-    for order in orders {
-        match order {
-            Order::Add(dirs, answer) => {
-                let mut failed = Vec::new();
-                for dir in dirs {
-                    if watched.contains(&dir) {
-                        continue;
-                    }
-                    match watcher.watch(&dir, RecursiveMode::NonRecursive) {
-                        Ok(()) => drop(watched.insert(dir)),
-                        Err(error) => failed.push((dir, why(&error))),
-                    }
-                }
-                drop(answer.send(failed)); // the asker may have given up
-            }
-            Order::Renew(dirs) => {
-                for dir in dirs {
-                    // Adding to a watch that stands leaves no gap.
-                    if watcher.watch(&dir, RecursiveMode::NonRecursive).is_ok() {
-                        watched.insert(dir);
-                    }
-                }
-            }
-            Order::RemoveBelow(top) => {
-                let below: Vec<PathBuf> =
-                    watched.range(top.clone()..).take_while(|dir| dir.starts_with(&top)).cloned().collect();
-                for dir in below {
-                    watched.remove(&dir);
-                    drop(watcher.unwatch(&dir)); // the kernel removes the watch of a deleted directory itself
-                }
-            }
-        }
-    }
-}
-
 fn why(error: &notify::Error) -> String {
     match &error.kind {
         notify::ErrorKind::MaxFilesWatch => {
@@ -140,11 +114,51 @@ fn why(error: &notify::Error) -> String {
     }
 }
 
-struct Forward(SyncSender<notify::Result<notify::Event>>);
+struct Forward {
+    raw: SyncSender<notify::Result<notify::Event>>,
+    orders: Sender<Order>,
+    others: Receiver<SameAs>,
+    /// Other names of directories.
+    names: BTreeMap<Arc<Path>, BTreeSet<Arc<Path>>>,
+}
 
 impl notify::EventHandler for Forward {
-    fn handle_event(&mut self, event: notify::Result<notify::Event>) {
-        drop(self.0.send(event)); // the gatherer ends with the process
+    fn handle_event(&mut self, mut event: notify::Result<notify::Event>) {
+        for (first, other) in self.others.try_iter() {
+            self.names.entry(first).or_default().insert(other);
+        }
+        if let Ok(event) = &mut event {
+            if is_end(event.kind) {
+                let ended = event.paths.iter().cloned();
+                ended.for_each(|dir| drop(self.orders.send(Order::Ended(dir)))); // as all that is ordered
+            }
+            let elsewhere: Vec<PathBuf> = event.paths.iter().flat_map(|path| self.elsewhere(path)).collect();
+            event.paths.extend(elsewhere);
+        }
+        drop(self.raw.send(event)); // the gatherer ends with the process
+    }
+}
+
+impl Forward {
+    /// The same place by other names of its directory.
+    fn elsewhere(&self, path: &Path) -> Vec<PathBuf> {
+        if self.names.is_empty() {
+            return Vec::new();
+        }
+        let of = |dir: &Path| self.names.get(dir).into_iter().flatten();
+        let inside = path.parent().zip(path.file_name());
+        let inside = inside.into_iter().flat_map(|(dir, name)| of(dir).map(move |other| other.join(name)));
+        of(path).map(|other| other.to_path_buf()).chain(inside).collect()
+    }
+}
+
+/// Whether a watch of a directory that is told of has ended.
+fn is_end(kind: EventKind) -> bool {
+    match kind {
+        EventKind::Remove(kind) => kind != RemoveKind::File,
+        EventKind::Modify(ModifyKind::Name(mode)) => mode == RenameMode::From,
+        EventKind::Modify(_) | EventKind::Create(_) | EventKind::Access(_) => false,
+        EventKind::Any | EventKind::Other => false,
     }
 }
 

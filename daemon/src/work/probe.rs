@@ -38,14 +38,9 @@ pub struct There {
 const ENOUGH: usize = 1000;
 
 pub(crate) fn probe_root(wanted: &Path, volumes: &mut Volumes, watch: &Watch) -> Probed {
-    // The way to it, also past links: what appears, vanishes or is mounted there is told from above.
-    let mut above: Vec<PathBuf> =
-        wanted.ancestors().skip(1).find(|dir| dir.is_dir()).map(Path::to_owned).into_iter().collect();
-    let resolved = fs::canonicalize(wanted);
+    let resolved = watched_way(wanted, watch);
     let is_barred = resolved.as_ref().is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
     let path = resolved.ok();
-    above.extend(path.as_deref().and_then(Path::parent).map(Path::to_owned));
-    watch.renew(above);
     let Some(path) = path else {
         // What lies beyond a directory of another user is not seen, nor whether anything does.
         let reason =
@@ -59,7 +54,7 @@ pub(crate) fn probe_root(wanted: &Path, volumes: &mut Volumes, watch: &Watch) ->
         let entries: Vec<_> =
             fs::read_dir(&path)?.take(ENOUGH).flatten().map(|entry| entry.file_name()).collect();
         if entries.is_empty() {
-            watch.renew(vec![path.clone()]); // it may be where a disk will be mounted, or be filled in place
+            watch.add(vec![path.clone()]); // it may be where a disk will be mounted, or be filled in place
         }
         let has_events = volumes.of(meta.dev(), &path).has_events;
         let volume = volumes.place(meta.dev(), &path);
@@ -72,6 +67,24 @@ pub(crate) fn probe_root(wanted: &Path, volumes: &mut Volumes, watch: &Watch) ->
             Probed { wanted: wanted.to_owned(), there: None, reason }
         }
     }
+}
+
+/// Returns where a path leads, with watches on the way: what appears, vanishes or is mounted there later is told from
+/// above, also past links.
+fn watched_way(wanted: &Path, watch: &Watch) -> std::io::Result<PathBuf> {
+    let nearest = || wanted.ancestors().skip(1).find(|dir| dir.is_dir());
+    let mut above = nearest();
+    for _ in wanted.ancestors() {
+        watch.add(above.map(Path::to_owned).into_iter().collect());
+        let deeper = nearest();
+        if deeper == above {
+            break;
+        }
+        above = deeper; // it was made before the watch was set
+    }
+    let path = fs::canonicalize(wanted)?;
+    watch.add(path.parent().map(Path::to_owned).into_iter().collect());
+    Ok(path)
 }
 
 /// Places that are never a directory of models, whatever links to them.
