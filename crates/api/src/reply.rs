@@ -24,7 +24,7 @@ pub struct Overview {
     /// Contents that lie in more than one inode, and the bytes that one copy of each would free.
     pub duplicates: u64,
     pub reclaimable: u64,
-    /// Models that are not usable as they are: `{name, state, reason}`.
+    /// Models that are not usable as they are, or are not what their source recorded.
     pub problems: Vec<Problem>,
     /// What the daemon itself has to say: a rebuilt index, a degraded watch.
     pub notices: Vec<String>,
@@ -43,6 +43,8 @@ pub struct Problem {
     pub name: String,
     pub id: String,
     pub state: domain::State,
+    #[serde(default)]
+    pub verification: Option<Verification>,
     pub reason: Option<String>,
 }
 

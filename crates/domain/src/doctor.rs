@@ -12,14 +12,23 @@ pub struct Health {
     pub watches: Option<Watches>,
     /// What the daemon itself has to say (`Overview.notices`).
     pub notices: Vec<String>,
-    /// Models that cannot be used as they are: name, state, why.
-    pub models: Vec<(String, State, Option<String>)>,
+    pub models: Vec<Sick>,
     /// Where the daemon keeps what it knows, and bytes that are free there.
     pub places: Vec<(PathBuf, u64)>,
     /// Engines that were found, by name, with what is odd about them.
     pub engines: Vec<(String, Option<String>)>,
     /// What is odd about the machine's devices.
     pub devices: Vec<String>,
+}
+
+/// A model that cannot be used as it is, or should not be.
+#[derive(Debug, Clone)]
+pub struct Sick {
+    pub name: String,
+    pub state: State,
+    /// Its bytes are not those that its source recorded.
+    pub is_mismatch: bool,
+    pub reason: Option<String>,
 }
 
 /// inotify watches of this user.
@@ -133,22 +142,45 @@ fn space(path: &std::path::Path, free: u64) -> Option<Finding> {
     })
 }
 
-fn models(models: &[(String, State, Option<String>)]) -> Vec<Finding> {
-    let of = |state: State| models.iter().filter(move |(_, its, _)| *its == state);
+/// What models suffer from: how it is said of many, what it means, the line that mends it.
+type Ailment = (fn(&Sick) -> bool, Severity, &'static str, &'static str, &'static str);
+
+const AILMENTS: &[Ailment] = &[
+    (
+        |model| model.state == State::Corrupt,
+        Severity::Problem,
+        "corrupt",
+        "An engine would refuse it, or worse.",
+        "modelctl list state=corrupt",
+    ),
+    (
+        |model| model.is_mismatch,
+        Severity::Problem,
+        "not what their sources recorded",
+        "It was damaged or changed since: answers may be wrong, and it may not be what it says.",
+        "get it anew, or keep it if you changed it yourself: modelctl list verification=mismatch",
+    ),
+    (
+        |model| model.state == State::Incomplete,
+        Severity::Warning,
+        "incomplete",
+        "A part is missing: the download did not end.",
+        "modelctl list state=incomplete",
+    ),
+];
+
+fn models(models: &[Sick]) -> Vec<Finding> {
     let mut found = Vec::new();
-    for (state, means) in [
-        (State::Corrupt, "An engine would refuse it, or worse."),
-        (State::Incomplete, "A part is missing: the download did not end."),
-    ] {
-        let fix = format!("modelctl list state={state}");
-        let make = if state == State::Corrupt { problem } else { warning };
-        match of(state).count() {
-            0 => {}
-            few if few <= MANY_MODELS => found.extend(of(state).map(|(name, _, reason)| {
-                make(name, reason.as_deref().unwrap_or(state.name()), means, Some(&fix))
-            })),
-            many => found.push(make("models", &format!("{many} are {state}"), means, Some(&fix))),
+    for (suffers, severity, what, means, fix) in AILMENTS {
+        let sick: Vec<&Sick> = models.iter().filter(|model| suffers(model)).collect();
+        if sick.len() > MANY_MODELS {
+            let what = format!("{} are {what}", sick.len());
+            found.push(finding(*severity, "models", &what, means, Some(fix)));
+            continue;
         }
+        found.extend(sick.into_iter().map(|Sick { name, state, reason, .. }| {
+            finding(*severity, name, reason.as_deref().unwrap_or(state.name()), means, Some(fix))
+        }));
     }
     found
 }
@@ -250,9 +282,12 @@ mod tests {
         let full = Health { places: vec![("/s".into(), 1 << 20)], ..sound() };
         check(&full, Problem, "/s", "modelctl df");
         check(&Health { engines: Vec::new(), ..sound() }, Warning, "engines", "engines add");
-        let broken = vec![("m".to_owned(), State::Corrupt, None)];
+        let sick = |state, is_mismatch| Sick { name: "m".into(), state, is_mismatch, reason: None };
+        let broken = vec![sick(State::Corrupt, false)];
         check(&Health { models: broken, ..sound() }, Problem, "m", "list state=corrupt");
-        let many = vec![("m".to_owned(), State::Incomplete, None); 4];
+        let altered = vec![sick(State::OkWithWarning, true)];
+        check(&Health { models: altered, ..sound() }, Problem, "m", "list verification=mismatch");
+        let many = vec![sick(State::Incomplete, false); 4];
         check(&Health { models: many, ..sound() }, Warning, "models", "list state=incomplete");
     }
 }

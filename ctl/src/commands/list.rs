@@ -61,6 +61,8 @@ struct Row<'a> {
     state: Text<'a>,
     #[serde(borrow, default)]
     safety: Option<Text<'a>>,
+    #[serde(borrow)]
+    verification: Text<'a>,
     pinned: bool,
     #[serde(borrow)]
     locations: Vec<Place<'a>>,
@@ -149,7 +151,10 @@ impl Row<'_> {
     /// What is not as it should be; that loading it runs code comes first.
     fn state(&self) -> String {
         let safety = self.safety.as_ref().map(|safety| &*safety.0).filter(|safety| *safety != "tensors_only");
-        let state = Some(&*self.state.0).filter(|state| match safety {
+        // Bytes that are not those that were recorded: nothing else that is said of them may be true.
+        let is_mismatch = self.verification.0 == "mismatch";
+        let state = if is_mismatch { &*self.verification.0 } else { &*self.state.0 };
+        let state = Some(state).filter(|state| match safety {
             None => *state != "ok",
             Some(_) => !matches!(*state, "ok" | "ok_with_warning"),
         });

@@ -36,6 +36,7 @@ pub(super) async fn overview(hub: &Hub) -> Result<Overview, Failure> {
         name: model.name.clone(),
         id: model.id.clone(),
         state: model.state,
+        verification: Some(model.verification),
         reason: model.reason.clone().or_else(|| danger(model)),
     };
     let mut notices = hub.notices();
@@ -71,7 +72,13 @@ pub(super) async fn doctor(hub: &Hub, callers: BTreeMap<String, String>) -> Resu
     let devices = machine::hardware(hub, callers).await?.notes;
     let places = vec![hub.config.state.clone(), hub.config.data.clone()];
     let (watches, places) = off_the_loop(move || anyhow::Ok((watches(), with_space(places)))).await?;
-    let models = overview.problems.into_iter().map(|problem| (problem.name, problem.state, problem.reason));
+    let models =
+        overview.problems.into_iter().map(|Problem { name, state, verification, reason, .. }| doctor::Sick {
+            name,
+            state,
+            is_mismatch: verification == Some(Verification::Mismatch),
+            reason,
+        });
     let found = engines.into_iter().filter(|engine| engine.found);
     let health = Health {
         roots: overview.roots,

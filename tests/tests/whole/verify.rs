@@ -71,6 +71,15 @@ fn what_the_hub_recorded_is_verified_and_what_differs_is_loud() {
     assert_eq!((&shown["verification"], &shown["state"]), (&json!("mismatch"), &json!("ok_with_warning")));
     assert!(shown["reason"].as_str().unwrap().contains(&digest), "{shown}");
     assert!(house.does(&[]).contains("PROBLEMS"), "the home screen lists it");
+    let listed = house.does(&["list"]);
+    assert!(listed.lines().any(|line| line.contains("mismatch")), "{listed}");
+    let findings = house.json(&["doctor"])["findings"].take();
+    let is_told = |finding: &Value| {
+        finding["about"] == "m"
+            && finding["severity"] == "problem"
+            && finding["what"].as_str().unwrap().contains(&digest)
+    };
+    assert!(findings.as_array().unwrap().iter().any(is_told), "{findings}");
     assert_eq!(only(&house, &["m"]).0, "mismatch", "known, and not computed again");
 }
 

@@ -46,8 +46,13 @@ pub(crate) fn root() -> RootStatus {
 }
 
 pub(crate) fn overview() -> Overview {
-    let problem =
-        Problem { name: "m".into(), id: "m1".into(), state: State::Corrupt, reason: Some("r".into()) };
+    let problem = Problem {
+        name: "m".into(),
+        id: "m1".into(),
+        state: State::Corrupt,
+        verification: Some(Verification::Mismatch),
+        reason: Some("r".into()),
+    };
     Overview {
         version: "0".into(),
         roots: vec![root()],
