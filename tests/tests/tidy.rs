@@ -64,7 +64,7 @@ const ALLOWED: &[(&str, &str)] = &[
     (
         "daemon",
         "api domain formats anyhow blake3 jiff listenfd notify nvml-wrapper rusqlite rustix sd-notify serde serde_json sha2 \
-         thiserror tokio toml tracing tracing-subscriber",
+         thiserror thread-priority tokio toml tracing tracing-subscriber",
     ),
     (
         "ctl",

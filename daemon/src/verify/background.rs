@@ -1,4 +1,4 @@
-//! Hashing while nothing else is to do: one file at a time, slowly, at the lowest priority, and not at all on battery.
+//! Hashing while nothing else is to do: one file at a time, slowly, at idle priority, and not at all on battery.
 //! Sleeps without a timer where every file has its hash.
 
 use super::{
@@ -21,6 +21,10 @@ use std::{
     thread,
     time::{Duration, Instant, SystemTime},
 };
+use thread_priority::{
+    NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy,
+    unix::thread_native_id,
+};
 use tokio::sync::{broadcast, watch};
 
 /// How long everything has to be still before anything is hashed.
@@ -31,7 +35,7 @@ const LATER: Duration = Duration::from_secs(30);
 const REST: Duration = Duration::from_millis(200);
 /// How often progress is told.
 const BEAT: Duration = Duration::from_secs(1);
-/// The lowest priority; the kernel derives that of reading from it (ioprio_set(2)).
+/// The lowest priority, for kernels and control groups that weigh by it alone.
 const LOWEST: i32 = 19;
 
 /// Tells the background that the index has settled.
@@ -92,9 +96,7 @@ enum Next {
 
 impl Background {
     fn run(mut self) {
-        if let Err(error) = rustix::process::nice(LOWEST) {
-            tracing::warn!(%error, "hashing in the background runs at a usual priority");
-        }
+        step_back();
         while self.kicked.recv().is_ok() {
             loop {
                 while self.kicked.recv_timeout(SETTLE).is_ok() {}
@@ -192,6 +194,19 @@ impl Background {
         let (at, event) = (Timestamp::now(), EventKind::JobChanged);
         let event = api::Event { at, event, model: None, run: None, job: Some(job) };
         drop(self.published.send(Arc::new(event))); // nobody may be listening
+    }
+}
+
+/// Lets everybody else go first: with this policy processor and disk are given where nobody else wants them (the kernel
+/// takes the class of reading from it, `task_nice_ioclass`). Threads that are started inherit it.
+fn step_back() {
+    let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+    let idle = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle);
+    if let Err(error) = idle {
+        tracing::warn!(?error, "hashing in the background does not wait for an idle processor and disk");
+    }
+    if let Err(error) = rustix::process::nice(LOWEST) {
+        tracing::warn!(%error, "hashing in the background runs at a usual priority");
     }
 }
 

@@ -266,6 +266,24 @@ fn an_idle_machine_finds_damage_by_itself_and_says_so() {
 }
 
 #[test]
+fn hashing_by_itself_waits_for_a_processor_and_a_disk_that_nobody_wants() {
+    const SCHED_IDLE: &str = "5";
+    let house = house!().started();
+    let tasks = format!("/proc/{}/task", house.pid());
+    let read = |path: std::path::PathBuf| fs::read_to_string(path).unwrap_or_default();
+    let stat = || {
+        let mut tasks = fs::read_dir(&tasks).unwrap().flatten().map(|task| task.path());
+        tasks.find(|task| read(task.join("comm")).trim() == "verify").map(|task| read(task.join("stat")))
+    };
+    wait_until("the thread has stepped back", 20, || {
+        // Fields 19 and 41 of proc_pid_stat(5); the third is the first behind the name.
+        let stat = stat().unwrap_or_default();
+        let fields: Vec<_> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+        fields.get(19 - 3) == Some(&"19") && fields.get(41 - 3) == Some(&SCHED_IDLE)
+    });
+}
+
+#[test]
 fn a_user_who_wants_no_background_hashing_has_none() {
     let mut house = house!();
     house.is_busy(false);
