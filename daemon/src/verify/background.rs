@@ -16,7 +16,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
-        mpsc::{Receiver, SyncSender, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread,
     time::{Duration, Instant, SystemTime},
@@ -92,6 +92,8 @@ enum Next {
     /// When something changes.
     News,
     After(Duration),
+    /// When the machine is idle, or something changes.
+    Idle,
 }
 
 impl Background {
@@ -108,9 +110,17 @@ impl Background {
                 match next {
                     Next::News => break,
                     Next::After(wait) => drop(self.kicked.recv_timeout(wait)), // news or time, both will do
+                    Next::Idle => self.wait_until_idle(),
                 }
             }
         }
+    }
+
+    /// What waits is not read again each time that the machine turns out to be busy.
+    fn wait_until_idle(&self) {
+        while why_not_now(&self.config.environment.sysroot).is_some()
+            && self.kicked.recv_timeout(LATER) == Err(RecvTimeoutError::Timeout)
+        {}
     }
 
     /// Hashes what waits, until there is news or nothing left.
@@ -135,7 +145,7 @@ impl Background {
         let (mut done, mut is_young) = (0, false);
         for waiting in &waiting {
             if why_not_now(&self.config.environment.sysroot).is_some() {
-                return Ok(Next::After(LATER));
+                return Ok(Next::Idle);
             }
             if is_young_file(waiting) {
                 is_young = true;
