@@ -74,12 +74,8 @@ impl Core {
 
     fn put(&mut self, unit: &UnitRow, change: UnitChange, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
         let user = &self.user;
-        let durable = |key: &[u8]| {
-            user.model_of(key).unwrap_or_else(|error| {
-                tracing::error!(error = format!("{error:#}"), "user.db could not be read");
-                None
-            })
-        };
+        // A new id in place of one that cannot be read would hide what the user said of the model.
+        let durable = |key: &[u8]| user.model_of(key).context("reading user.db");
         let applied = self
             .index
             .apply(unit, change, &durable, &self.mint)

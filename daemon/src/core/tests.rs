@@ -1,6 +1,7 @@
 //! Events in, effects compared: no thread, no disk, no sleeping.
 
 mod barrier;
+mod durable;
 
 use super::*;
 use crate::{

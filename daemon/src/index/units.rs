@@ -106,7 +106,7 @@ impl Index {
         &mut self,
         unit: &UnitRow,
         change: UnitChange,
-        durable: &dyn Fn(&[u8]) -> Option<String>,
+        durable: &dyn Fn(&[u8]) -> anyhow::Result<Option<String>>,
         mint: &dyn Fn() -> String,
     ) -> anyhow::Result<Applied> {
         let id = put_unit(&self.db, unit)?;
@@ -273,9 +273,9 @@ fn model_of(
     db: &Connection,
     unit: i64,
     new: &NewLocation,
-    durable: &dyn Fn(&[u8]) -> Option<String>,
+    durable: &dyn Fn(&[u8]) -> anyhow::Result<Option<String>>,
     mint: &dyn Fn() -> String,
-) -> rusqlite::Result<(String, bool)> {
+) -> anyhow::Result<(String, bool)> {
     let known: Option<String> = db
         .prepare_cached("SELECT model FROM content WHERE key = ?1")?
         .query_row([&new.content], |row| row.get(0))
@@ -294,7 +294,7 @@ fn model_of(
         .query_row(params![unit, location.app.name(), location.id, new.is_whole], |row| row.get(0))
         .optional()
     };
-    let model = match durable(&new.content) {
+    let model = match durable(&new.content)? {
         Some(model) => model,
         None => unfinished()?.unwrap_or_else(mint),
     };

@@ -95,6 +95,14 @@ impl User {
         Ok(Self { db })
     }
 
+    /// One that cannot say which model a content is.
+    #[cfg(test)]
+    pub(crate) fn unreadable() -> anyhow::Result<Self> {
+        let user = Self::in_memory()?;
+        user.db.execute_batch("ALTER TABLE content RENAME TO lost")?;
+        Ok(user)
+    }
+
     /// Makes the changes in one transaction; when this returns they are on the disk.
     pub fn change(&mut self, changes: &[Change], now: Timestamp) -> anyhow::Result<()> {
         let transaction = self.db.transaction()?;
