@@ -236,17 +236,26 @@ impl Core {
             && self.roots.unit_of(path).is_some()
     }
 
-    /// Keeps ids that only the index knows (a crash came between the two databases), and what the user said
-    /// while the index did not hear it.
+    /// Keeps ids that only the index knows (a crash came between the two databases), goes by those of user.db where
+    /// it knows others (it was restored, or brought here), and takes in what the user said unheard by the index.
     pub fn reconcile(&mut self) -> anyhow::Result<Vec<Effect>> {
         self.as_one(|core, effects| {
             let durable = core.user.contents()?;
+            let mut renamed = BTreeSet::new();
             for (key, model) in core.index.contents()? {
-                if !durable.contains(&key) {
-                    let (path, at) = (PathBuf::new(), core.now);
-                    effects.push(Effect::Remember(UserChange::Adopt { key, model, path, at }));
+                match durable.get(&key) {
+                    Some(known) if *known == model => {}
+                    Some(known) => {
+                        core.index.rename_content(&key, &model, known)?;
+                        renamed.extend([model, known.clone()]);
+                    }
+                    None => {
+                        let (path, at) = (PathBuf::new(), core.now);
+                        effects.push(Effect::Remember(UserChange::Adopt { key, model, path, at }));
+                    }
                 }
             }
+            core.refresh_all(&renamed, effects)?;
             for model in core.user.spoken_of()? {
                 core.refresh(&model, effects)?;
             }

@@ -203,6 +203,15 @@ impl Index {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
+    /// Has a content be another model than it was.
+    pub fn rename_content(&mut self, key: &[u8], from: &str, to: &str) -> anyhow::Result<()> {
+        self.db.prepare_cached("UPDATE content SET model = ?2 WHERE key = ?1")?.execute(params![key, to])?;
+        self.db
+            .prepare_cached("UPDATE location SET model = ?3 WHERE model = ?2 AND content = ?1")?
+            .execute(params![key, from, to])?;
+        Ok(())
+    }
+
     /// Units whose answer rests on a path.
     pub fn dependents(&self, changed: &Path) -> anyhow::Result<Vec<UnitRow>> {
         let mut select = self.db.prepare_cached(

@@ -9,7 +9,7 @@ use domain::UserData;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     path::{Path, PathBuf},
 };
 
@@ -118,10 +118,10 @@ impl User {
         Ok(select.query_row([key], |row| row.get(0)).optional()?)
     }
 
-    /// Every content that is known.
-    pub fn contents(&self) -> anyhow::Result<HashSet<Vec<u8>>> {
-        let mut select = self.db.prepare_cached("SELECT key FROM content")?;
-        let rows = select.query_map([], |row| row.get(0))?;
+    /// Every content that is known, and the model that it is.
+    pub fn contents(&self) -> anyhow::Result<HashMap<Vec<u8>, String>> {
+        let mut select = self.db.prepare_cached("SELECT key, model FROM content")?;
+        let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
