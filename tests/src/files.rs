@@ -1,5 +1,6 @@
 //! Bytes that are models, small and valid.
 
+use crate::wait_until;
 use std::{fs, os::unix::ffi::OsStrExt as _, path::Path};
 
 /// What a GGUF says of itself; `bytes` writes it.
@@ -133,12 +134,33 @@ pub fn safetensors(salt: u8) -> Vec<u8> {
     [&(json.len() as u64).to_le_bytes()[..], json, &[salt; 128]].concat()
 }
 
-/// Writes a file and the directories above it.
+/// Writes a file and the directories above it; nobody has it open for writing afterwards.
 #[track_caller]
 pub fn write(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) {
     let path = path.as_ref();
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, bytes).unwrap();
+    let_go(path);
+}
+
+/// Waits until no child has a file of ours open. What another thread is about to start holds copies of all that is open
+/// until it is that program, and the kernel tells of the end of writing when the last copy is closed: on a busy machine
+/// that is after a `sync` which was asked for after the file was closed here.
+#[track_caller]
+pub fn let_go(path: &Path) {
+    let (own, path) = (fs::read_link("/proc/self/exe").unwrap(), fs::canonicalize(path).unwrap());
+    let us = std::process::id().to_string();
+    let is_open = |process: fs::DirEntry| {
+        let at = process.path();
+        let is_child =
+            process.file_name() != *us && fs::read_link(at.join("exe")).is_ok_and(|exe| exe == own);
+        let mut open =
+            is_child.then(|| fs::read_dir(at.join("fd"))).into_iter().flatten().flatten().flatten();
+        open.any(|file| fs::read_link(file.path()).is_ok_and(|file| file == path))
+    };
+    wait_until("a child lets go of what was written", 20, || {
+        !fs::read_dir("/proc").unwrap().flatten().any(is_open)
+    });
 }
 
 /// The bytes of a path of the wire: of `path_bytes` where there are such, else of `path`.

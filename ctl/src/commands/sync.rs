@@ -6,6 +6,8 @@ use api::{Request, Synced};
 use clap::Args;
 
 /// Wait until every earlier change on disk is in the index
+///
+/// A file that a program still has open for writing is read when it is closed, or has been still for a while.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 EXAMPLES:

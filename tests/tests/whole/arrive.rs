@@ -2,7 +2,7 @@
 
 use std::{fs, io::Write as _, os::unix::fs::symlink};
 use tests::{
-    files::{Gguf, gguf, write},
+    files::{Gguf, gguf, let_go, write},
     house, wait_until,
 };
 
@@ -60,6 +60,7 @@ fn a_download_is_no_finished_model_before_it_is_whole() {
     assert!(states().iter().all(|state| state == "downloading" || state == "incomplete"), "{:?}", states());
     file.write_all(&bytes[bytes.len() / 2..]).unwrap();
     drop(file);
+    let_go(&house.models("slow.gguf"));
     house.sync();
     assert_eq!(states(), ["ok"]);
     write(house.models("later.gguf.part"), gguf("later"));
@@ -130,6 +131,7 @@ fn a_sync_waits_for_a_large_file_that_was_copied_in_with_its_mode() {
         file.set_permissions(fs::Permissions::from_mode(0o644)).unwrap();
         bytes.chunks(1 << 20).for_each(|chunk| file.write_all(chunk).unwrap());
         drop(file);
+        let_go(&house.models(format!("{name}.gguf")));
         house.sync();
         let listed = house.list(&[&format!("name={name}")]);
         assert!(listed.len() == 1 && listed[0]["state"] == "ok", "round {round}: {listed:?}");
