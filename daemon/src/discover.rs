@@ -4,6 +4,7 @@
 use crate::{
     core::Wanted,
     look::{Beneath, small_file},
+    volume::Volumes,
 };
 use domain::stores::{Entry, EntryKind, Environment, STORES, VOLUME, assignments};
 use std::{
@@ -91,14 +92,20 @@ fn list(dir: &Path) -> Vec<Entry> {
     Beneath::open(dir).and_then(|beneath| beneath.list(dir)).unwrap_or_default()
 }
 
-/// Lists the home and its folders, two deep, without hidden ones and through no link; and containers' volumes.
+/// Lists the home and its folders, two deep, without hidden ones, through no link and onto no network; and containers'
+/// volumes.
 fn places(environment: &Environment) -> BTreeMap<PathBuf, Vec<Entry>> {
     let mut places = BTreeMap::new();
+    let volumes = Volumes::read();
+    let far = volumes.far_points();
     let mut waiting: VecDeque<(PathBuf, usize)> =
         environment.home.clone().map(|home| (home, 0)).into_iter().collect();
     while let Some((dir, depth)) = waiting.pop_front()
         && places.len() < MOST_PLACES
     {
+        if depth > 0 && far.contains(&*dir) {
+            continue;
+        }
         let entries = list(&dir);
         let is_shown =
             |entry: &&Entry| entry.kind == EntryKind::Dir && !entry.name.as_bytes().starts_with(b".");

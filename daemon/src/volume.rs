@@ -1,7 +1,7 @@
 //! Which filesystem a file is on, named so that the name outlives a reboot, and what that filesystem can promise.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fs,
     path::{Path, PathBuf},
 };
@@ -28,6 +28,9 @@ const NO_EVENTS: &[&str] = &["nfs", "nfs4", "cifs", "smb3", "9p", "fuse", "virti
 /// Read only where somebody asked for it.
 const REMOTE: &[&str] = &["nfs", "nfs4", "cifs", "smb3", "9p", "fuse", "virtiofs", "ceph", "afs"];
 
+/// Where disks appear once somebody looks.
+const AUTOMOUNTED: &[&str] = &["autofs"];
+
 /// The mount table, read once and asked by device number. A changed mount table needs a new one.
 #[derive(Debug, Default)]
 pub(crate) struct Volumes {
@@ -51,6 +54,13 @@ impl Volumes {
     pub(crate) fn read() -> Self {
         let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         Self { mounts: table.lines().filter_map(mount).collect(), uuids: uuids(), known: HashMap::new() }
+    }
+
+    /// Mount points at which a look may take for ever, as the other side may be gone.
+    pub(crate) fn far_points(&self) -> BTreeSet<&Path> {
+        let far =
+            self.mounts.iter().filter(|mount| is_in(REMOTE, &mount.kind) || is_in(AUTOMOUNTED, &mount.kind));
+        far.map(|mount| &*mount.point).collect()
     }
 
     /// Returns what names the place in which a directory stands, links resolved: its volume and, behind a bind
@@ -86,11 +96,12 @@ fn nameless(device: u64) -> Volume {
     Volume { name: format!("device:{device}"), has_inodes: true, has_events: true, is_remote: false }
 }
 
+fn is_in(list: &[&str], kind: &str) -> bool {
+    list.contains(&kind.split('.').next().unwrap_or_default()) // fuse.sshfs
+}
+
 fn named(mount: &Mount, uuids: &HashMap<PathBuf, String>) -> Volume {
-    let is_in = |list: &[&str]| {
-        let family = mount.kind.split('.').next().unwrap_or_default(); // fuse.sshfs
-        list.contains(&family)
-    };
+    let is_in = |list: &[&str]| is_in(list, &mount.kind);
     let device = fs::canonicalize(&mount.source).ok();
     let uuid = device.and_then(|device| uuids.get(&device));
     let name = match (uuid, &mount.subvolume) {

@@ -24,7 +24,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use table::{SameAs, Table};
+use table::{Identity, SameAs, Table, identified};
 
 /// Something happened at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,7 +44,7 @@ pub(crate) struct Watch {
 }
 
 enum Order {
-    Add(Vec<PathBuf>, Sender<Vec<(PathBuf, String)>>),
+    Add(Vec<(PathBuf, Option<Identity>)>, Sender<Vec<(PathBuf, String)>>),
     RemoveBelow(PathBuf),
     /// The directory was deleted, moved or unmounted, as the kernel tells.
     Ended(PathBuf),
@@ -74,7 +74,7 @@ impl Watch {
     /// watching once.
     pub(crate) fn add(&self, dirs: Vec<PathBuf>) -> Vec<(PathBuf, String)> {
         let (answer, answered) = channel();
-        if dirs.is_empty() || self.orders.send(Order::Add(dirs, answer)).is_err() {
+        if dirs.is_empty() || self.orders.send(Order::Add(identified(dirs), answer)).is_err() {
             return Vec::new();
         }
         answered.recv().unwrap_or_default()
@@ -82,7 +82,7 @@ impl Watch {
 
     /// As `add`, but does not wait until it is done.
     pub(crate) fn add_later(&self, dirs: Vec<PathBuf>) {
-        drop(self.orders.send(Order::Add(dirs, channel().0))); // the watching thread ends with the process
+        drop(self.orders.send(Order::Add(identified(dirs), channel().0))); // the watching thread ends with the process
     }
 
     /// Forgets a directory and all below it: a watch follows what was moved away, and would tell of it here.

@@ -17,11 +17,16 @@ use std::{
 };
 
 /// Which directory it is. Inodes are used again at once, so when it was made counts as well, where that is known.
-type Identity = (u64, u64, Option<SystemTime>);
+pub(super) type Identity = (u64, u64, Option<SystemTime>);
 
 fn identity(dir: &Path) -> Option<Identity> {
     let meta = fs::metadata(dir).ok()?;
     Some((meta.dev(), meta.ino(), meta.created().ok()))
+}
+
+/// Looked at by who orders: a filesystem that does not answer must not keep everybody from his watches.
+pub(super) fn identified(dirs: Vec<PathBuf>) -> Vec<(PathBuf, Option<Identity>)> {
+    dirs.into_iter().map(|dir| (identity(&dir), dir)).map(|(is, dir)| (dir, is)).collect()
 }
 
 /// Two names of one directory: the first is the one by which the kernel tells of it.
@@ -50,7 +55,9 @@ impl Table {
         for order in orders {
             match order {
                 Order::Add(dirs, answer) => {
-                    let failed = dirs.into_iter().filter_map(|dir| Some((dir.clone(), self.add(dir).err()?)));
+                    let failed = dirs
+                        .into_iter()
+                        .filter_map(|(dir, is)| Some((dir.clone(), self.add(dir, is).err()?)));
                     drop(answer.send(failed.collect())); // the asker may have given up
                 }
                 Order::RemoveBelow(top) => {
@@ -63,8 +70,7 @@ impl Table {
         }
     }
 
-    fn add(&mut self, dir: PathBuf) -> Result<(), String> {
-        let is = identity(&dir);
+    fn add(&mut self, dir: PathBuf, is: Option<Identity>) -> Result<(), String> {
         if let Some((known, was)) = self.watched.get_key_value(&*dir) {
             if was.is_some() && *was == is {
                 return Ok(());

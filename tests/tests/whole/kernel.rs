@@ -210,3 +210,23 @@ fn a_full_disk_is_said_nothing_stops_and_all_goes_on_when_there_is_room() {
     house.does(&["tag", "first", "after"]);
     assert_eq!(house.show("first")["tags"], serde_json::json!(["after", "before"]));
 }
+
+/// A network filesystem whose other side is gone: whoever looks at it waits until it is taken away.
+fn dead_mount(at: &Path) -> String {
+    let options = "fd=3,rootmode=40000,user_id=0,group_id=0";
+    format!("exec 3<>/dev/fuse && mount -i -t fuse -o {options} dead {}", at.display())
+}
+
+#[test]
+fn a_dead_network_folder_in_the_home_does_not_keep_the_daemon_from_starting() {
+    let mut house = house!();
+    fs::create_dir_all(house.home("nas")).unwrap();
+    write(house.models("m.gguf"), gguf("m"));
+    let mount = dead_mount(&house.home("nas"));
+    if let Err(why) = in_namespace(&mut house, "-m", &mount) {
+        skip!("{why}");
+    }
+    house.start();
+    house.sync();
+    assert_eq!(house.names(&[]), ["m"]);
+}
