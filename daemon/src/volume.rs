@@ -63,6 +63,11 @@ impl Volumes {
         far.map(|mount| &*mount.point).collect()
     }
 
+    /// Whether a look at a path, links resolved, goes over a network.
+    pub(crate) fn is_far(&self, path: &Path) -> bool {
+        around(&self.mounts, path).is_some_and(|mount| is_in(REMOTE, &mount.kind))
+    }
+
     /// Returns what names the place in which a directory stands, links resolved: its volume and, behind a bind
     /// mount, what of it is shown there.
     pub(crate) fn place(&mut self, device: u64, path: &Path) -> String {

@@ -5,7 +5,7 @@ use super::{
     hub::Hub,
     list,
 };
-use crate::{index::Reader, look};
+use crate::{index::Reader, look, volume::Volumes};
 use api::{ApiError, Duplicates, Filesystem, Usage};
 use domain::{
     Link, Model,
@@ -19,6 +19,9 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    sync::mpsc::channel,
+    thread,
+    time::Duration,
 };
 
 /// Filesystems on which files can share blocks (statfs(2) and the kernels' own headers): btrfs, xfs, bcachefs, zfs.
@@ -27,8 +30,13 @@ const REFLINKS: &[i64] = &[0x9123_683e, 0x5846_5342, 0xca45_1a4e, 0x2fc1_2fc1];
 /// What is stored more than once, of all models.
 pub(super) fn groups(reader: &Reader) -> anyhow::Result<Vec<Group>> {
     let mut holders = reader.holders()?;
+    let volumes = Volumes::read();
     for holder in holders.iter_mut().filter(|holder| holder.online) {
         let path = holder.file.path.to_path();
+        // A server may be gone: what was seen last has to do.
+        if volumes.is_far(&path) {
+            continue;
+        }
         // A hard link that is made or removed elsewhere is no event of the directory that is watched.
         if let Ok(meta) = path.metadata()
             && meta.ino() == holder.on_disk.inode
@@ -144,14 +152,28 @@ pub(super) fn room(path: &Path) -> Option<(u64, u64)> {
     Some((f_blocks.saturating_mul(f_frsize), f_bavail.saturating_mul(f_frsize)))
 }
 
+/// How long a server may take to say how much room it has.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Looks from a thread that nobody waits for where a server may not answer.
+fn in_time<T: Send + 'static>(look: fn(&Path) -> Option<T>, path: PathBuf) -> Option<T> {
+    let (answer, answered) = channel();
+    let look = move || drop(answer.send(look(&path))); // who asked may have lost his patience
+    thread::Builder::new().name("far".into()).spawn(look).ok()?;
+    answered.recv_timeout(PATIENCE).ok()?
+}
+
 /// Those that the roots lie on, as far as they are there.
 fn filesystems(reader: &Reader) -> anyhow::Result<Vec<Filesystem>> {
     let mut by_device: BTreeMap<u64, Filesystem> = BTreeMap::new();
+    let volumes = Volumes::read();
     for root in reader.roots()?.into_iter().filter(|root| root.online) {
         let path = root.path.to_path();
-        let (Ok(meta), Some((total, available))) = (path.metadata(), room(&path)) else { continue };
+        let measure = |path: &Path| Some((path.metadata().ok()?.dev(), room(path)?));
+        let measured = if volumes.is_far(&path) { in_time(measure, path) } else { measure(&path) };
+        let Some((device, (total, available))) = measured else { continue };
         let new = || Filesystem { total, available, roots: Vec::new() };
-        by_device.entry(meta.dev()).or_insert_with(new).roots.push(root.path.text().to_owned());
+        by_device.entry(device).or_insert_with(new).roots.push(root.path.text().to_owned());
     }
     Ok(by_device.into_values().collect())
 }
