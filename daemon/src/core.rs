@@ -338,7 +338,7 @@ impl Core {
     /// Hands waiting units to the workers.
     fn dispatch(&mut self, effects: &mut Vec<Effect>) {
         let roots: Arc<BTreeSet<PathBuf>> = self.roots.paths();
-        while let Some((unit, if_changed)) = self.queue.next() {
+        while let Some((unit, if_changed)) = self.queue.next(self.now) {
             let Some(app) = self.roots.app_of(&unit.root) else {
                 self.queue.finish(&unit);
                 continue;
@@ -355,7 +355,10 @@ impl Core {
         if self.is_troubled {
             return TROUBLE_SECONDS;
         }
-        let soon = !self.growing.is_empty() || !self.links.is_empty();
-        if soon { 1 } else { self.roots.next_look(self.poll_seconds) }
+        if !self.growing.is_empty() || !self.links.is_empty() {
+            return 1;
+        }
+        let next = self.roots.next_look(self.poll_seconds);
+        if self.is_expecting() { next.min(probe::SILENCE_SECONDS) } else { next }
     }
 }

@@ -1,5 +1,6 @@
 //! The blocking workers: they look at units and files and report. They read the index, the core writes it.
 
+mod deal;
 mod found;
 mod probe;
 mod unit;
@@ -12,17 +13,18 @@ use crate::{
 };
 use domain::App;
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     os::unix::fs::MetadataExt as _,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{
         Arc,
-        mpsc::{Receiver, Sender, channel},
+        mpsc::{Sender, channel},
     },
     thread,
 };
 
+use deal::Deal;
 pub(crate) use probe::{Probed, There};
 use probe::{probe_link, probe_root};
 
@@ -113,27 +115,10 @@ impl Workers {
     /// Starts the workers; they end with the process.
     pub(crate) fn start(inbox: &Handle, watch: &Watch, index: &Path) -> anyhow::Result<Self> {
         let (desk, heard) = channel();
-        let mut hands = Vec::new();
-        for number in 0..WORKERS {
-            let (hand, taken) = channel();
-            hands.push(hand);
-            let mut worker = Worker {
-                inbox: inbox.clone(),
-                watch: watch.clone(),
-                index: index.to_owned(),
-                reader: None,
-                volumes: Volumes::read(),
-                owners: BTreeMap::new(),
-            };
-            let desk = desk.clone();
-            thread::Builder::new().name(format!("work-{number}")).spawn(move || {
-                while desk.send(Desk::Free(number)).is_ok()
-                    && let Ok(job) = taken.recv()
-                    && worker.run(job).is_ok()
-                {}
-            })?;
-        }
-        thread::Builder::new().name("deal".into()).spawn(move || deal(&heard, &hands))?;
+        let crew =
+            Crew { inbox: inbox.clone(), watch: watch.clone(), index: index.to_owned(), desk: desk.clone() };
+        let deal = Deal::new(crew)?;
+        thread::Builder::new().name("deal".into()).spawn(move || deal.run(&heard))?;
         Ok(Self { desk })
     }
 
@@ -142,21 +127,33 @@ impl Workers {
     }
 }
 
-/// Hands each job to a worker that is free, in order; what concerns all workers goes to all.
-fn deal(heard: &Receiver<Desk>, hands: &[Sender<Job>]) {
-    let mut waiting = VecDeque::new();
-    let mut free = BTreeSet::new();
-    for news in heard {
-        match news {
-            Desk::Job(Job::Anew) => hands.iter().for_each(|hand| drop(hand.send(Job::Anew))),
-            Desk::Job(job) => waiting.push_back(job),
-            Desk::Free(number) => drop(free.insert(number)),
-        }
-        while !waiting.is_empty()
-            && let Some(hand) = free.pop_first().and_then(|number| hands.get(number))
-        {
-            drop(waiting.pop_front().map(|job| hand.send(job)));
-        }
+/// What every worker needs.
+struct Crew {
+    inbox: Handle,
+    watch: Watch,
+    index: PathBuf,
+    desk: Sender<Desk>,
+}
+
+impl Crew {
+    fn hire(&self, number: usize) -> std::io::Result<Sender<Job>> {
+        let (hand, taken) = channel();
+        let mut worker = Worker {
+            inbox: self.inbox.clone(),
+            watch: self.watch.clone(),
+            index: self.index.clone(),
+            reader: None,
+            volumes: Volumes::read(),
+            owners: BTreeMap::new(),
+        };
+        let desk = self.desk.clone();
+        thread::Builder::new().name(format!("work-{number}")).spawn(move || {
+            while desk.send(Desk::Free(number)).is_ok()
+                && let Ok(job) = taken.recv()
+                && worker.run(job).is_ok()
+            {}
+        })?;
+        Ok(hand)
     }
 }
 

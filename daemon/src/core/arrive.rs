@@ -128,6 +128,7 @@ impl Core {
             return Ok(());
         }
         tracing::info!(path = %there.path.display(), %app, "watching root");
+        self.queue.write_off(&there.path);
         // Another directory may stand here than before; its watches died with the old one.
         effects.push(Effect::Unwatch(there.path.clone()));
         self.look_at_roots_below(&there.path)?;
@@ -138,7 +139,7 @@ impl Core {
         self.look_at_root(&there.path, Why::Check)
     }
 
-    fn root_is_gone(
+    pub(super) fn root_is_gone(
         &mut self,
         wanted: &Path,
         reason: Option<String>,

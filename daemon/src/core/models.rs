@@ -21,9 +21,14 @@ impl Core {
         effects: &mut Vec<Effect>,
     ) -> anyhow::Result<()> {
         if !self.is_wanted(unit) {
+            let was_given_up = self.queue.is_given_up(&unit.root);
             self.queue.finish(unit);
+            if was_given_up && !self.queue.is_given_up(&unit.root) {
+                self.probe_again(&unit.root, effects); // it answers again
+            }
             return Ok(());
         }
+        self.queue.heard_of(&unit.root, self.now);
         let is_news_waiting = self.queue.is_waiting(unit);
         match looked {
             Looked::Same => {
@@ -64,6 +69,7 @@ impl Core {
         change: UnitChange,
         effects: &mut Vec<Effect>,
     ) -> anyhow::Result<()> {
+        self.queue.heard_of(&unit.root, self.now);
         if self.is_wanted(unit) { self.put(unit, change, effects) } else { Ok(()) }
     }
 

@@ -1,9 +1,10 @@
 //! Which units wait to be looked at, and which are being looked at. One unit is never looked at twice at once.
 
 use crate::index::UnitRow;
+use jiff::Timestamp;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// Units with the workers at once: enough to keep them busy, few enough that news is not stuck behind a scan.
@@ -18,11 +19,19 @@ pub(super) struct Queue {
     /// Part of a scan.
     scan: VecDeque<UnitRow>,
     waiting: HashMap<UnitRow, Entry>,
-    in_flight: HashMap<UnitRow, u64>,
+    in_flight: HashMap<UnitRow, Flight>,
     /// Of those in flight: what they bring is of no use any more.
     unwanted: BTreeSet<UnitRow>,
     /// Ticks that are not done, with how many jobs have them.
     open: BTreeMap<u64, usize>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Flight {
+    /// None where nobody waits for it any more.
+    tick: Option<u64>,
+    /// When it was handed over, or last heard of.
+    heard: Timestamp,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -71,19 +80,19 @@ impl Queue {
     }
 
     /// Returns a unit to look at now, and whether only if its stamps changed.
-    pub(super) fn next(&mut self) -> Option<(UnitRow, bool)> {
-        if self.in_flight.len() >= IN_FLIGHT {
+    pub(super) fn next(&mut self, now: Timestamp) -> Option<(UnitRow, bool)> {
+        if self.in_flight.values().filter(|flight| flight.tick.is_some()).count() >= IN_FLIGHT {
             return None;
         }
         let unit = take(&mut self.news, &self.in_flight).or_else(|| take(&mut self.scan, &self.in_flight))?;
         let entry = self.waiting.remove(&unit)?;
-        self.in_flight.insert(unit.clone(), entry.tick);
+        self.in_flight.insert(unit.clone(), Flight { tick: Some(entry.tick), heard: now });
         Some((unit, entry.if_changed))
     }
 
     /// The tick of a unit that is being looked at.
     pub(super) fn tick_of(&self, unit: &UnitRow) -> u64 {
-        self.in_flight.get(unit).copied().unwrap_or(self.tick)
+        self.in_flight.get(unit).and_then(|flight| flight.tick).unwrap_or(self.tick)
     }
 
     /// Units at a directory or below it that are being looked at.
@@ -98,8 +107,51 @@ impl Queue {
 
     pub(super) fn finish(&mut self, unit: &UnitRow) {
         self.unwanted.remove(unit);
-        let Some(tick) = self.in_flight.remove(unit) else { return };
-        self.close(tick);
+        if let Some(tick) = self.in_flight.remove(unit).and_then(|flight| flight.tick) {
+            self.close(tick);
+        }
+    }
+
+    /// A root answers: what is being looked at of it may be waiting for its turn.
+    pub(super) fn heard_of(&mut self, root: &Path, now: Timestamp) {
+        let flights = self.in_flight.iter_mut().filter(|(unit, _)| unit.root == root);
+        flights.for_each(|(_, flight)| flight.heard = now);
+    }
+
+    /// Counts the time of all that is being looked at from now.
+    pub(super) fn count_from(&mut self, now: Timestamp) {
+        self.in_flight.values_mut().for_each(|flight| flight.heard = now);
+    }
+
+    /// Whether anything is being looked at that may turn out not to answer.
+    pub(super) fn is_expecting(&self) -> bool {
+        self.in_flight.values().any(|flight| flight.tick.is_some())
+    }
+
+    /// Roots of which nothing was heard since then.
+    pub(super) fn silent(&self, since: Timestamp) -> BTreeSet<PathBuf> {
+        let silent = |(_, flight): &(&UnitRow, &Flight)| flight.tick.is_some() && flight.heard <= since;
+        self.in_flight.iter().filter(silent).map(|(unit, _)| unit.root.clone()).collect()
+    }
+
+    /// Waits no longer for what is being looked at of a root; what it brings will be of no use.
+    pub(super) fn give_up(&mut self, root: &Path) {
+        self.forget(|unit| unit.root == root);
+        let flights = self.in_flight.iter_mut().filter(|(unit, _)| unit.root == root);
+        let ticks: Vec<u64> = flights.filter_map(|(_, flight)| flight.tick.take()).collect();
+        ticks.into_iter().for_each(|tick| self.close(tick));
+    }
+
+    /// Whether looks that were given up are still to come back.
+    pub(super) fn is_given_up(&self, root: &Path) -> bool {
+        self.in_flight.iter().any(|(unit, flight)| unit.root == root && flight.tick.is_none())
+    }
+
+    /// Looks of a root that were given up hold up others no longer.
+    pub(super) fn write_off(&mut self, root: &Path) {
+        self.in_flight.retain(|unit, flight| unit.root != root || flight.tick.is_some());
+        let Self { unwanted, in_flight, .. } = self;
+        unwanted.retain(|unit| in_flight.contains_key(unit));
     }
 
     /// Forgets units that are not wanted any more; those in flight will report to nobody.
@@ -140,7 +192,7 @@ impl Queue {
 }
 
 /// The first unit that is not being looked at.
-fn take(queue: &mut VecDeque<UnitRow>, in_flight: &HashMap<UnitRow, u64>) -> Option<UnitRow> {
+fn take(queue: &mut VecDeque<UnitRow>, in_flight: &HashMap<UnitRow, Flight>) -> Option<UnitRow> {
     let at = queue.iter().position(|unit| !in_flight.contains_key(unit))?;
     queue.remove(at)
 }

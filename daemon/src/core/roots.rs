@@ -32,6 +32,7 @@ pub struct Wanted {
 pub(super) struct Roots {
     /// By the path that was configured.
     pub(super) wanted: BTreeMap<PathBuf, Root>,
+    pub(super) last_tick: Option<Timestamp>,
     last_poll: Option<Timestamp>,
     last_walk: Option<Timestamp>,
 }
@@ -57,6 +58,10 @@ pub(super) struct Root {
     stored: Option<RootStatus>,
     /// How many answers to the question whether it is there are still to come.
     pub(super) awaited: u32,
+    /// Since when.
+    pub(super) asked: Option<Timestamp>,
+    /// It did not answer; whether it does now is asked, and not waited for.
+    pub(super) is_silent: bool,
 }
 
 impl Root {
@@ -79,6 +84,8 @@ impl Root {
             unwatched: BTreeMap::new(),
             damaged: BTreeMap::new(),
             awaited: 0,
+            asked: None,
+            is_silent: false,
         }
     }
 
@@ -328,6 +335,7 @@ impl Core {
     pub(super) fn tick(&mut self, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
         let now = self.now;
         self.try_again(effects)?;
+        self.give_up_silent(effects)?;
         self.look_at_growing(effects);
         self.look_at_links(effects);
         if is_over(&mut self.roots.last_poll, self.poll_seconds, now) {

@@ -2,6 +2,7 @@
 
 mod barrier;
 mod durable;
+mod silence;
 
 use super::*;
 use crate::{
@@ -167,7 +168,7 @@ fn units(effects: &[Effect]) -> Vec<(PathBuf, bool)> {
 fn a_root_that_is_there_is_looked_at() {
     let mut core = core();
     let effects = handle(&mut core, Event::Want(vec![wanted(ROOT)]));
-    assert_eq!(effects, [Effect::Do(Job::Root { wanted: ROOT.into() }), Effect::Wake(24 * 60 * 60)]);
+    assert_eq!(effects, [Effect::Do(Job::Root { wanted: ROOT.into() }), Effect::Wake(15)]);
     assert!(!core.is_settled());
     assert_eq!(units(&handle(&mut core, there(ROOT, 2))), [(ROOT.into(), true)]);
 }

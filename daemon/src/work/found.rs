@@ -18,10 +18,13 @@ use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
     os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 /// New locations that are reported at once: a folder of thousands is not held up by its last file.
 const BATCH: usize = 256;
+/// Something is told at least as often, so that a slow disk does not pass for one that does not answer.
+const BEAT: Duration = Duration::from_secs(5);
 
 /// A unit that is being looked at, and what that has brought so far.
 pub(super) struct Site<'a> {
@@ -54,7 +57,13 @@ impl Worker {
         ground: &mut Ground,
     ) -> anyhow::Result<()> {
         let mut handles = HashSet::new();
+        let mut told = Instant::now();
         for found in found {
+            if site.change.locations.len() >= BATCH || told.elapsed() > BEAT {
+                let part = std::mem::take(&mut site.change);
+                self.inbox.send(Event::Partly(site.job.unit.clone(), part))?;
+                told = Instant::now();
+            }
             ground.files.extend(found.files.iter().map(|file| file.path.clone()));
             ground.files.extend(found.depends.iter().cloned());
             let key = (found.app, found.id.clone());
@@ -70,10 +79,6 @@ impl Worker {
             new.card = ground.card(&new.row.location);
             if handles.insert(key) {
                 site.change.locations.push(new);
-            }
-            if site.change.locations.len() >= BATCH {
-                let part = std::mem::take(&mut site.change);
-                self.inbox.send(Event::Partly(site.job.unit.clone(), part))?;
             }
         }
         let gone = before.locations.keys().filter(|key| !handles.contains(*key));

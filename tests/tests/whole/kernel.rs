@@ -9,7 +9,7 @@ use tests::{
 };
 
 /// Lets the daemon run in a namespace of its own, after these lines of shell. Says why not where that is not allowed.
-fn in_namespace(house: &mut House, flags: &str, lines: &str) -> Result<(), String> {
+pub(crate) fn in_namespace(house: &mut House, flags: &str, lines: &str) -> Result<(), String> {
     let probe = Command::new("unshare").args([flags, "sh", "-c", lines]).output();
     let probe = probe.map_err(|error| format!("unshare: {error}"))?;
     if !probe.status.success() {
@@ -21,13 +21,13 @@ fn in_namespace(house: &mut House, flags: &str, lines: &str) -> Result<(), Strin
 
 /// Runs a line of shell where the daemon lives.
 #[track_caller]
-fn inside(house: &House, kind: &str, line: &str) {
+pub(crate) fn inside(house: &House, kind: &str, line: &str) {
     let target = house.pid().to_string();
     let entered = Command::new("nsenter").args(["-t", &target, kind, "sh", "-c", line]).output().unwrap();
     assert!(entered.status.success(), "{line}: {}", String::from_utf8_lossy(&entered.stderr));
 }
 
-fn root(house: &House, path: &Path) -> Value {
+pub(crate) fn root(house: &House, path: &Path) -> Value {
     let roots = house.json(&["roots"])["roots"].take();
     let is_it = |root: &&Value| root["path"] == *path.to_string_lossy();
     roots.as_array().unwrap().iter().find(is_it).cloned().unwrap_or(Value::Null)
@@ -209,24 +209,4 @@ fn a_full_disk_is_said_nothing_stops_and_all_goes_on_when_there_is_room() {
     wait_until("all models are there", 30, || house.list(&[]).len() == 301);
     house.does(&["tag", "first", "after"]);
     assert_eq!(house.show("first")["tags"], serde_json::json!(["after", "before"]));
-}
-
-/// A network filesystem whose other side is gone: whoever looks at it waits until it is taken away.
-fn dead_mount(at: &Path) -> String {
-    let options = "fd=3,rootmode=40000,user_id=0,group_id=0";
-    format!("exec 3<>/dev/fuse && mount -i -t fuse -o {options} dead {}", at.display())
-}
-
-#[test]
-fn a_dead_network_folder_in_the_home_does_not_keep_the_daemon_from_starting() {
-    let mut house = house!();
-    fs::create_dir_all(house.home("nas")).unwrap();
-    write(house.models("m.gguf"), gguf("m"));
-    let mount = dead_mount(&house.home("nas"));
-    if let Err(why) = in_namespace(&mut house, "-m", &mount) {
-        skip!("{why}");
-    }
-    house.start();
-    house.sync();
-    assert_eq!(house.names(&[]), ["m"]);
 }

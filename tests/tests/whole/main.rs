@@ -4,6 +4,7 @@ mod arrive;
 mod crash;
 mod danger;
 mod databases;
+mod dead;
 mod duplicates;
 mod engines;
 mod hardware;
