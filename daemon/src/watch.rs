@@ -9,7 +9,6 @@ mod table;
 mod tests;
 
 use crate::core::{Event, Handle};
-use anyhow::Context as _;
 use notify::{
     Config, EventKind, EventKindMask,
     event::{AccessKind, AccessMode, CreateKind, ModifyKind, RemoveKind, RenameMode},
@@ -61,9 +60,13 @@ impl Watch {
     pub(crate) fn start(inbox: Handle, cookies: PathBuf) -> anyhow::Result<Self> {
         let (raw, events) = sync_channel(BACKLOG);
         let (orders, ordered) = channel();
-        let (same, others) = channel();
-        let forward = Forward { raw, orders: orders.clone(), others, names: BTreeMap::new() };
-        let table = Table::new(forward, same).context("starting inotify")?;
+        let told = orders.clone();
+        let table = Table::new(move |others| Forward {
+            raw: raw.clone(),
+            orders: told.clone(),
+            others,
+            names: BTreeMap::new(),
+        });
         thread::Builder::new().name("watch".into()).spawn(move || table.run(&ordered))?;
         let gatherer = Gatherer { inbox, cookies };
         thread::Builder::new().name("gather".into()).spawn(move || gatherer.run(&events))?;
@@ -101,10 +104,16 @@ fn config() -> Config {
     Config::default().with_follow_symlinks(false).with_event_kinds(mask)
 }
 
+/// "Too many open files", which is also what the kernel says where a user has too many instances (inotify_init(2)).
+const EMFILE: i32 = 24;
+
 fn why(error: &notify::Error) -> String {
     match &error.kind {
         notify::ErrorKind::MaxFilesWatch => {
             "no inotify watches are left; raise the limit: sysctl fs.inotify.max_user_watches=1048576".into()
+        }
+        notify::ErrorKind::Io(error) if error.raw_os_error() == Some(EMFILE) => {
+            "no inotify instances are left; raise the limit: sysctl fs.inotify.max_user_instances=1024".into()
         }
         notify::ErrorKind::Io(error) => error.to_string(),
         notify::ErrorKind::Generic(_)

@@ -68,6 +68,8 @@ const LITTLE_SPACE: u64 = 64 << 20;
 const MANY_WATCHES: u64 = 90;
 /// A limit that holds the folders of a large library with room for editors and desktops.
 const ENOUGH_WATCHES: u64 = 1 << 20;
+/// One is one program that watches files; the kernel's default is 128.
+const ENOUGH_INSTANCES: u64 = 1024;
 /// More models of one state are told as a number.
 const MANY_MODELS: usize = 3;
 
@@ -103,6 +105,9 @@ fn root(root: &RootStatus) -> Option<Finding> {
     } else if reason.contains("max_user_watches") {
         let means = "Changes there are found by looking every `poll_seconds`, not at once.";
         problem(about, reason, means, Some(&raise_watches()))
+    } else if reason.contains("max_user_instances") {
+        let means = "Changes are found by looking every `poll_seconds`, not at once.";
+        problem(about, reason, means, Some(&raise("max_user_instances", ENOUGH_INSTANCES)))
     } else if reason.contains("is damaged") {
         let means = "What that file names is not listed; the rest of the folder is.";
         problem(
@@ -129,8 +134,12 @@ fn watches(Watches { used, limit }: Watches) -> Option<Finding> {
 }
 
 fn raise_watches() -> String {
+    raise("max_user_watches", ENOUGH_WATCHES)
+}
+
+fn raise(limit: &str, to: u64) -> String {
     format!(
-        "echo fs.inotify.max_user_watches={ENOUGH_WATCHES} | sudo tee /etc/sysctl.d/60-inotify.conf && sudo sysctl --system"
+        "echo fs.inotify.{limit}={to} | sudo tee -a /etc/sysctl.d/60-inotify.conf && sudo sysctl --system"
     )
 }
 
@@ -268,6 +277,9 @@ mod tests {
         let limit =
             "no inotify watches are left; raise the limit: sysctl fs.inotify.max_user_watches=1048576";
         check(&with(degraded(true, limit)), Problem, "/data/models", "sysctl --system");
+        let limit =
+            "no inotify instances are left; raise the limit: sysctl fs.inotify.max_user_instances=1024";
+        check(&with(degraded(true, limit)), Problem, "/data/models", "max_user_instances=1024");
         check(&with(degraded(true, "x cannot be read: Permission denied")), Problem, "/data/models", "group");
         check(
             &with(degraded(true, "m/latest is damaged: it is no manifest")),

@@ -1,7 +1,7 @@
 //! Which directories are watched: each by the name it has now, and for what stood there when the watch was set. Tells
 //! nobody of events.
 
-use super::{Order, config, why};
+use super::{Forward, Order, config, why};
 use notify::{INotifyWatcher, RecursiveMode, Watcher as _};
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        mpsc::{Receiver, Sender},
+        mpsc::{Receiver, Sender, channel},
     },
     time::SystemTime,
 };
@@ -33,21 +33,37 @@ pub(super) fn identified(dirs: Vec<PathBuf>) -> Vec<(PathBuf, Option<Identity>)>
 pub(super) type SameAs = (Arc<Path>, Arc<Path>);
 
 pub(super) struct Table {
-    watcher: INotifyWatcher,
+    /// None until the kernel gives us one.
+    inotify: Option<Inotify>,
+    make: Box<dyn Fn(Receiver<SameAs>) -> Forward + Send>,
     /// None where the watch has ended by itself.
     watched: BTreeMap<Arc<Path>, Option<Identity>>,
     /// inotify has one watch for a directory, whatever its names (bind mounts): the one that it was set by.
     first: HashMap<Identity, Arc<Path>>,
     /// Other names by the first.
     others: BTreeMap<Arc<Path>, Vec<Arc<Path>>>,
+}
+
+struct Inotify {
+    watcher: INotifyWatcher,
+    /// Tells who hears of events which directories have two names.
     same: Sender<SameAs>,
 }
 
 impl Table {
-    pub(super) fn new(handler: impl notify::EventHandler, same: Sender<SameAs>) -> notify::Result<Self> {
-        let watcher = INotifyWatcher::new(handler, config())?;
+    pub(super) fn new(make: impl Fn(Receiver<SameAs>) -> Forward + Send + 'static) -> Self {
         let (watched, first, others) = (BTreeMap::new(), HashMap::new(), BTreeMap::new());
-        Ok(Self { watcher, watched, first, others, same })
+        Self { inotify: None, make: Box::new(make), watched, first, others }
+    }
+
+    /// Other programs may have all that a user is allowed, and may let go of one later.
+    fn inotify(&mut self) -> Result<&mut Inotify, String> {
+        if self.inotify.is_none() {
+            let (same, others) = channel();
+            let watcher = INotifyWatcher::new((self.make)(others), config()).map_err(|error| why(&error))?;
+            self.inotify = Some(Inotify { watcher, same });
+        }
+        self.inotify.as_mut().ok_or_else(|| "there is no inotify".into())
     }
 
     /// Obeys as long as somebody may order.
@@ -86,11 +102,13 @@ impl Table {
         let first = is.as_ref().and_then(|is| self.first.get(is)).cloned();
         match first.filter(|first| identity(first) == is) {
             Some(first) => {
-                drop(self.same.send((Arc::clone(&first), Arc::clone(&dir)))); // who hears lives as long as we do
+                let same = &self.inotify()?.same;
+                drop(same.send((Arc::clone(&first), Arc::clone(&dir)))); // who hears lives as long as we do
                 self.others.entry(first).or_default().push(Arc::clone(&dir));
             }
             None => {
-                self.watcher.watch(&dir, RecursiveMode::NonRecursive).map_err(|error| why(&error))?;
+                let watcher = &mut self.inotify()?.watcher;
+                watcher.watch(&dir, RecursiveMode::NonRecursive).map_err(|error| why(&error))?;
                 self.first.extend(is.map(|is| (is, Arc::clone(&dir))));
             }
         }
@@ -111,7 +129,9 @@ impl Table {
                 drop(self.set(other, is)); // one that is gone is told of from above
             }
         }
-        drop(self.watcher.unwatch(dir)); // the kernel removes the watch of a deleted directory itself
+        if let Some(inotify) = &mut self.inotify {
+            drop(inotify.watcher.unwatch(dir)); // the kernel removes the watch of a deleted directory itself
+        }
     }
 
     /// The kernel has ended the watch of a directory, or has told that it went elsewhere.

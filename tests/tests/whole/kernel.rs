@@ -71,6 +71,29 @@ fn without_watches_left_changes_are_found_all_the_same_and_it_recovers_by_itself
 }
 
 #[test]
+fn without_an_inotify_instance_left_the_daemon_starts_and_changes_are_found_all_the_same() {
+    let mut house = house!();
+    poll_often(&house);
+    write(house.models("first.gguf"), gguf("first"));
+    let limit = "/proc/sys/user/max_inotify_instances";
+    if let Err(why) = in_namespace(&mut house, "-Ur", &format!("echo 0 > {limit}")) {
+        skip!("{why}");
+    }
+    house.start();
+    house.sync();
+    assert_eq!(house.names(&[]), ["first"]);
+    let status = root(&house, &house.home("models"));
+    assert!(status["reason"].as_str().unwrap().contains("max_user_instances"), "{status}");
+    write(house.models("second.gguf"), gguf("second"));
+    house.sync();
+    assert_eq!(house.names(&[]), ["first", "second"]);
+    write(house.models("third.gguf"), gguf("third"));
+    wait_until("it is found without being asked for", 20, || house.list(&[]).len() == 3);
+    inside(&house, "-U", &format!("echo 100 > {limit}"));
+    wait_until("all is watched again", 20, || root(&house, &house.home("models"))["watched"] == true);
+}
+
+#[test]
 fn an_overflow_of_the_kernels_queue_loses_nothing_and_is_counted() {
     const LIMIT: &str = "/proc/sys/fs/inotify/max_queued_events";
     let before = fs::read_to_string(LIMIT).unwrap_or_default();
