@@ -4,7 +4,7 @@ use super::{UnitJob, Worker, unit::Ground};
 use crate::{
     core::Event,
     index::{KnownFile, LocationRow, NewLocation, UnitBefore, UnitChange},
-    look::Beneath,
+    look::{Beneath, resolved},
     read,
 };
 use domain::{
@@ -174,9 +174,10 @@ impl Worker {
         if meta.len() == 0 && file.role == Role::Weights && !is_growing {
             return Ok(None); // a browser's placeholder, or a download that has not begun
         }
-        let volume = self.volumes.of(meta.dev(), &file.path).name.clone();
+        let volume = self.volumes.of(meta.dev(), &file.path);
         let disk_size = meta.blocks().saturating_mul(512);
-        let on_disk = OnDisk { volume, inode: meta.ino(), disk_size, links: meta.nlink() };
+        let inode = if volume.has_inodes { meta.ino() } else { number_of(&file.path, is_link) };
+        let on_disk = OnDisk { volume: volume.name.clone(), inode, disk_size, links: meta.nlink() };
         let known = match file.role {
             Role::Weights if is_growing => Some(self.growing(&file.path, &meta)),
             Role::Weights | Role::Companion | Role::Adapter => match self.known(site, found, file, &meta)? {
@@ -306,6 +307,15 @@ fn is_whole(seen: &Seen) -> bool {
     seen.known.as_ref().is_some_and(|known| known.is_whole)
 }
 
+/// What stands for an inode where the kernel makes up another one at each mount: made of the path, so that two files
+/// never pass for one. Fits into a number of JSON.
+fn number_of(path: &Path, is_link: bool) -> u64 {
+    const BITS: u64 = (1 << 53) - 1;
+    let real = if is_link { resolved(path) } else { None };
+    let hash = blake3::hash(real.as_deref().unwrap_or(path).as_os_str().as_bytes());
+    hash.as_bytes().iter().take(8).fold(0, |number: u64, byte| number << 8 | u64::from(*byte)) & BITS
+}
+
 /// Identity of a file whose bytes cannot be read yet: its place.
 fn placeholder(path: &Path) -> Vec<u8> {
     blake3::hash(path.as_os_str().as_bytes()).as_bytes().to_vec()
@@ -343,4 +353,22 @@ fn name_of(table: &str, id: u32) -> String {
     let mut lines = text.lines().map(|line| line.split(':').collect::<Vec<_>>());
     let found = lines.find(|fields| fields.get(2).and_then(|field| field.parse().ok()) == Some(id));
     found.and_then(|fields| fields.first().map(|name| (*name).to_owned())).unwrap_or_else(|| id.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_without_inodes_are_told_apart_by_where_they_lie_and_a_link_is_what_it_leads_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path().canonicalize().unwrap();
+        let (file, link) = (base.join("file"), base.join("link"));
+        std::fs::write(&file, "").unwrap();
+        std::os::unix::fs::symlink("file", &link).unwrap();
+        let number = number_of(&file, false);
+        assert_eq!(number_of(&link, true), number);
+        assert_ne!(number_of(&base.join("other"), false), number);
+        assert!(number < 1 << 53);
+    }
 }
