@@ -34,7 +34,9 @@ const SAMPLE: u64 = 4 << 10;
 const SAMPLES: u64 = 4;
 
 /// Times younger than this prove nothing: kernels before 6.13 stamp files with a clock that ticks every 4 to 10 ms.
-pub(crate) const RACY: Duration = Duration::from_millis(20);
+const RACY: Duration = Duration::from_millis(20);
+/// Where there are no parts of a second, as on FAT and on ext4 that was ext3, times are even up to 2 s old.
+const RACY_SECONDS: Duration = Duration::from_millis(2020);
 
 /// Reads what a file is and what tells its content from others. One without a name only holds data of another.
 pub(crate) fn read(file: &File, name: Option<&OsStr>) -> io::Result<Reading> {
@@ -69,6 +71,16 @@ pub(crate) fn without_ctime(stamp: &str, has_inodes: bool) -> &str {
     stamp.rsplit_once('|').filter(|_| has_inodes).map_or(stamp, |(rest, _)| rest)
 }
 
+/// How long a file has to be as it is before its times tell of every further change.
+pub(crate) fn racy_for(meta: &Metadata) -> Duration {
+    if has_parts(meta) { RACY } else { RACY_SECONDS }
+}
+
+/// Whether its times are more exact than a second.
+pub(crate) fn has_parts(meta: &Metadata) -> bool {
+    meta.ctime_nsec() != 0 || meta.mtime_nsec() != 0
+}
+
 /// Says whether a change right after `now` could leave the same stamp.
 pub(crate) fn is_racy(meta: &Metadata, now: SystemTime) -> bool {
     let changed = SystemTime::UNIX_EPOCH
@@ -76,7 +88,7 @@ pub(crate) fn is_racy(meta: &Metadata, now: SystemTime) -> bool {
             u64::try_from(meta.ctime()).unwrap_or(0),
             u32::try_from(meta.ctime_nsec()).unwrap_or(0),
         );
-    now.duration_since(changed).is_ok_and(|age| age < RACY)
+    now.duration_since(changed).is_ok_and(|age| age < racy_for(meta))
 }
 
 /// BLAKE3 over size, head and end of the header, and evenly spaced samples of the data up to its end. Collisions

@@ -8,11 +8,14 @@ use std::{
 
 /// A filesystem.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "promises that do not depend on each other")]
 pub(crate) struct Volume {
     /// UUID (and btrfs subvolume) where there is one, else type and source.
     pub(crate) name: String,
     /// Whether an inode number names a file for good.
     pub(crate) has_inodes: bool,
+    /// Whether a file that was looked at gets another time by every change after that.
+    pub(crate) has_fine_times: bool,
     /// Whether the kernel tells of every change made on this machine and elsewhere.
     pub(crate) has_events: bool,
     /// Whether every byte that is read comes over a network.
@@ -21,6 +24,10 @@ pub(crate) struct Volume {
 
 /// Inode numbers are made up at mount time or by the server.
 const NO_INODES: &[&str] = &["vfat", "exfat", "ntfs", "ntfs3", "cifs", "smb3", "9p", "fuse", "fuseblk"];
+
+/// Since Linux 6.13 a change after a look has a time of its own there (`FS_MGTIME`); elsewhere a clock that ticks.
+const FINE_TIMES: &[&str] = &["ext4", "xfs", "btrfs", "tmpfs"];
+const FINE_SINCE: (u32, u32) = (6, 13);
 
 /// Others can change files behind the kernel's back.
 const NO_EVENTS: &[&str] = &["nfs", "nfs4", "cifs", "smb3", "9p", "fuse", "virtiofs", "overlay"];
@@ -37,6 +44,7 @@ pub(crate) struct Volumes {
     mounts: Vec<Mount>,
     uuids: HashMap<PathBuf, String>,
     known: HashMap<u64, Volume>,
+    is_fine_kernel: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -53,7 +61,13 @@ struct Mount {
 impl Volumes {
     pub(crate) fn read() -> Self {
         let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        Self { mounts: table.lines().filter_map(mount).collect(), uuids: uuids(), known: HashMap::new() }
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        Self {
+            mounts: table.lines().filter_map(mount).collect(),
+            uuids: uuids(),
+            known: HashMap::new(),
+            is_fine_kernel: version(&release).is_some_and(|version| version >= FINE_SINCE),
+        }
     }
 
     /// Mount points at which a look may take for ever, as the other side may be gone.
@@ -81,13 +95,15 @@ impl Volumes {
 
     /// Returns the volume of a file whose `st_dev` is known; `path` finds the mount point the first time.
     pub(crate) fn of(&mut self, device: u64, path: &Path) -> &Volume {
-        let Self { mounts, uuids, known } = self;
+        let Self { mounts, uuids, known, is_fine_kernel } = self;
         known.entry(device).or_insert_with(|| {
             let number = format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
             // btrfs shows another number for each subvolume.
             let by_path = || around(mounts, &fs::canonicalize(path).ok()?);
             let mount = mounts.iter().find(|mount| mount.device == number).or_else(by_path);
-            mount.map_or_else(|| nameless(device), |mount| named(mount, uuids))
+            let mut volume = mount.map_or_else(|| nameless(device), |mount| named(mount, uuids));
+            volume.has_fine_times &= *is_fine_kernel;
+            volume
         })
     }
 }
@@ -98,7 +114,8 @@ fn around<'m>(mounts: &'m [Mount], path: &Path) -> Option<&'m Mount> {
 }
 
 fn nameless(device: u64) -> Volume {
-    Volume { name: format!("device:{device}"), has_inodes: true, has_events: true, is_remote: false }
+    let name = format!("device:{device}");
+    Volume { name, has_inodes: true, has_fine_times: false, has_events: true, is_remote: false }
 }
 
 fn is_in(list: &[&str], kind: &str) -> bool {
@@ -114,7 +131,19 @@ fn named(mount: &Mount, uuids: &HashMap<PathBuf, String>) -> Volume {
         (Some(uuid), Some(subvolume)) => format!("{uuid}{subvolume}"),
         (None, _) => format!("{}:{}:{}", mount.kind, mount.source, mount.device),
     };
-    Volume { name, has_inodes: !is_in(NO_INODES), has_events: !is_in(NO_EVENTS), is_remote: is_in(REMOTE) }
+    Volume {
+        name,
+        has_inodes: !is_in(NO_INODES),
+        has_fine_times: is_in(FINE_TIMES),
+        has_events: !is_in(NO_EVENTS),
+        is_remote: is_in(REMOTE),
+    }
+}
+
+/// The first two numbers of a kernel's release.
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().ok());
+    Some((numbers.next()??, numbers.next()??))
 }
 
 /// `36 35 98:0 /root /point opts - type source superopts` (proc_pid_mountinfo(5)).
@@ -177,5 +206,9 @@ mod tests {
         assert!(!of("fuse.sshfs").has_inodes && !of("fuse.sshfs").has_events);
         assert!(of("nfs4").has_inodes && !of("nfs4").has_events);
         assert!(!of("exfat").has_inodes && of("exfat").has_events);
+        assert!(of("ext4").has_fine_times && !of("ramfs").has_fine_times && !of("overlay").has_fine_times);
+        assert_eq!(version("6.13.0-rc1"), Some((6, 13)));
+        assert_eq!(version("6.8.0-45-generic"), Some((6, 8)));
+        assert_eq!(version("odd"), None);
     }
 }

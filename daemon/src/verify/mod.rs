@@ -173,7 +173,7 @@ impl Hasher {
         let file = open_resolved(&real)?;
         let mut meta = file.metadata()?;
         if read::is_racy(&meta, SystemTime::now()) {
-            thread::sleep(read::RACY);
+            thread::sleep(read::racy_for(&meta));
             meta = file.metadata()?;
         }
         let volume = self.volumes.of(meta.dev(), path).clone();

@@ -18,11 +18,13 @@ use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
     os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 /// New locations that are reported at once: a folder of thousands is not held up by its last file.
 const BATCH: usize = 256;
+/// No real stamp looks like this: the file is read at the next look, whatever its times say.
+const UNREAD: &str = "unread";
 /// Something is told at least as often, so that a slow disk does not pass for one that does not answer.
 const BEAT: Duration = Duration::from_secs(5);
 
@@ -227,6 +229,9 @@ impl Worker {
             }
             return Ok(Some(known));
         }
+        // Before it is read: what changes later has another time, unless this one is too young to tell.
+        let is_fine = volume.has_fine_times && read::has_parts(meta);
+        let is_young = !is_fine && read::is_racy(meta, SystemTime::now());
         site.read += 1;
         let name = file.path.file_name().unwrap_or_default();
         // Apps make links out of a root themselves (`lms import`); in a plain folder they are not followed.
@@ -249,6 +254,7 @@ impl Worker {
             Err(error) => return Ok(Some(self.unreadable(site, file, &error.to_string(), meta))),
         };
         let is_whole = read::is_whole(verdict.state);
+        let stamp = if is_young { UNREAD.into() } else { stamp };
         let known = KnownFile { volume: volume.name, inode, stamp, sampled, is_whole, verdict };
         site.change.files.push((file.path.clone(), known.clone()));
         Ok(Some(known))
@@ -280,8 +286,7 @@ impl Worker {
         KnownFile {
             volume: self.volumes.of(meta.dev(), path).name.clone(),
             inode: meta.ino(),
-            // No real stamp looks like this, so the file is read as soon as it can be.
-            stamp: "unread".into(),
+            stamp: UNREAD.into(),
             sampled: placeholder(path),
             is_whole: false,
             verdict,

@@ -142,5 +142,7 @@ fn a_restart_reads_nothing_again() {
     assert_eq!((&again["models"], &again["read"]), (&json!(40), &json!(0)), "{again}");
     write(house.models("d1/m1.gguf"), gguf("changed"));
     house.sync();
-    assert_eq!(house.json(&["scan"])["read"], 0, "the change was read when it came");
+    // Read when it came; and once more where its time was too young to tell of what came after.
+    assert!(house.json(&["scan"])["read"].as_u64().unwrap() <= 1);
+    assert_eq!(house.json(&["scan"])["read"], 0);
 }

@@ -1,7 +1,12 @@
 //! What the kernel does not tell: a full queue, no watches left, filesystems that come, go or are silent.
 
 use serde_json::Value;
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
 use tests::{
     House,
     files::{gguf, write},
@@ -178,6 +183,43 @@ fn a_silent_filesystem_is_said_and_looked_at_again_and_again() {
     write(house.at("lower/two.gguf"), gguf("two"));
     wait_until("it is found all the same", 20, || house.list(&[]).len() == 2);
     house.sync();
+}
+
+#[test]
+fn a_file_that_is_read_and_rewritten_within_one_tick_of_the_clock_is_read_again() {
+    let mut house = house!();
+    // Its times tick, as everywhere before Linux 6.13.
+    let [models, clock] = ["models", "clock"].map(|dir| house.home(dir));
+    fs::create_dir(&clock).unwrap();
+    let mount = format!("mount -t ramfs r {} && mount -t ramfs r {}", models.display(), clock.display());
+    if let Err(why) = in_namespace(&mut house, "-m", &mount) {
+        skip!("{why}");
+    }
+    house.start();
+    house.sync();
+    let there = format!("/proc/{}/root", house.pid());
+    let [path, clock] =
+        [models.join("m.gguf"), clock.join("now")].map(|path| format!("{there}{}", path.display()));
+    let tick = || {
+        fs::write(&clock, "").unwrap();
+        fs::metadata(&clock).unwrap().modified().unwrap()
+    };
+    let mut wire = house.wire();
+    let mut is_shown = |name: &str| {
+        wire.call("Sync", serde_json::json!({}));
+        wire.call("Show", serde_json::json!({ "model": "m" }))["parameters"]["facts"]["name"] == name
+    };
+    for round in 0..160_u64 {
+        let before = tick();
+        while tick() == before {}
+        fs::write(&path, gguf(&format!("first-{round:03}"))).unwrap();
+        // About as long as it takes to be told of and read.
+        let until = Instant::now() + Duration::from_micros(2500 + round % 14 * 100);
+        while Instant::now() < until {}
+        let name = format!("other-{round:03}");
+        fs::write(&path, gguf(&name)).unwrap();
+        wait_until(&format!("{name} is shown"), 5, || is_shown(&name));
+    }
 }
 
 #[test]
