@@ -5,7 +5,8 @@ use crate::{
     core::{Core, Effect, Event, Handle, Wanted},
     discover, fault,
     index::{Index, User, is_damage, is_damaged, put_aside_if_damaged},
-    lock, mounts,
+    lock,
+    mounts::{self, Mounts},
     remember::Memory,
     serve::{self, Found, Hub, Links},
     verify,
@@ -54,6 +55,7 @@ pub async fn run(
     let has_cookies = watch.add(vec![config.cookies()]).is_empty();
     let workers = Workers::start(&inbox, &watch, &config.index())?;
     mounts::start(inbox.clone()).context("watching mounts")?;
+    let mounts = Mounts::open().context("watching mounts")?;
 
     let (published, _) = broadcast::channel(BEHIND);
     let (settled, is_settled) = watch::channel(false);
@@ -80,6 +82,7 @@ pub async fn run(
         settled: is_settled,
         failed: has_failed,
         verify: desk,
+        mounts,
     };
     let hub = Arc::new(Hub::new(config, links, Found { opened, restored, has_cookies }));
     let listener = serve::bind(&hub.config.socket, listener)?;

@@ -6,6 +6,7 @@ use crate::{
     discover,
     engines::Engines,
     index::{Opened, Reader, Restored, is_damage},
+    mounts::Mounts,
     remember::Memory,
     runs::Runs,
     verify::Desk,
@@ -37,6 +38,7 @@ pub(crate) struct Hub {
     settled: watch::Receiver<bool>,
     failed: watch::Receiver<Option<ApiError>>,
     found: Found,
+    mounts: Mounts,
     cookies: AtomicU64,
     /// The first scan is over, or was waited for long enough.
     was_settled: AtomicBool,
@@ -52,6 +54,7 @@ pub(crate) struct Links {
     /// Why the core could not store an event, each time.
     pub(crate) failed: watch::Receiver<Option<ApiError>>,
     pub(crate) verify: Desk,
+    pub(crate) mounts: Mounts,
 }
 
 /// What the daemon found when it started.
@@ -74,7 +77,7 @@ const FIRST_SCAN: Duration = Duration::from_secs(20);
 
 impl Hub {
     pub(crate) fn new(config: Config, links: Links, found: Found) -> Self {
-        let Links { core, memory, published, settled, failed, verify } = links;
+        let Links { core, memory, published, settled, failed, verify, mounts } = links;
         let runs = Runs::new(&config, published.clone());
         let engines = Arc::new(Engines::start(&config));
         Self {
@@ -88,6 +91,7 @@ impl Hub {
             settled,
             failed,
             found,
+            mounts,
             cookies: AtomicU64::new(0),
             was_settled: AtomicBool::new(false),
         }
@@ -179,6 +183,10 @@ impl Hub {
 
     /// Returns when everything that happened on disk before is in the index.
     pub(crate) async fn sync(&self) -> anyhow::Result<Settled> {
+        // Told by another way than files' events, and perhaps later.
+        if self.mounts.have_changed() {
+            self.tell(Event::Mounted).await?;
+        }
         if !self.found.has_cookies {
             return self.scan().await;
         }

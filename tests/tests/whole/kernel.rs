@@ -145,12 +145,14 @@ fn a_disk_that_is_unplugged_is_offline_and_back_with_the_same_ids() {
     house.does(&["tag", "kept", "mine"]);
     let id = house.show("kept")["id"].clone();
     inside(&house, "-m", &format!("umount {}", disk.display()));
-    wait_until("it is offline", 10, || house.names(&["state=offline"]) == ["kept"]);
+    house.sync();
+    assert_eq!(house.names(&["state=offline"]), ["kept"], "a sync waits for what was mounted, too");
     let status = root(&house, &disk);
     assert!(status["online"] == false && status["offline_since"].is_string(), "{status}");
     assert!(status["reason"].as_str().unwrap().contains("not mounted"), "{status}");
     inside(&house, "-m", &format!("{mount} && {copy}"));
-    wait_until("it is back", 10, || house.names(&["state=ok"]) == ["kept"]);
+    house.sync();
+    assert_eq!(house.names(&["state=ok"]), ["kept"]);
     assert_eq!(house.show("kept")["id"], id);
     assert_eq!(house.names(&["tag=mine"]), ["kept"]);
 }
