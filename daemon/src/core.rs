@@ -248,7 +248,7 @@ impl Core {
         self.said.clear();
         self.waiting.clear();
         self.queue.forget(|_| true);
-        self.roots.await_nothing();
+        self.roots.expect_nothing();
         self.is_troubled = true;
     }
 

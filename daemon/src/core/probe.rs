@@ -14,20 +14,20 @@ pub(super) const SILENCE_SECONDS: u64 = 15;
 impl Roots {
     /// Whether every question is answered: what happened before it was asked is known.
     pub(super) fn are_probed(&self) -> bool {
-        self.wanted.values().all(|root| root.awaited == 0)
+        self.wanted.values().all(|root| root.unanswered == 0)
     }
 
     pub(super) fn answered(&mut self, wanted: &Path) {
         if let Some(root) = self.wanted.get_mut(wanted) {
             root.is_silent = false;
-            root.awaited = root.awaited.saturating_sub(1);
-            root.asked = root.asked.filter(|_| root.awaited > 0);
+            root.unanswered = root.unanswered.saturating_sub(1);
+            root.asked = root.asked.filter(|_| root.unanswered > 0);
         }
     }
 
     /// Questions that may never have been put are not waited for; they are put again.
-    pub(super) fn await_nothing(&mut self) {
-        self.wanted.values_mut().for_each(|root| (root.awaited, root.asked) = (0, None));
+    pub(super) fn expect_nothing(&mut self) {
+        self.wanted.values_mut().for_each(|root| (root.unanswered, root.asked) = (0, None));
     }
 }
 
@@ -35,7 +35,7 @@ impl Core {
     pub(super) fn probe(&mut self, is_meant: impl Fn(&Path, &Root) -> bool, effects: &mut Vec<Effect>) {
         for (wanted, root) in self.roots.wanted.iter_mut().filter(|(wanted, root)| is_meant(wanted, root)) {
             if !root.is_silent {
-                root.awaited += 1;
+                root.unanswered += 1;
                 root.asked.get_or_insert(self.now);
             }
             effects.push(Effect::Do(Job::Root { wanted: wanted.clone() }));
@@ -71,7 +71,7 @@ impl Core {
         let wanted: Vec<PathBuf> = wanted.map(|(wanted, _)| wanted.clone()).collect();
         for wanted in wanted {
             if let Some(root) = self.roots.wanted.get_mut(&wanted) {
-                (root.awaited, root.asked, root.is_silent) = (0, None, true);
+                (root.unanswered, root.asked, root.is_silent) = (0, None, true);
             }
             let reason = "it does not answer: is its server there?".to_owned();
             self.root_is_gone(&wanted, Some(reason), effects)?;

@@ -57,7 +57,7 @@ pub(super) struct Root {
     /// What is stored.
     stored: Option<RootStatus>,
     /// How many answers to the question whether it is there are still to come.
-    pub(super) awaited: u32,
+    pub(super) unanswered: u32,
     /// Since when.
     pub(super) asked: Option<Timestamp>,
     /// It did not answer; whether it does now is asked, and not waited for.
@@ -83,7 +83,7 @@ impl Root {
             unreadable: BTreeMap::new(),
             unwatched: BTreeMap::new(),
             damaged: BTreeMap::new(),
-            awaited: 0,
+            unanswered: 0,
             asked: None,
             is_silent: false,
         }
