@@ -64,10 +64,7 @@ impl<'k> Family<'k> {
     pub(crate) fn line_of(&self, id: &str) -> BTreeSet<String> {
         let Some(node) = self.node_of(id) else { return BTreeSet::new() };
         let words = |node: Node| match &node {
-            Node::Here(_) => {
-                let kin = self.kin(&node).into_iter();
-                kin.flat_map(|kin| kin.keys.iter().chain(&kin.sha256).cloned()).collect()
-            }
+            Node::Here(_) => self.kin(&node).map(Kin::own_words).unwrap_or_default(),
             Node::Named(word) => BTreeSet::from([word.clone()]),
             Node::Nobodys(..) => BTreeSet::new(),
         };

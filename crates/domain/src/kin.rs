@@ -1,5 +1,4 @@
-//! What relatives and companions of a model are told by: so little that it can be read of every model at once.
-//! Decides nothing.
+//! What relatives and companions of a model are told by, without the rest of it. Decides nothing.
 
 use crate::{
     Ancestor, App, Kind, Model, Role, State, WirePath,
@@ -75,6 +74,16 @@ impl Kin {
             sha256: model.sha256.clone(),
             lineage: model.lineage.clone(),
         }
+    }
+
+    /// Returns what it is known by, wherever it is named.
+    pub fn own_words(&self) -> BTreeSet<String> {
+        self.keys.iter().chain(&self.sha256).cloned().collect()
+    }
+
+    /// Returns what those are known by that it was made from.
+    pub fn named_words(&self) -> BTreeSet<String> {
+        self.lineage.iter().flat_map(|one| [one.sha256.clone(), one.key()]).flatten().collect()
     }
 
     /// Whether it is a model by itself, not a part that another one takes.

@@ -17,9 +17,9 @@ pub(super) async fn show(hub: &Hub, typed: &str) -> Result<Shown, Failure> {
     let (mut model, facts) = meant(hub, typed).await?;
     let shown = hub.read(move |reader| {
         let same_weights = reader.with_the_weights_of(&model.id)?;
-        let all = reader.kin()?;
+        let Met { others, all } = met(reader, &model, facts.as_ref())?;
         let family = Family::new(&all);
-        let companions = paired(reader, &family, &model, facts.as_ref())?;
+        let companions = paired(reader, &family, (&model, facts.as_ref()), &others)?;
         for ancestor in &mut model.lineage {
             let found = family.find(ancestor).filter(|found| found.id != model.id);
             ancestor.model_id = found.map(|found| found.id.clone());
@@ -33,7 +33,7 @@ pub(super) async fn tree(hub: &Hub, typed: &str) -> Result<Tree, Failure> {
     let (model, _) = meant(hub, typed).await?;
     let typed = typed.to_owned();
     let drawn = hub.read(move |reader| {
-        let tree = Family::new(&reader.kin()?).tree(&model.id);
+        let tree = Family::new(&reader.kin(&reader.relatives(&model.id)?)?).tree(&model.id);
         // It went between the two reads.
         tree.ok_or_else(|| ApiError::NoSuchModel { name: typed, similar: Vec::new() }.into())
     });
@@ -94,8 +94,8 @@ fn elsewhere(
     model: &Model,
     facts: &Facts,
 ) -> anyhow::Result<(Option<File>, Option<String>)> {
-    let all = reader.kin()?;
-    let found = paired(reader, &Family::new(&all), model, Some(facts))?;
+    let Met { others, all } = met(reader, model, Some(facts))?;
+    let found = paired(reader, &Family::new(&all), (model, Some(facts)), &others)?;
     let projector = match projector_elsewhere(&found) {
         Ok(projector) => projector,
         Err(why) => return Ok((None, Some(why))),
@@ -111,15 +111,30 @@ fn elsewhere(
     Ok((file.map(|file| File { role: Role::Companion, ..file.clone() }), note))
 }
 
+/// What a model is paired among.
+struct Met {
+    /// By id, what may go with it.
+    others: Vec<(String, Part)>,
+    /// These, and all that the model was made from.
+    all: Vec<Kin>,
+}
+
+fn met(reader: &Reader, model: &Model, facts: Option<&Facts>) -> anyhow::Result<Met> {
+    let others = reader.parts(&Part::of(model, facts))?;
+    let mut ids = reader.line(&model.id)?;
+    ids.extend(others.iter().map(|(id, _)| id.clone()));
+    Ok(Met { others, all: reader.kin(&ids)? })
+}
+
 fn paired(
     reader: &Reader,
     family: &Family<'_>,
-    model: &Model,
-    facts: Option<&Facts>,
+    (model, facts): (&Model, Option<&Facts>),
+    others: &[(String, Part)],
 ) -> anyhow::Result<Vec<Companion>> {
     let (kin, part) = (Kin::of(model, facts), Part::of(model, facts));
     let asked = Asked { kin: &kin, part: &part, facts };
-    Ok(companions(family, asked, &reader.parts(&part)?, &held(reader, model)?))
+    Ok(companions(family, asked, others, &held(reader, model)?))
 }
 
 /// What the locations of a model hold with its weights.

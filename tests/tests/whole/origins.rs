@@ -120,6 +120,14 @@ fn a_tree_leads_from_the_base_to_the_quants_and_adapters() {
     let instruct = &tree["roots"][0]["children"][0];
     assert_eq!((&tree["left_out"], &instruct["repo"]), (&json!(0), &json!("acme/Tiny-Instruct")));
     assert_eq!(instruct["evidence"], json!(["README.md: base_model, base_model_relation"]));
+    let of_base = house.json(&["tree", "acme/Tiny"]);
+    let names = |node: &Value| {
+        let children = node["children"].as_array().unwrap().iter();
+        children.map(|child| child["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let root = &of_base["roots"][0];
+    assert_eq!((&root["is_asked"], names(root)), (&json!(true), vec!["Tiny-Instruct".to_owned()]));
+    assert_eq!(names(&root["children"][0]), ["Tiny-Instruct-F16", "tiny-lora"]);
     let shown = house.show("tiny-lora");
     assert_eq!(shown["lineage"][0]["relation"], "adapter");
     assert_eq!(shown["lineage"][0]["model_id"], instruct["model_id"]);
