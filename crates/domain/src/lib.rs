@@ -19,6 +19,7 @@ pub mod memory;
 mod model;
 pub mod names;
 pub mod plan;
+pub mod progress;
 mod provenance;
 pub mod resolve;
 mod root;
@@ -39,8 +40,9 @@ pub use model::{
     App, Basis, CompanionRole, Confidence, File, Format, Kind, LicenseClass, Link, Location, Model, Relation,
     Role, Safety, Source, SourceKind, State, Verification, WirePath,
 };
+pub use progress::Progress;
 pub use root::RootStatus;
 pub use stores::Hints;
 pub use tree::{Tree, TreeNode};
-pub use verdict::{Verdict, judge, parts_of};
+pub use verdict::{Verdict, judge, parts_of, whole_size};
 pub(crate) use verdict::{claimed_format, missing_parts};

@@ -77,6 +77,29 @@ fn judge_start(name: &str, input: &mut impl Input) -> Result<Verdict, io::Error>
     }
 }
 
+/// Returns how many bytes the whole file has, where its header is here and says so.
+pub fn whole_size(input: &mut impl Input) -> Option<u64> {
+    let length = input.len();
+    let head = input.view(0, HEAD).ok()?;
+    let magic = sniff(head.get(..HEAD).unwrap_or(head), length)?;
+    match magic {
+        Magic::Gguf => gguf::parse(input).ok().map(|header| header.data_end),
+        Magic::Safetensors => safetensors::parse(input).ok().map(|header| header.data_end),
+        Magic::Ggml
+        | Magic::Zip
+        | Magic::Pickle
+        | Magic::Onnx
+        | Magic::CoreMl
+        | Magic::OpenVino
+        | Magic::TfLite
+        | Magic::TensorRt
+        | Magic::LfsPointer
+        | Magic::Page
+        | Magic::Zeros
+        | Magic::Empty => None,
+    }
+}
+
 impl Verdict {
     /// A verdict with nothing more to say than this.
     pub fn new(format: Option<Format>, state: State, reason: &str) -> Self {

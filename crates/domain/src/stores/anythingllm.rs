@@ -45,6 +45,10 @@ impl Store for AnythingLlm {
         }
     }
 
+    fn incoming(&self, dir: &Path) -> &'static [&'static str] {
+        if dir == Path::new(OLLAMA) { &[ollama::BLOBS] } else { &[] }
+    }
+
     fn step(&self, unit: &Unit<'_>, known: &Known) -> Step {
         if let Ok(dir) = unit.dir.strip_prefix(OLLAMA) {
             let root = unit.root.join(OLLAMA);

@@ -33,6 +33,10 @@ impl Store for DockerModelRunner {
         if dir.as_os_str().is_empty() { Visit::Whole } else { Visit::Skip }
     }
 
+    fn incoming(&self, _dir: &Path) -> &'static [&'static str] {
+        &["blobs/sha256"]
+    }
+
     fn step(&self, unit: &Unit<'_>, known: &Known) -> Step {
         let mut ask = Ask::new(known);
         let found = found(&mut ask, unit);

@@ -21,6 +21,7 @@ use std::{
 const GALLERY: &str = "._gallery_";
 const ARTIFACTS: &str = ".artifacts";
 const HUB: &str = ".artifacts/huggingface";
+const STAGING: &str = ".artifacts/.partial";
 const SYSTEM: &[&str] = &["var/lib/local-ai/models", "usr/share/local-ai/models"];
 
 pub(super) struct LocalAi;
@@ -55,6 +56,10 @@ impl Store for LocalAi {
             Some(above) if above == Path::new(HUB) => Visit::Whole,
             _ => Visit::Skip,
         }
+    }
+
+    fn incoming(&self, dir: &Path) -> &'static [&'static str] {
+        if dir.as_os_str().is_empty() { &[STAGING, "blobs/sha256"] } else { &[] }
     }
 
     /// Docker Model Runner calls the variable that names its store the same.

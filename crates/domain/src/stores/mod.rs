@@ -22,6 +22,7 @@ mod gpt4all;
 mod handle;
 mod hf_hub;
 mod image;
+pub mod incoming;
 mod ini;
 mod invokeai;
 mod jan;
@@ -99,6 +100,11 @@ pub trait Store: Sync {
 
     /// Says what a directory below a root is; `dir` is relative to the root, empty for the root itself.
     fn visit(&self, dir: &Path) -> Visit;
+
+    /// Says where below a unit's directory downloads grow, besides the directories that its step lists.
+    fn incoming(&self, dir: &Path) -> &'static [&'static str] {
+        incoming::usual(dir)
+    }
 
     /// Says where a root of this store stands in the app's own layout (`loras`), where that is not its top.
     fn place(&self, _environment: &Environment, _root: &Path) -> PathBuf {

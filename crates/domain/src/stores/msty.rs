@@ -20,6 +20,10 @@ impl Store for Msty {
         ollama::visit(dir)
     }
 
+    fn incoming(&self, dir: &Path) -> &'static [&'static str] {
+        if dir.as_os_str().is_empty() { &[ollama::BLOBS] } else { &[] }
+    }
+
     fn step(&self, unit: &Unit<'_>, known: &Known) -> Step {
         ollama::step(App::Msty, unit, known)
     }

@@ -56,6 +56,10 @@ impl Store for RamaLama {
         }
     }
 
+    fn incoming(&self, dir: &Path) -> &'static [&'static str] {
+        if dir.components().count() > 2 { &["blobs"] } else { &[] }
+    }
+
     fn step(&self, unit: &Unit<'_>, known: &Known) -> Step {
         let mut ask = Ask::new(known);
         let found = found(&mut ask, unit);

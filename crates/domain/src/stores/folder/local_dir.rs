@@ -13,7 +13,7 @@ const CACHE: &str = ".cache";
 
 /// Folders with a cache of their own beyond these are not looked into.
 const MOST: usize = 256;
-const RECORDS: &str = ".cache/huggingface/download";
+pub(super) const RECORDS: &str = ".cache/huggingface/download";
 
 pub(super) struct LocalDir {
     base: PathBuf,

@@ -16,7 +16,7 @@ use super::{
         places::{self, Extra},
         sidecar::Sidecars,
     },
-    ollama, package, partial,
+    incoming, ollama, package, partial,
     plain::{self, Links},
     weights,
 };
@@ -82,6 +82,10 @@ impl Store for Folder {
             _ if hf_hub::is_repository(dir) || ollama::top_of(dir).is_some() => Visit::Whole,
             _ => Visit::Unit,
         }
+    }
+
+    fn incoming(&self, dir: &Path) -> &'static [&'static str] {
+        if hf_hub::is_repository(dir) { incoming::usual(dir) } else { &[local_dir::RECORDS] }
     }
 
     /// A hub cache in a plain folder (`--cache-dir`, `--download-dir`) is read as what it is, and so is a store of

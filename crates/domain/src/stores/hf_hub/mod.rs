@@ -103,7 +103,7 @@ fn repository(ask: &mut Ask<'_>, app: App, unit: &Unit<'_>) -> Vec<Found> {
 }
 
 /// Ids have no `--` of their own on the hub; a folder someone made may, and keeps it, as it keeps what is no text.
-fn repository_of(dir: &Path) -> Option<String> {
+pub(super) fn repository_of(dir: &Path) -> Option<String> {
     let name = dir.file_name()?.as_bytes().strip_prefix(b"models--").filter(|name| !name.is_empty())?;
     let name = handle::of_path(Path::new(OsStr::from_bytes(name))).replacen("--", "/", 1);
     Some(handle::bounded(&name).unwrap_or_else(|| handle::fit(name)))

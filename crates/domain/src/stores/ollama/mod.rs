@@ -10,6 +10,9 @@ use super::{EntryKind, Environment, Found, Known, Step, Store, Unit, Visit, ask:
 use crate::App;
 use std::path::{Path, PathBuf};
 
+/// Where blobs lie, and grow.
+pub(super) const BLOBS: &str = "blobs";
+
 const SYSTEM: &[&str] = &[
     "usr/share/ollama/.ollama/models",
     "var/lib/ollama/models",
@@ -43,6 +46,10 @@ impl Store for Ollama {
 
     fn visit(&self, dir: &Path) -> Visit {
         visit(dir)
+    }
+
+    fn incoming(&self, dir: &Path) -> &'static [&'static str] {
+        if dir.as_os_str().is_empty() { &[BLOBS] } else { &[] }
     }
 
     fn step(&self, unit: &Unit<'_>, known: &Known) -> Step {
