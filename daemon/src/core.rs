@@ -1,6 +1,8 @@
 //! All state; event → effects. Never waits, never reads a file, has no clock: an event that needs time carries it.
 
 mod arrive;
+#[cfg(test)]
+mod growth_tests;
 mod links;
 mod models;
 mod probe;
@@ -9,11 +11,12 @@ mod roots;
 mod settle;
 #[cfg(test)]
 mod tests;
+mod whose;
 
 use crate::{
     index::{Index, UnitChange, UnitRow, User, UserChange},
     watch::Change,
-    work::{Job, Looked, Probed, UnitJob},
+    work::{Job, Looked, Probed, Sight, UnitJob},
 };
 use domain::Model;
 use jiff::Timestamp;
@@ -31,6 +34,7 @@ use std::{
 use tokio::sync::oneshot;
 
 pub use roots::Wanted;
+pub use settle::Live;
 
 /// Everything that can happen to the daemon.
 #[derive(Debug)]
@@ -56,8 +60,10 @@ pub enum Event {
         link: PathBuf,
         target: PathBuf,
     },
-    /// Size and time of a file that is being written; None where it is gone.
-    Grown(PathBuf, Option<(u64, i64, i64)>),
+    /// A file that is being written, as it is now; None where it is gone.
+    Grown(PathBuf, Option<Sight>),
+    /// Somebody wants to know of downloads that nobody has looked at for a while.
+    Asked,
     /// Somebody met damage in the index.
     Doubted,
     /// Time passes. Comes only while something waits for it.
@@ -83,6 +89,8 @@ pub enum Effect {
     Publish(api::Event),
     /// user.db is told in the background; nobody waits.
     Remember(UserChange),
+    /// How far downloads are now.
+    Live(Arc<Live>),
     /// A tick is needed in this many seconds.
     Wake(u64),
     Stop,
@@ -194,9 +202,14 @@ impl Core {
         }
     }
 
+    #[cfg(test)]
+    fn handle(&mut self, event: Event, now: Timestamp) -> anyhow::Result<Vec<Effect>> {
+        self.handle_all(vec![event], now)
+    }
+
     /// Takes events and the time they came, returns what is to be done about them. What they mean for the index is
     /// stored as a whole or not at all, before anybody is told.
-    pub fn handle(&mut self, events: Vec<Event>, now: Timestamp) -> anyhow::Result<Vec<Effect>> {
+    pub fn handle_all(&mut self, events: Vec<Event>, now: Timestamp) -> anyhow::Result<Vec<Effect>> {
         self.now = now;
         let over = |event: &Event| if let Event::Looked(unit, _) = event { Some(unit.clone()) } else { None };
         let reported: Vec<UnitRow> = events.iter().filter_map(over).collect();
@@ -264,7 +277,8 @@ impl Core {
             Event::Looked(unit, looked) => self.looked(&unit, looked, effects)?,
             Event::Probed(probed) => self.probed(probed, effects)?,
             Event::LinkLeads { link, target } => self.link_leads(&link, &target, effects)?,
-            Event::Grown(path, size) => self.grown(&path, size)?,
+            Event::Grown(path, sight) => self.grown(&path, sight, effects)?,
+            Event::Asked => self.look_at_resting(effects),
             Event::Tick | Event::Doubted => self.tick(effects)?,
             Event::Said(model, reply) => {
                 // A hash that was computed tells of the copies in other models too.
@@ -355,7 +369,7 @@ impl Core {
         if self.is_troubled {
             return TROUBLE_SECONDS;
         }
-        if !self.growing.is_empty() || !self.links.is_empty() {
+        if self.growing.is_awaited() || !self.links.is_empty() {
             return 1;
         }
         let next = self.roots.next_look(self.poll_seconds);

@@ -2,7 +2,7 @@
 
 use crate::{
     config::Config,
-    core::{Core, Effect, Event, Handle, Wanted},
+    core::{Core, Effect, Event, Handle, Live, Wanted},
     discover, fault,
     index::{Index, User, is_damage, is_damaged, put_aside_if_damaged},
     lock,
@@ -59,10 +59,11 @@ pub async fn run(
 
     let (published, _) = broadcast::channel(BEHIND);
     let (settled, is_settled) = watch::channel(false);
+    let (live, is_live) = watch::channel(Arc::default());
     let (failed, has_failed) = watch::channel(None);
     let (verify, desk) = verify::start(&config, &memory, &inbox, &published)?;
     let (to, told) = (memory.clone(), published.clone());
-    let world = World { workers, watch, memory: to, published: told, settled, failed, verify };
+    let world = World { workers, watch, memory: to, published: told, settled, live, failed, verify };
     for effect in core.reconcile()? {
         world.perform(effect);
     }
@@ -80,6 +81,7 @@ pub async fn run(
         memory: memory.clone(),
         published,
         settled: is_settled,
+        live: is_live,
         failed: has_failed,
         verify: desk,
         mounts,
@@ -123,6 +125,7 @@ struct World {
     memory: Memory,
     published: broadcast::Sender<Arc<api::Event>>,
     settled: watch::Sender<bool>,
+    live: watch::Sender<Arc<Live>>,
     failed: watch::Sender<Option<ApiError>>,
     verify: verify::Kick,
 }
@@ -139,6 +142,7 @@ impl World {
                 }
                 drop(self.published.send(Arc::new(event))); // nobody may be listening
             }
+            Effect::Live(live) => drop(self.live.send_replace(live)),
             Effect::Wake(_) | Effect::Stop => {}
         }
     }
@@ -172,7 +176,7 @@ fn turn(mut core: Core, events: &Receiver<Event>, world: &World, config: &Config
         let together;
         (together, next) = with_what_waits(event, events);
         let effects = reopened(&mut core, world, config).and_then(|mut effects| {
-            effects.extend(core.handle(together, Timestamp::now())?);
+            effects.extend(core.handle_all(together, Timestamp::now())?);
             Ok(effects)
         });
         let effects = effects.unwrap_or_else(|error| {
@@ -199,7 +203,11 @@ fn turn(mut core: Core, events: &Receiver<Event>, world: &World, config: &Config
                     }
                     return;
                 }
-                effect @ (Effect::Do(_) | Effect::Unwatch(_) | Effect::Publish(_) | Effect::Remember(_)) => {
+                effect @ (Effect::Do(_)
+                | Effect::Unwatch(_)
+                | Effect::Publish(_)
+                | Effect::Live(_)
+                | Effect::Remember(_)) => {
                     world.perform(effect);
                 }
             }

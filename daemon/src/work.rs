@@ -1,7 +1,9 @@
 //! The blocking workers: they look at units and files and report. They read the index, the core writes it.
 
 mod deal;
+mod downloads;
 mod found;
+mod measure;
 mod probe;
 mod unit;
 
@@ -14,7 +16,6 @@ use crate::{
 use domain::App;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    os::unix::fs::MetadataExt as _,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{
@@ -25,6 +26,7 @@ use std::{
 };
 
 use deal::Deal;
+pub(crate) use measure::Sight;
 pub(crate) use probe::{Probed, There};
 use probe::{probe_link, probe_root};
 
@@ -40,8 +42,8 @@ pub enum Job {
     Root { wanted: PathBuf },
     /// Say whether a link out of a root leads to a directory of models.
     Link { link: PathBuf, target: PathBuf },
-    /// Say what size and time a file that is being written has now.
-    Growing { path: PathBuf },
+    /// Say how far a file is that is being written; `total` is what its header said before.
+    Growing { path: PathBuf, total: Option<u64> },
     /// Read the mount table again, and open the index again: for every worker.
     Anew,
 }
@@ -191,10 +193,9 @@ impl Worker {
             Job::Link { link, target } => {
                 probe_link(&link, &target).then_some(Event::LinkLeads { link, target })
             }
-            Job::Growing { path } => {
-                let seen = path.symlink_metadata().ok().filter(std::fs::Metadata::is_file);
-                let size = seen.map(|meta| (meta.len(), meta.mtime(), meta.mtime_nsec()));
-                Some(Event::Grown(path, size))
+            Job::Growing { path, total } => {
+                let sight = measure::sight(&path, total);
+                Some(Event::Grown(path, sight))
             }
             Job::Anew => {
                 self.volumes = Volumes::read();

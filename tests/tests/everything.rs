@@ -36,8 +36,7 @@ const OTHERWISE: &[(&str, &str, &str, &str)] = &[
 ];
 
 /// What is not read yet, and is to be: an entry that comes right must be taken off here.
-const NOT_YET: &[(&str, &str, &str, &str)] = &[
-];
+const NOT_YET: &[(&str, &str, &str, &str)] = &[];
 
 /// What the program lists: each location with the model that it is of.
 struct Answer {

@@ -1,7 +1,7 @@
 //! What the daemon answers, one struct for each method.
 
 use domain::{
-    App, Model, RootStatus, Verdict, Verification, WirePath,
+    App, Model, Progress, RootStatus, Verdict, Verification, WirePath,
     duplicates::Group,
     engines,
     facts::Facts,
@@ -36,6 +36,17 @@ pub struct Overview {
     /// What the daemon is busy with by itself.
     #[serde(default)]
     pub jobs: Vec<Job>,
+    /// What is being downloaded now.
+    #[serde(default)]
+    pub downloads: Vec<Download>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Download {
+    /// The model's.
+    pub name: String,
+    pub id: String,
+    pub progress: Option<Progress>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,7 +5,7 @@ use crate::{
     facts::{self, Facts},
     hashes,
     provenance::Provenance,
-    stores::Hints,
+    stores::{Hints, incoming},
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -66,6 +66,7 @@ pub fn assemble(id: &str, mut placed: Vec<Placed>, user: UserData) -> (Model, Op
     warnings.extend(provenance.warnings);
     let name =
         placed.iter().min_by_key(|place| name_rank(place.location.app)).map_or_else(String::new, name_of);
+    let progress = placed.first().and_then(|place| place.location.progress).filter(|_| !state.is_usable());
     let hints = placed.first().map(|place| place.hints.clone()).unwrap_or_default();
     let model = Model {
         id: id.to_owned(),
@@ -104,6 +105,7 @@ pub fn assemble(id: &str, mut placed: Vec<Placed>, user: UserData) -> (Model, Op
         aliases: user.aliases,
         first_seen: user.first_seen,
         family: fact.family,
+        progress,
     };
     (model, facts)
 }
@@ -175,7 +177,8 @@ fn state_of(place: &Placed, warned: bool) -> (State, Option<String>) {
     let worst = told.max_by_key(|verdict| state_rank(verdict.state));
     let bad = worst.filter(|verdict| !verdict.state.is_usable());
     // What an app still downloads may look like anything.
-    let is_explained = bad.is_none_or(|verdict| verdict.state == State::Corrupt);
+    let is_stopped = place.location.partial_reason.as_deref().is_some_and(incoming::is_stopped);
+    let is_explained = bad.is_none_or(|verdict| verdict.state == State::Corrupt || is_stopped);
     if place.location.is_partial && is_explained {
         return (State::Incomplete, place.location.partial_reason.clone());
     }

@@ -1,7 +1,7 @@
 //! The nouns of the wire: a model (one content), its locations (where apps hold it), their files.
 //! Names and fields are the contract that scripts rely on; they only ever gain.
 
-use crate::lineage::Ancestor;
+use crate::{lineage::Ancestor, progress::Progress};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -71,6 +71,9 @@ pub struct Model {
     /// Of image, video and audio models and what goes with them: `sdxl`, `flux-dev`.
     #[serde(default)]
     pub family: Option<String>,
+    /// Of what it is being downloaded from, or was; as of now while it grows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
 }
 
 /// A place where an app holds a model.
@@ -94,6 +97,9 @@ pub struct Location {
     pub is_partial: bool,
     pub partial_reason: Option<String>,
     pub files: Vec<File>,
+    /// Of its weights, where they are not all here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -287,6 +293,7 @@ pub(crate) mod testing {
             is_partial: false,
             partial_reason: None,
             files,
+            progress: None,
         }
     }
 }

@@ -1,10 +1,12 @@
 //! How far a download is: what its own file, its header and its downloader's record say, and how fast it grows.
 //! Reads nothing itself, and says nothing that none of these knows.
 
+use crate::{File, Location, Model, Role};
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
+    collections::{BTreeMap, VecDeque},
+    path::PathBuf,
+    time::Duration,
 };
 
 /// Of a file or a model that is not whole, or not yet.
@@ -42,6 +44,33 @@ impl Progress {
     }
 }
 
+impl Model {
+    /// Puts in how far its files are now, by path, where they are being written.
+    pub fn set_live(&mut self, live: &BTreeMap<PathBuf, Progress>) {
+        let is_known = |file: &File| file.role == Role::Weights && live.contains_key(&file.path.to_path());
+        for location in self.locations.iter_mut().filter(|location| location.files.iter().any(is_known)) {
+            let weights = location.files.iter().filter(|file| file.role == Role::Weights);
+            let whole = |size| Progress { bytes: Some(size), total: Some(size), rate: None };
+            let parts = weights
+                .map(|file| live.get(&file.path.to_path()).copied().unwrap_or_else(|| whole(file.size)));
+            let now = parts.reduce(Progress::and);
+            // Where a part is not there at all, nobody knows the whole.
+            let is_open =
+                location.is_several() && location.progress.is_some_and(|before| before.total.is_none());
+            location.progress = now.map(|now| if is_open { Progress { total: None, ..now } } else { now });
+        }
+        if !self.state.is_usable() {
+            self.progress = self.locations.iter().find_map(|location| location.progress);
+        }
+    }
+}
+
+impl Location {
+    fn is_several(&self) -> bool {
+        self.files.iter().filter(|file| file.role == Role::Weights).nth(1).is_some()
+    }
+}
+
 /// What a downloader wrote down of its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Record {
@@ -60,6 +89,8 @@ pub struct Witness {
     /// Bytes that a whole file has, by its header.
     pub header: Option<u64>,
     pub record: Option<Record>,
+    /// Bytes that a whole file has, by a list of the files that its source has.
+    pub listed: Option<u64>,
 }
 
 impl Witness {
@@ -71,7 +102,7 @@ impl Witness {
         let recorded = self.record.map(|record| record.total).filter(|total| *total > 0);
         let total = match (recorded, self.header) {
             (Some(recorded), Some(header)) if recorded < header => Some(header),
-            (recorded, header) => recorded.or(header),
+            (recorded, header) => recorded.or(header).or(self.listed),
         };
         let written = self.written.unwrap_or(self.size).min(self.size);
         let is_reserved = recorded.is_some_and(|total| written >= total);
@@ -163,6 +194,22 @@ pub fn sync_part(size: u64, last: [u8; 8]) -> Option<Record> {
     (done <= total).then_some(Record { done, total })
 }
 
+/// Reads a list of a revision's files (`trees/COMMIT.json` of a hub repository): bytes of the one with this SHA-256.
+pub fn listed(tree: &[u8], sha256: &str) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Tree {
+        files: BTreeMap<String, Listed>,
+    }
+    #[derive(Deserialize)]
+    struct Listed {
+        lfs_sha256: Option<String>,
+        lfs_size: Option<u64>,
+    }
+    let tree: Tree = serde_json::from_slice(tree).ok()?;
+    let mut files = tree.files.into_values();
+    files.find(|file| file.lfs_sha256.as_deref() == Some(sha256))?.lfs_size
+}
+
 /// Over how long a rate is taken: downloaders write in bursts.
 const WINDOW: Duration = Duration::from_secs(10);
 
@@ -172,18 +219,18 @@ const CLOSEST: Duration = Duration::from_millis(200);
 /// How fast a file grows, from looks at it by a clock that nobody sets.
 #[derive(Debug, Clone, Default)]
 pub struct Meter {
-    seen: VecDeque<(Instant, u64)>,
+    seen: VecDeque<(Duration, u64)>,
 }
 
 impl Meter {
-    /// Notes how many bytes were there; a file that became shorter starts anew.
-    pub fn note(&mut self, at: Instant, bytes: u64) {
+    /// Notes how many bytes were there so long after the first look; a file that became shorter starts anew.
+    pub fn note(&mut self, at: Duration, bytes: u64) {
         if self.seen.back().is_some_and(|(_, before)| *before > bytes) {
             self.seen.clear();
         }
         self.seen.push_back((at, bytes));
         // The last one from before the window stays: it is where the window begins.
-        while self.seen.get(1).is_some_and(|(second, _)| at.saturating_duration_since(*second) >= WINDOW) {
+        while self.seen.get(1).is_some_and(|(second, _)| at.saturating_sub(*second) >= WINDOW) {
             self.seen.pop_front();
         }
     }
@@ -191,7 +238,7 @@ impl Meter {
     /// Returns bytes a second; None before there are two looks.
     pub fn rate(&self) -> Option<u64> {
         let ((first, from), (last, to)) = (self.seen.front()?, self.seen.back()?);
-        let took = last.saturating_duration_since(*first);
+        let took = last.saturating_sub(*first);
         let grown = u128::from(to.saturating_sub(*from)) * 1_000_000;
         (took >= CLOSEST).then(|| u64::try_from(grown / took.as_micros().max(1)).ok())?
     }
@@ -200,6 +247,10 @@ impl Meter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        App, Hints, Placed, UserData, assemble,
+        model::testing::{location, weights},
+    };
 
     /// A control file as aria2 writes it, big-endian: pieces of `piece` bytes, then pieces that are on their way.
     fn control(piece: u32, total: u64, pieces: &[u8], under_way: &[(u32, u32, &[u8])]) -> Vec<u8> {
@@ -224,7 +275,7 @@ mod tests {
     fn a_control_file_of_aria2_tells_what_is_there_and_what_will_be() {
         let mib = 1 << 20;
         // Ten pieces, the last of half a MiB: four whole ones, and one on its way with three blocks of 16 KiB.
-        let total = 9 * u64::from(mib as u32) + 524_288;
+        let total = 9 * u64::from(mib) + 524_288;
         let read = aria2(&control(mib, total, &[0b1111_0000, 0], &[(4, mib, &[0b1110_0000])]));
         assert_eq!(read, Some(Record { done: 4 * 1_048_576 + 3 * 16_384, total }));
         let last = aria2(&control(mib, total, &[0, 0b0100_0000], &[]));
@@ -259,6 +310,13 @@ mod tests {
     }
 
     #[test]
+    fn a_list_of_a_revision_knows_sizes_by_hash() {
+        let tree = br#"{"format_version":1,"files":{"README.md":{"size":3,"blob_id":"aa"},
+            "m.onnx":{"size":130,"blob_id":"bb","lfs_sha256":"cc","lfs_size":5000}}}"#;
+        assert_eq!((listed(tree, "cc"), listed(tree, "aa"), listed(b"{", "cc")), (Some(5000), None, None));
+    }
+
+    #[test]
     fn the_end_of_a_sync_part_says_what_is_committed() {
         assert_eq!(sync_part(308, 120_u64.to_le_bytes()), Some(Record { done: 120, total: 300 }));
         assert_eq!(sync_part(308, *b"GGUFGGUF"), None, "not its note yet");
@@ -269,7 +327,7 @@ mod tests {
     fn what_was_reserved_is_not_taken_for_what_has_come() {
         let seen = |size, written, header, record: Option<(u64, u64)>| {
             let record = record.map(|(done, total)| Record { done, total });
-            let progress = Witness { size, written, header, record }.progress();
+            let progress = Witness { size, written, header, record, listed: Some(3000) }.progress();
             (progress.bytes.unwrap(), progress.total)
         };
         assert_eq!(seen(500, Some(500), Some(1000), None), (500, Some(1000)), "grows at its end");
@@ -281,13 +339,14 @@ mod tests {
             "the record is wrong"
         );
         assert_eq!(seen(1010, None, Some(1000), None), (1000, Some(1000)));
-        assert_eq!(seen(500, None, None, None), (500, None));
+        assert_eq!(seen(500, None, None, None), (500, Some(3000)), "its repository's list");
+        let alone = Witness { size: 500, ..Witness::default() }.progress();
+        assert_eq!((alone.bytes, alone.total), (Some(500), None));
     }
 
     #[test]
     fn a_rate_is_of_the_last_seconds_and_falls_to_nothing() {
-        let start = Instant::now();
-        let at = |seconds| start + Duration::from_secs(seconds);
+        let at = Duration::from_secs;
         let mut meter = Meter::default();
         meter.note(at(0), 0);
         assert_eq!(meter.rate(), None);
@@ -299,6 +358,33 @@ mod tests {
         assert_eq!(meter.rate(), Some(0));
         meter.note(at(32), 10);
         assert_eq!(meter.rate(), None, "it began anew");
+    }
+
+    #[test]
+    fn a_model_is_as_far_as_its_parts_are_now() {
+        let files = vec![weights("/m/1.gguf"), weights("/m/2.gguf")];
+        let mut place = location(App::Loose, "m", files);
+        place.is_partial = true;
+        place.progress = Some(Progress { bytes: Some(2), total: Some(1001), rate: None });
+        let placed = |location| Placed {
+            location,
+            on_disk: vec![None, None],
+            base_models: Vec::new(),
+            lineage: Vec::new(),
+            hints: Hints::default(),
+            verdicts: Vec::new(),
+        };
+        let part = Progress { bytes: Some(700), total: Some(1000), rate: Some(50) };
+        let live = [("/m/2.gguf".into(), part), ("/elsewhere".into(), part)].into();
+        let (mut model, _) = assemble("m1", vec![placed(place.clone())], UserData::default());
+        model.set_live(&live);
+        let now = Progress { bytes: Some(701), total: Some(1001), rate: Some(50) };
+        assert_eq!((model.progress, model.locations[0].progress), (Some(now), Some(now)));
+        place.progress = None;
+        place.is_partial = false;
+        let (mut whole, _) = assemble("m1", vec![placed(place)], UserData::default());
+        whole.set_live(&BTreeMap::new());
+        assert_eq!(whole.progress, None);
     }
 
     #[test]

@@ -88,6 +88,8 @@ pub fn whole_size(input: &mut impl Input) -> Option<u64> {
         Magic::Ggml
         | Magic::Zip
         | Magic::Pickle
+        | Magic::NumPy
+        | Magic::Packed(_)
         | Magic::Onnx
         | Magic::CoreMl
         | Magic::OpenVino

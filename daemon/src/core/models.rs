@@ -1,6 +1,6 @@
 //! From looks to models: stores what a look has brought, assembles what it concerns, tells who listens.
 
-use super::{Core, Effect, queue::Why};
+use super::{Core, Effect, queue::Why, settle::Name};
 use crate::{
     index::{Refreshed, UnitChange, UnitRow, UserChange},
     watch::Change,
@@ -48,10 +48,14 @@ impl Core {
                 self.roots.unwatched(unit, unwatched);
                 self.children(unit, &children, effects)?;
                 self.put_links(unit, links, effects)?;
+                let whole = change.files.iter().filter(|(_, known)| known.is_whole);
+                let whole: Vec<PathBuf> = whole.map(|(path, _)| path.clone()).collect();
                 self.put(unit, change, effects)?;
+                whole.iter().for_each(|path| self.growing.end(path));
                 // Unless it was closed meanwhile: then the look that waits reads it whole.
                 for path in restless.into_iter().filter(|_| !is_news_waiting) {
-                    self.growing.begin(path);
+                    let name = if self.is_download(&path) { Name::Lying } else { Name::Final };
+                    self.growing.begin(path, name);
                 }
             }
         }
@@ -179,12 +183,17 @@ impl Core {
             tracing::debug!(path = %path.display(), ?change, "changed");
             self.roots_above(&path, effects);
             match change {
+                Change::Begun if self.is_download(&path) => {
+                    self.growing.begin(path, Name::Unfinished);
+                    continue;
+                }
                 Change::Begun if self.is_candidate(&path) => {
-                    self.growing.begin(path);
+                    self.growing.begin(path, Name::Final);
                     continue;
                 }
                 // A downloader that sets attributes has not finished for that.
                 Change::Touched if self.growing.has(&path) => continue,
+                Change::Settled if self.is_download_closed(&path, effects)? => continue,
                 Change::Begun | Change::Touched | Change::Settled => {}
             }
             self.growing.end(&path);
@@ -225,6 +234,11 @@ impl Core {
         }
         let is_partial = path.file_name().is_some_and(domain::stores::partial::is_partial);
         if !is_partial && let Some(unit) = self.roots.unit_of(path) {
+            self.queue.push(unit, why);
+        }
+        if path.file_name().is_some_and(domain::stores::partial::is_staging)
+            && let Some((unit, _)) = self.roots.unit_around(path)
+        {
             self.queue.push(unit, why);
         }
         for unit in dependents {

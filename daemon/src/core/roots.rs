@@ -2,10 +2,7 @@
 
 use super::{Core, Effect, queue::Why};
 use crate::{index::UnitRow, work::Job};
-use domain::{
-    App, RootStatus,
-    stores::{STORES, Visit},
-};
+use domain::{App, RootStatus};
 use jiff::Timestamp;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -156,29 +153,6 @@ impl Roots {
 
     fn at_mut(&mut self, path: &Path) -> Option<&mut Root> {
         self.wanted.values_mut().find(|root| root.path().as_deref() == Some(path))
-    }
-
-    /// The unit whose listing has this path; None where no root has it, or its store does not look there.
-    pub(super) fn unit_of(&self, path: &Path) -> Option<UnitRow> {
-        let inside =
-            self.wanted.values().filter(|root| root.status.as_ref().is_some_and(|status| status.online));
-        let (root, app, place) = inside
-            .filter_map(|root| Some((root.path()?, root.app?, &root.place)))
-            .filter(|(root, ..)| path.starts_with(root) && path != root)
-            .max_by_key(|(root, ..)| root.as_os_str().len())?;
-        let store = STORES.iter().find(|store| store.app() == app)?;
-        let mut dir = root.clone();
-        let mut layout = place.clone();
-        for part in path.parent()?.strip_prefix(&root).ok()?.components() {
-            match store.visit(&layout) {
-                Visit::Skip => return None,
-                Visit::Whole => break,
-                Visit::Pass | Visit::Unit => {}
-            }
-            layout.push(part);
-            dir.push(part);
-        }
-        (store.visit(&layout) != Visit::Skip).then_some(UnitRow { root, dir })
     }
 
     /// Every root is to be found anew.
@@ -336,7 +310,7 @@ impl Core {
         let now = self.now;
         self.try_again(effects)?;
         self.give_up_silent(effects)?;
-        self.look_at_growing(effects);
+        self.look_at_growing(effects)?;
         self.look_at_links(effects);
         if is_over(&mut self.roots.last_poll, self.poll_seconds, now) {
             self.poll_unwatched()?;

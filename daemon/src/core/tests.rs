@@ -9,8 +9,17 @@ use crate::{
     index::{KnownFile, LocationRow, NewLocation, UnitChange},
     work::There,
 };
-use domain::{App, File, Format, Hints, Location, OnDisk, Role, State, Verdict, WirePath, facts::Facts};
-use std::{path::Path, sync::atomic::AtomicU32, sync::atomic::Ordering};
+use domain::{
+    App, File, Format, Hints, Location, OnDisk, Progress, Role, State, Verdict, WirePath, facts::Facts,
+};
+use std::{
+    path::Path,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 const ROOT: &str = "/home/u/models";
 const OTHER: &str = "/home/u/Downloads";
@@ -23,14 +32,14 @@ fn core() -> Core {
     Core::new(Index::in_memory().unwrap(), User::in_memory().unwrap(), Timestamp::UNIX_EPOCH, mint, 60)
 }
 
-fn at(seconds: i64) -> Timestamp {
+pub(super) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(seconds).unwrap()
 }
 
 #[track_caller]
-fn handle(core: &mut Core, event: Event) -> Vec<Effect> {
+pub(super) fn handle(core: &mut Core, event: Event) -> Vec<Effect> {
     let now = core.now;
-    core.handle(vec![event], now).unwrap()
+    core.handle(event, now).unwrap()
 }
 
 fn wanted(path: &str) -> Wanted {
@@ -80,6 +89,7 @@ fn found(path: &str, content: u8, state: State) -> (NewLocation, (PathBuf, Known
         online: true,
         is_partial: !is_whole,
         partial_reason: None,
+        progress: None,
         files: vec![file.clone()],
     };
     let on_disk = OnDisk { volume: "v".into(), inode: content.into(), disk_size: 4096, links: 1 };
@@ -115,7 +125,7 @@ fn found(path: &str, content: u8, state: State) -> (NewLocation, (PathBuf, Known
 }
 
 /// A look at a directory that found these files, and says that others are gone.
-fn looked(dir: &str, files: &[(&str, u8, State)], removed: &[&str]) -> Event {
+pub(super) fn looked(dir: &str, files: &[(&str, u8, State)], removed: &[&str]) -> Event {
     let (locations, files) = files.iter().map(|(path, content, state)| found(path, *content, *state)).unzip();
     let removed = removed.iter().map(|path| (App::Loose, (*path).to_owned())).collect();
     let change = UnitChange { files, locations, removed, ..UnitChange::default() };
@@ -132,7 +142,7 @@ fn looked(dir: &str, files: &[(&str, u8, State)], removed: &[&str]) -> Event {
 }
 
 /// A core that watches both roots and has looked at both.
-fn settled() -> Core {
+pub(super) fn settled() -> Core {
     let mut core = core();
     handle(&mut core, Event::Want(vec![wanted(ROOT), wanted(OTHER)]));
     for (root, inode) in [(ROOT, 2), (OTHER, 3)] {
@@ -148,12 +158,17 @@ fn published(effects: &[Effect]) -> Vec<(api::EventKind, String, State)> {
         Effect::Publish(event) => {
             event.model.as_ref().map(|model| (event.event, model.id.clone(), model.state))
         }
-        Effect::Do(_) | Effect::Unwatch(_) | Effect::Remember(_) | Effect::Wake(_) | Effect::Stop => None,
+        Effect::Do(_)
+        | Effect::Unwatch(_)
+        | Effect::Remember(_)
+        | Effect::Live(_)
+        | Effect::Wake(_)
+        | Effect::Stop => None,
     };
     effects.iter().filter_map(event).collect()
 }
 
-fn units(effects: &[Effect]) -> Vec<(PathBuf, bool)> {
+pub(super) fn units(effects: &[Effect]) -> Vec<(PathBuf, bool)> {
     let unit = |effect: &Effect| {
         if let Effect::Do(Job::Unit(job)) = effect {
             Some((job.unit.dir.clone(), job.if_changed))
@@ -162,6 +177,26 @@ fn units(effects: &[Effect]) -> Vec<(PathBuf, bool)> {
         }
     };
     effects.iter().filter_map(unit).collect()
+}
+
+/// What each look at a unit is told of files that are being written.
+pub(super) fn growing(effects: &[Effect]) -> Vec<Vec<(PathBuf, bool)>> {
+    let unit = |effect: &Effect| {
+        if let Effect::Do(Job::Unit(job)) = effect { Some(job.growing.clone()) } else { None }
+    };
+    effects.iter().filter_map(unit).collect()
+}
+
+/// A file with so many bytes, of `total` that its header tells, written at a time that these bytes stand for.
+pub(super) fn grown(path: &Path, size: u64, total: Option<u64>) -> Event {
+    let progress = Progress { bytes: Some(size), total, rate: None };
+    let at = started() + Duration::from_millis(size);
+    Event::Grown(path.to_owned(), Some(Sight { size, modified: (0, 0), progress, at }))
+}
+
+fn started() -> Instant {
+    static START: OnceLock<Instant> = OnceLock::new();
+    *START.get_or_init(Instant::now)
 }
 
 #[test]
@@ -193,17 +228,18 @@ fn a_file_that_is_being_written_waits_and_is_shown_when_it_grows() {
     let effects = handle(&mut core, Event::Changed(vec![(path.clone(), Change::Begun)]));
     assert_eq!(units(&effects), []);
     assert!(effects.contains(&Effect::Wake(1)), "{effects:?}");
-    assert!(handle(&mut core, Event::Tick).contains(&Effect::Do(Job::Growing { path: path.clone() })));
-    assert_eq!(units(&handle(&mut core, Event::Grown(path.clone(), Some((10, 1, 0))))), []);
-    let effects = handle(&mut core, Event::Grown(path.clone(), Some((20, 2, 0))));
-    let Some(Effect::Do(Job::Unit(job))) = effects.first() else { panic!("{effects:?}") };
-    assert_eq!(job.growing, [(path.clone(), true)]);
+    assert!(
+        handle(&mut core, Event::Tick)
+            .contains(&Effect::Do(Job::Growing { path: path.clone(), total: None }))
+    );
+    assert_eq!(units(&handle(&mut core, grown(&path, 10, None))), []);
+    let effects = handle(&mut core, grown(&path, 20, None));
+    assert_eq!(growing(&effects), [vec![(path.clone(), true)]]);
     handle(&mut core, looked(ROOT, &[], &[]));
-    assert_eq!(units(&handle(&mut core, Event::Grown(path.clone(), Some((30, 3, 0))))), []);
-    handle(&mut core, Event::Grown(path.clone(), Some((30, 3, 0))));
-    let effects = handle(&mut core, Event::Grown(path, Some((30, 3, 0))));
-    let Some(Effect::Do(Job::Unit(job))) = effects.first() else { panic!("{effects:?}") };
-    assert_eq!(job.growing, []);
+    assert_eq!(units(&handle(&mut core, grown(&path, 30, None))), []);
+    handle(&mut core, grown(&path, 30, None));
+    let effects = handle(&mut core, grown(&path, 30, None));
+    assert_eq!(growing(&effects), [vec![]]);
 }
 
 #[test]
@@ -323,8 +359,8 @@ fn a_link_out_becomes_a_root_once_it_is_steady_and_goes_when_it_is_re_pointed() 
     };
     let probe = Effect::Do(Job::Link { link: link.clone(), target: target.clone() });
     handle(&mut core, links_found(vec![(link.clone(), target.clone())]));
-    assert!(!core.handle(vec![Event::Tick], at(1)).unwrap().contains(&probe));
-    assert!(core.handle(vec![Event::Tick], at(3)).unwrap().contains(&probe));
+    assert!(!core.handle(Event::Tick, at(1)).unwrap().contains(&probe));
+    assert!(core.handle(Event::Tick, at(3)).unwrap().contains(&probe));
     let effects = handle(&mut core, Event::LinkLeads { link: link.clone(), target: target.clone() });
     assert_eq!(effects.first(), Some(&Effect::Do(Job::Root { wanted: target })));
     handle(&mut core, there("/mnt/big", 7));
@@ -361,9 +397,9 @@ fn a_clock_that_is_set_looks_once_more_and_forgets_nothing() {
     handle(&mut core, Event::Tick);
     let ten_years = 10 * 365 * 24 * 60 * 60;
     for now in [-24 * 60 * 60, ten_years] {
-        let effects = core.handle(vec![Event::Tick], at(now)).unwrap();
+        let effects = core.handle(Event::Tick, at(now)).unwrap();
         assert_eq!(units(&effects), [(ROOT.into(), true)], "one look at {now} s");
-        core.handle(vec![Event::Looked(unit(ROOT), Looked::Same)], at(now)).unwrap();
-        assert_eq!(units(&core.handle(vec![Event::Tick], at(now + 1)).unwrap()), [], "and no other");
+        core.handle(Event::Looked(unit(ROOT), Looked::Same), at(now)).unwrap();
+        assert_eq!(units(&core.handle(Event::Tick, at(now + 1)).unwrap()), [], "and no other");
     }
 }

@@ -5,7 +5,7 @@ use super::{
     hashes::{self, Known},
     held, json, kin,
 };
-use domain::{Model, Placed, RootStatus, UserData, Verdict, assemble, resolve::Names};
+use domain::{Model, Placed, RootStatus, State, UserData, Verdict, assemble, resolve::Names};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use std::path::Path;
@@ -61,6 +61,23 @@ impl Index {
         kin::put(transaction, &model, facts.as_ref())?;
         let model = Box::new(model);
         Ok(if before.is_some() { Refreshed::Changed(model) } else { Refreshed::Added(model) })
+    }
+
+    /// Models that are being downloaded to a path.
+    pub fn downloading(&self, path: &Path) -> anyhow::Result<Vec<Model>> {
+        let mut select = self.db.prepare_cached(
+            "SELECT DISTINCT model.json FROM depend JOIN location ON location.unit = depend.unit
+             JOIN model ON model.id = location.model WHERE depend.path = ?1 AND model.state = ?2",
+        )?;
+        let rows = select.query_map(params![bytes(path), State::Downloading.name()], |row| {
+            json(&row.get::<_, String>(0)?, 0)
+        })?;
+        let models: Vec<Model> = rows.collect::<rusqlite::Result<_>>()?;
+        let has = |model: &Model| {
+            let mut files = model.locations.iter().flat_map(|location| &location.files);
+            files.any(|file| file.path.to_path() == path)
+        };
+        Ok(models.into_iter().filter(has).collect())
     }
 
     /// When a model was first seen, as it was assembled last.

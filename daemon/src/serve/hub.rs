@@ -2,7 +2,7 @@
 
 use crate::{
     config::Config,
-    core::{Event, Handle, Settled, Stopped, Wanted},
+    core::{Event, Handle, Live, Settled, Stopped, Wanted},
     discover,
     engines::Engines,
     index::{Opened, Reader, Restored, is_damage},
@@ -36,6 +36,7 @@ pub(crate) struct Hub {
     published: broadcast::Sender<Arc<api::Event>>,
     core: Handle,
     settled: watch::Receiver<bool>,
+    live: watch::Receiver<Arc<Live>>,
     failed: watch::Receiver<Option<ApiError>>,
     found: Found,
     mounts: Mounts,
@@ -51,6 +52,8 @@ pub(crate) struct Links {
     pub(crate) published: broadcast::Sender<Arc<api::Event>>,
     /// Whether everything that is known to have changed has been looked at.
     pub(crate) settled: watch::Receiver<bool>,
+    /// How far downloads are.
+    pub(crate) live: watch::Receiver<Arc<Live>>,
     /// Why the core could not store an event, each time.
     pub(crate) failed: watch::Receiver<Option<ApiError>>,
     pub(crate) verify: Desk,
@@ -77,7 +80,7 @@ const FIRST_SCAN: Duration = Duration::from_secs(20);
 
 impl Hub {
     pub(crate) fn new(config: Config, links: Links, found: Found) -> Self {
-        let Links { core, memory, published, settled, failed, verify, mounts } = links;
+        let Links { core, memory, published, settled, live, failed, verify, mounts } = links;
         let runs = Runs::new(&config, published.clone());
         let engines = Arc::new(Engines::start(&config));
         Self {
@@ -89,6 +92,7 @@ impl Hub {
             published,
             core,
             settled,
+            live,
             failed,
             found,
             mounts,
@@ -103,6 +107,15 @@ impl Hub {
 
     pub(crate) fn subscribe(&self) -> broadcast::Receiver<Arc<api::Event>> {
         self.published.subscribe()
+    }
+
+    /// How far downloads are; those to which nothing came for a while are looked at again for the next who asks.
+    pub(crate) async fn live(&self) -> anyhow::Result<Arc<Live>> {
+        let live = Arc::clone(&self.live.borrow());
+        if live.is_quiet {
+            self.tell(Event::Asked).await?;
+        }
+        Ok(live)
     }
 
     /// Runs a read of the index off the event loop, on a connection of its own.

@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 
 pub(super) async fn show(hub: &Hub, typed: &str) -> Result<Shown, Failure> {
     let (mut model, facts) = meant(hub, typed).await?;
+    model.set_live(&hub.live().await.map_err(refusal)?.files);
     let shown = hub.read(move |reader| {
         let same_weights = reader.with_the_weights_of(&model.id)?;
         let Met { others, all } = met(reader, &model, facts.as_ref())?;

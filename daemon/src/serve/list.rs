@@ -5,13 +5,14 @@ use super::{
     hub::Hub,
     varlink::Out,
 };
-use crate::index::Reader;
+use crate::{core::Live, index::Reader};
 use api::ApiError;
 use domain::{
     Model,
     filter::{NotUnderstood, Place, Query, Sort},
 };
 use jiff::Timestamp;
+use std::borrow::Cow;
 use tokio::sync::mpsc;
 
 /// Models in one answer of a streamed list: the client reads one while the next is on its way.
@@ -32,10 +33,11 @@ pub(super) async fn list(
     hub.first_scan().await;
     let query = Query::parse(filters).map_err(bad)?;
     let sort = sort.map(Sort::parse).transpose().map_err(bad)?;
+    let live = hub.live().await.map_err(refusal)?;
     let (pieces, mut waiting) = mpsc::channel(PIECES);
     let reading = hub.read(move |reader| {
         let mut models = Models { pieces, buffer: Vec::new(), count: 0, size: is_more.then_some(CHUNK) };
-        select(reader, &query, sort, |text| models.push(text))?;
+        select(reader, &query, sort, |text| models.push(&as_of_now(text, &live)))?;
         models.end()
     });
     let sending = async move {
@@ -99,6 +101,16 @@ impl Models {
 }
 
 const START: &[u8] = br#"{"parameters":{"models":["#;
+
+/// Puts in how far a download is; other models stay as they are encoded.
+fn as_of_now<'a>(text: &'a str, live: &Live) -> Cow<'a, str> {
+    if live.files.is_empty() || !text.contains(r#""progress":"#) {
+        return text.into();
+    }
+    let Ok(mut model) = serde_json::from_str::<Model>(text) else { return text.into() };
+    model.set_live(&live.files);
+    serde_json::to_string(&model).map_or(text.into(), Cow::from)
+}
 
 pub(super) fn bad(why: NotUnderstood) -> ApiError {
     ApiError::BadFilter { filter: why.filter, why: why.why }

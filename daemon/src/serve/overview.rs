@@ -6,9 +6,9 @@ use super::{
     machine, space,
 };
 use crate::hardware;
-use api::{Examined, Overview, Problem};
+use api::{Download, Examined, Overview, Problem};
 use domain::{
-    Model, Verification,
+    Model, State, Verification,
     doctor::{self, Health, Watches},
     duplicates, safety,
 };
@@ -29,6 +29,11 @@ pub(super) async fn overview(hub: &Hub) -> Result<Overview, Failure> {
         .map_err(refusal)?;
     let (twice, reclaimable) = duplicates::totals(&groups);
     let danger = |model: &Model| safety::check(model).err().map(|refusal| refusal.why);
+    let live = hub.live().await.map_err(refusal)?;
+    let mut models = models;
+    models.iter_mut().filter(|model| model.progress.is_some()).for_each(|model| model.set_live(&live.files));
+    let (downloading, models): (Vec<Model>, Vec<Model>) =
+        models.into_iter().partition(|model| model.state == State::Downloading);
     let is_problem = |model: &&Model| {
         !model.state.is_usable() || model.verification == Verification::Mismatch || danger(model).is_some()
     };
@@ -61,8 +66,13 @@ pub(super) async fn overview(hub: &Hub) -> Result<Overview, Failure> {
         roots,
         ram_total: known(ram.total),
         ram_available: known(ram.available),
+        downloads: downloading.into_iter().map(download).collect(),
         jobs: hub.verify.job.borrow().iter().cloned().collect(),
     })
+}
+
+fn download(model: Model) -> Download {
+    Download { name: model.name, id: model.id, progress: model.progress }
 }
 
 /// Looks at everything that `domain::doctor` judges.

@@ -117,7 +117,7 @@ impl Deal {
 fn place(job: &Job) -> &Path {
     match job {
         Job::Unit(job) => &job.unit.root,
-        Job::Root { wanted: path } | Job::Link { target: path, .. } | Job::Growing { path } => path,
+        Job::Root { wanted: path } | Job::Link { target: path, .. } | Job::Growing { path, .. } => path,
         Job::Anew => Path::new(""),
     }
 }

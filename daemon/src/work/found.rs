@@ -1,6 +1,6 @@
 //! From what a store found to locations: what each file is on disk, what each weight file says, which content it is.
 
-use super::{UnitJob, Worker, unit::Ground};
+use super::{UnitJob, Worker, measure, unit::Ground};
 use crate::{
     core::Event,
     index::{KnownFile, LocationRow, NewLocation, UnitBefore, UnitChange},
@@ -8,8 +8,8 @@ use crate::{
     read,
 };
 use domain::{
-    App, File, Format, Kind, Link, Location, OnDisk, Role, State, Verdict, WirePath,
-    stores::{Found, FoundFile},
+    App, File, Format, Kind, Link, Location, OnDisk, Progress, Role, State, Verdict, WirePath,
+    stores::{Found, FoundFile, incoming, partial},
 };
 use rustix::io::Errno;
 use std::{
@@ -124,13 +124,19 @@ impl Worker {
         }
         let content = content_key(&found, weights().filter_map(|seen| seen.known.as_ref()));
         let is_partial = found.partial.is_some() || weights().any(|seen| !is_whole(seen));
-        let partial_reason = found.partial.clone().or_else(|| {
+        let progress = if is_partial { progress(&seen) } else { None };
+        let is_growing = |file: &FoundFile| site.job.growing.iter().any(|(path, _)| *path == file.path);
+        let is_given_up = found.is_download() && !found.files.iter().any(is_growing);
+        let stopped = progress.filter(|_| is_given_up).map(|progress| incoming::stopped(&found, &progress));
+        let named = || weights().find_map(|seen| seen.known.as_ref()?.verdict.facts.as_ref()?.name.clone());
+        let name = found.name.clone().or_else(|| named().filter(|_| found.is_download()));
+        let partial_reason = stopped.or_else(|| found.partial.clone()).or_else(|| {
             weights().filter_map(|seen| seen.known.as_ref()).find_map(|known| known.verdict.reason.clone())
         });
         let location = Location {
             app: found.app,
             id: found.id,
-            name: found.name,
+            name,
             source: found.source,
             claims: found.claims,
             revision: found.revision,
@@ -141,6 +147,7 @@ impl Worker {
             is_partial,
             partial_reason: partial_reason.filter(|_| is_partial),
             files: seen.iter().map(|seen| seen.file.clone()).collect(),
+            progress,
         };
         let row = LocationRow {
             weights: weights()
@@ -181,7 +188,7 @@ impl Worker {
         let inode = if volume.has_inodes { meta.ino() } else { number_of(&file.path, is_link) };
         let on_disk = OnDisk { volume: volume.name.clone(), inode, disk_size, links: meta.nlink() };
         let known = match file.role {
-            Role::Weights if is_growing => Some(self.growing(&file.path, &meta)),
+            Role::Weights if is_growing => Some(self.growing(site, file, &meta)),
             Role::Weights | Role::Companion | Role::Adapter => match self.known(site, found, file, &meta)? {
                 Some(known) => Some(known),
                 None => return Ok(None),
@@ -277,9 +284,21 @@ impl Worker {
         self.owners.entry((user, group)).or_insert_with(owner).clone()
     }
 
-    /// A file that is still being written: shown, not read.
-    fn growing(&mut self, path: &Path, meta: &Metadata) -> KnownFile {
-        self.unread(path, meta, Verdict::new(None, State::Downloading, "it is still being written"))
+    /// A file that is still being written: what its header says is known, its content is not.
+    fn growing(&mut self, site: &mut Site<'_>, file: &FoundFile, meta: &Metadata) -> KnownFile {
+        let opened = site.beneath.open_anywhere(&file.path).ok();
+        let reading = opened.and_then(|opened| read::read(&opened, file.path.file_name()).ok());
+        site.read += 1;
+        let verdict = Verdict::new(None, State::Downloading, "it is still being written");
+        let name = file.path.file_name().unwrap_or_default();
+        // Under a name that says nothing, bytes that are no model's are some other download.
+        let is_other = |read: &Verdict| read.state == State::NotAModel && partial::is_partial(name);
+        let verdict = match reading.map(|reading| reading.verdict) {
+            Some(read) if is_other(&read) => read,
+            Some(Verdict { format, facts, safety, .. }) => Verdict { format, facts, safety, ..verdict },
+            None => verdict,
+        };
+        self.unread(&file.path, meta, verdict)
     }
 
     fn unread(&mut self, path: &Path, meta: &Metadata, verdict: Verdict) -> KnownFile {
@@ -306,6 +325,19 @@ impl Seen {
         };
         Self { file: wire, on_disk: None, known: None, owner: None }
     }
+}
+
+/// How much of the weights is there; None where one is not at all.
+fn progress(seen: &[Seen]) -> Option<Progress> {
+    let weights = seen.iter().filter(|seen| seen.file.role == Role::Weights);
+    let parts = weights.map(|seen| {
+        let path = seen.file.path.to_path();
+        if is_whole(seen) {
+            return Some(Progress { bytes: Some(seen.file.size), total: Some(seen.file.size), rate: None });
+        }
+        path.metadata().ok().map(|meta| measure::progress(&path, &meta, None))
+    });
+    parts.reduce(|a, b| Some(a?.and(b?)))?
 }
 
 fn is_whole(seen: &Seen) -> bool {

@@ -30,7 +30,7 @@ const MISSING: &str = "-";
 impl Worker {
     pub(super) fn look(&mut self, job: &UnitJob) -> anyhow::Result<Looked> {
         let depends = self.reader()?.depends(&job.unit)?;
-        if job.if_changed && !depends.is_empty() && self.is_same(&depends) {
+        if job.if_changed && !depends.is_empty() && self.is_same(&depends, &Self::incoming(job)) {
             return Ok(Looked::Same);
         }
         // One view of the index for the whole look.
@@ -64,16 +64,17 @@ impl Worker {
         };
         ground.known.lists.insert(job.unit.dir.clone(), Some(entries));
         ground.dirs.insert(job.unit.dir.clone());
-        let found = match visit {
+        let mut found = match visit {
             Visit::Unit | Visit::Whole => self.steps(store, job, &beneath, &mut ground)?,
             Visit::Pass | Visit::Skip => Vec::new(),
         };
+        let unknown = self.downloads((store, job), &beneath, (&mut ground, &before), &mut found);
         let mut site = Site {
             job,
             beneath: &beneath,
             change: UnitChange::default(),
             read: 0,
-            restless: Vec::new(),
+            restless: unknown,
             unreadable: Vec::new(),
         };
         self.place(&mut site, found, &before, &mut ground)?;
@@ -129,10 +130,12 @@ impl Worker {
         foreign::rows(&self.index, table, open)
     }
 
-    /// Says whether everything that a unit rests on is as it was, and watches its directories again.
-    fn is_same(&mut self, depends: &[Depend]) -> bool {
-        let dirs = depends.iter().filter(|depend| depend.is_dir).map(|depend| depend.path.clone()).collect();
-        if !self.watch.add(dirs).is_empty() {
+    /// Says whether everything that a unit rests on is as it was, and watches its directories again; the `optional`
+    /// ones too, where they are there.
+    fn is_same(&mut self, depends: &[Depend], optional: &[PathBuf]) -> bool {
+        let listed = depends.iter().filter(|depend| depend.is_dir).map(|depend| depend.path.clone());
+        let dirs = listed.chain(optional.iter().cloned()).collect();
+        if !self.watch.add(dirs).iter().all(|(dir, _)| optional.contains(dir)) {
             return false;
         }
         depends.iter().all(|depend| depend.stamp.is_some() && self.stamp_of(&depend.path) == depend.stamp)
@@ -179,6 +182,11 @@ impl Ground {
         let stamp = worker.stamp_of(path);
         self.stamps.insert(path.to_owned(), stamp.clone());
         stamp
+    }
+
+    /// Every directory that was listed, and could be.
+    pub(super) fn lists(&self) -> impl Iterator<Item = (&Path, &[Entry])> {
+        self.known.lists.iter().filter_map(|(dir, list)| Some((dir.as_path(), list.as_deref()?)))
     }
 
     /// What is searched of a location's card, which its store has read.

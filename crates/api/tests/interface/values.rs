@@ -1,11 +1,11 @@
 //! One value of everything that is sent, every field filled.
 
 use crate::launches::run;
-use api::{Checked, Duplicates, Filesystem, Job, Overview, Problem, RunState, Usage};
+use api::{Checked, Download, Duplicates, Filesystem, Job, Overview, Problem, RunState, Usage};
 use domain::{
     Ancestor, App, Basis, Companion, CompanionRole, Confidence, File, Format, Hashes, Kind, LicenseClass,
-    Link, Location, Model, Relation, Role, RootStatus, Safety, Source, SourceKind, State, Tree, TreeNode,
-    Verdict, Verification, WirePath,
+    Link, Location, Model, Progress, Relation, Role, RootStatus, Safety, Source, SourceKind, State, Tree,
+    TreeNode, Verdict, Verification, WirePath,
     doctor::{Finding, Severity},
     duplicates::{CopyAt, Group, ModelName, Sameness},
     facts,
@@ -68,6 +68,7 @@ pub(crate) fn overview() -> Overview {
         ram_total: Some(2),
         ram_available: Some(1),
         jobs: vec![job()],
+        downloads: vec![Download { name: "m".into(), id: "m1".into(), progress: Some(progress()) }],
     }
 }
 
@@ -168,6 +169,7 @@ pub(crate) fn model() -> Model {
         pinned: true,
         last_used: Some(now()),
         aliases: vec!["a".into()],
+        progress: Some(progress()),
         first_seen: Some(now()),
         family: Some("sdxl".into()),
     }
@@ -243,6 +245,7 @@ pub(crate) fn location() -> Location {
         owner: Some("me:me".into()),
         online: true,
         is_partial: true,
+        progress: Some(progress()),
         partial_reason: Some("p".into()),
         files: vec![File {
             path: wire_path(),
@@ -253,6 +256,10 @@ pub(crate) fn location() -> Location {
             link,
         }],
     }
+}
+
+fn progress() -> Progress {
+    Progress { bytes: Some(1), total: Some(2), rate: Some(1) }
 }
 
 fn hashes() -> Hashes {

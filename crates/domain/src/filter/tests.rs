@@ -56,6 +56,7 @@ fn model() -> Model {
         last_used: Some("2026-11-12T12:00:00Z".parse().unwrap()),
         aliases: Vec::new(),
         first_seen: Some("2026-10-22T12:00:00Z".parse().unwrap()),
+        progress: None,
     }
 }
 

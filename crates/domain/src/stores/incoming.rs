@@ -11,6 +11,10 @@ use std::{
 /// What a hub repository's downloads grow in.
 const BLOBS: &[&str] = &["blobs"];
 
+const STOPPED: &str = "its download does not go on";
+
+const UNDER_WAY: &str = "its download has not ended";
+
 /// Before the handle of a download that nobody knows by the name it will have.
 const HANDLE: &str = "incomplete:";
 
@@ -47,8 +51,15 @@ pub fn found(app: App, unit: &Unit<'_>, below: &Path, download: &Download) -> Fo
         repository.map(|repository| web::hugging_face(&repository, Confidence::Recorded, evidence()));
     let path = unit.path().join(below);
     found.files = vec![FoundFile { path, role: Role::Weights, sha256: download.sha256.clone() }];
-    found.partial = Some("its download has not ended".to_owned());
+    found.partial = Some(UNDER_WAY.to_owned());
     found
+}
+
+impl Found {
+    /// Whether it is a download that has a name of its own while it lasts.
+    pub fn is_download(&self) -> bool {
+        self.partial.as_deref() == Some(UNDER_WAY)
+    }
 }
 
 /// Says what there is of a download that does not go on, and the lines that go on with it and give it up.
@@ -74,12 +85,12 @@ pub fn stopped(found: &Found, progress: &Progress) -> String {
     };
     let path = found.files.first().map(|file| file.path.clone()).unwrap_or_default();
     let remove = line(&[Path::new("rm"), &path]);
-    format!("its download does not go on: {here}. To go on: {resume}. To give it up: {remove}")
+    format!("{STOPPED}: {here}. To go on: {resume}. To give it up: {remove}")
 }
 
-/// Returns the parts of a path below a unit that a download there may have.
-pub fn below<'a>(unit: &Unit<'_>, path: &'a Path) -> Option<&'a Path> {
-    path.strip_prefix(unit.path()).ok()
+/// Whether a reason is that of a download that does not go on: no header knows better.
+pub(crate) fn is_stopped(reason: &str) -> bool {
+    reason.starts_with(STOPPED)
 }
 
 /// Returns the directories in which a unit's downloads grow, absolute.

@@ -21,7 +21,6 @@ const SYSTEM: &[&str] = &[
 ];
 
 const MANIFESTS: &str = "manifests";
-const BLOBS: &str = "blobs";
 const MARKS: &[&str] = &[MANIFESTS, BLOBS];
 
 pub(super) struct Ollama;
