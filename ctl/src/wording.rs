@@ -1,5 +1,6 @@
 //! Numbers and times as people say them.
 
+use domain::{ByteSize, Progress};
 use jiff::Timestamp;
 
 /// Parameters: `8.2B`, and `30.5B-A3.3B` where only some work on one token.
@@ -39,6 +40,39 @@ pub(crate) fn tokens(number: u64) -> String {
 
 pub(crate) fn models(number: u64) -> String {
     if number == 1 { "1 model".into() } else { format!("{number} models") }
+}
+
+/// How far a download is, in a few words: `43 % 12.0 MiB/s`.
+pub(crate) fn progress_short(progress: &Progress) -> String {
+    let percent = progress.percent().map(|percent| format!("{percent}%"));
+    percent.into_iter().chain(rate(progress)).collect::<Vec<_>>().join(" ")
+}
+
+/// How far a download is: `43%, 2.1 GiB of 4.9 GiB, 12.0 MiB/s, 4 min left`.
+pub(crate) fn progress(progress: &Progress) -> String {
+    let size = match (progress.bytes, progress.total) {
+        (Some(bytes), Some(total)) => Some(format!("{} of {}", ByteSize(bytes), ByteSize(total))),
+        (Some(bytes), None) => Some(format!("{} of an unknown size", ByteSize(bytes))),
+        (None, total) => total.map(|total| format!("of {}", ByteSize(total))),
+    };
+    let percent = progress.percent().map(|percent| format!("{percent}%"));
+    let nothing = (progress.rate == Some(0)).then(|| "nothing comes any more".to_owned());
+    let left = progress.seconds_left().map(|seconds| format!("{} left", lasting(seconds)));
+    [percent, size, rate(progress), nothing, left].into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+fn rate(progress: &Progress) -> Option<String> {
+    progress.rate.filter(|rate| *rate > 0).map(|rate| format!("{}/s", ByteSize(rate)))
+}
+
+/// How long something takes: `4 min`.
+fn lasting(seconds: u64) -> String {
+    match seconds {
+        ..60 => format!("{seconds} s"),
+        60..5_400 => format!("{} min", seconds.div_ceil(60)),
+        5_400..172_800 => format!("{} h", seconds.div_ceil(3_600)),
+        _ => format!("{} days", seconds.div_ceil(86_400)),
+    }
 }
 
 /// How long ago: `3 min ago`.
@@ -86,6 +120,22 @@ mod tests {
         ] {
             assert_eq!(tokens(number), text);
         }
+    }
+
+    #[test]
+    fn a_download_reads_like_a_progress_bar() {
+        let gib = 1 << 30;
+        let at = |bytes, total, rate| Progress { bytes, total, rate };
+        let going = at(Some(gib), Some(4 * gib), Some(16 << 20));
+        assert_eq!(progress_short(&going), "25% 16.0 MiB/s");
+        assert_eq!(progress(&going), "25%, 1.0 GiB of 4.0 GiB, 16.0 MiB/s, 4 min left");
+        let still = at(Some(gib), None, Some(0));
+        assert_eq!(progress(&still), "1.0 GiB of an unknown size, nothing comes any more");
+        assert_eq!((progress_short(&still), progress(&at(None, None, None))), (String::new(), String::new()));
+        assert_eq!(
+            (lasting(59), lasting(7_200), lasting(864_000)),
+            ("59 s".into(), "2 h".into(), "10 days".into())
+        );
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! `modelctl events`
 
-use crate::{context::Context, text::clean};
+use crate::{context::Context, text::clean, wording};
 use anyhow::Result;
 use api::{Request, client::ClientError};
 use clap::Args;
-use domain::ByteSize;
+use domain::{ByteSize, Progress};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::io;
@@ -41,6 +41,7 @@ struct Job {
 struct Subject {
     name: String,
     state: Option<String>,
+    progress: Option<Progress>,
 }
 
 #[derive(Deserialize)]
@@ -73,6 +74,9 @@ fn print(event: &RawValue, context: &mut Context<'_>) -> Result<()> {
         write!(context.out, "  {}", clean(&model.name))?;
         if let Some(state) = model.state.as_deref().filter(|state| *state != "ok") {
             write!(context.out, "  {}", clean(state))?;
+        }
+        if let Some(progress) = &model.progress {
+            write!(context.out, "  {}", wording::progress(progress))?;
         }
     }
     if let Some(run) = &line.run {

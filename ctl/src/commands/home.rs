@@ -3,7 +3,7 @@
 use super::roots::write_roots;
 use crate::{context::Context, style::Style, text::clean, wording};
 use anyhow::Result;
-use api::{Overview, Request};
+use api::{Download, Overview, Request};
 use domain::{ByteSize, engines};
 use std::io;
 
@@ -18,6 +18,7 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
     write_summary(&overview, context)?;
     writeln!(context.out)?;
     write_roots(&overview.roots, context)?;
+    write_downloads(&overview, context)?;
     write_problems(&overview, context)?;
     write_notices(&overview, context)?;
     write_runs(&overview, context)?;
@@ -42,6 +43,18 @@ fn write_summary(overview: &Overview, context: &mut Context<'_>) -> io::Result<(
     for job in &overview.jobs {
         let at = job.name.as_deref().map_or_else(String::new, |name| format!(", at {}", clean(name)));
         writeln!(out, "{}: {} of {}{at}", clean(&job.job), ByteSize(job.done), ByteSize(job.total))?;
+    }
+    Ok(())
+}
+
+fn write_downloads(overview: &Overview, context: &mut Context<'_>) -> io::Result<()> {
+    if overview.downloads.is_empty() {
+        return Ok(());
+    }
+    title(context, "DOWNLOADING")?;
+    for Download { name, progress, .. } in &overview.downloads {
+        let how_far = progress.as_ref().map(wording::progress).unwrap_or_default();
+        writeln!(context.out, "{}  {how_far}", clean(name))?;
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use api::{
     client::{self, ClientError},
 };
 use clap::Args;
-use domain::ByteSize;
+use domain::{ByteSize, Progress};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -66,6 +66,7 @@ struct Row<'a> {
     pinned: bool,
     #[serde(borrow)]
     locations: Vec<Place<'a>>,
+    progress: Option<Progress>,
 }
 
 #[derive(Deserialize)]
@@ -159,7 +160,11 @@ impl Row<'_> {
             Some(_) => !matches!(*state, "ok" | "ok_with_warning"),
         });
         let words: Vec<&str> = safety.into_iter().chain(state).collect();
-        clean(&words.join(",")).into_owned()
+        let words = clean(&words.join(",")).into_owned();
+        match &self.progress {
+            Some(progress) => [words, wording::progress_short(progress)].join(" ").trim_end().to_owned(),
+            None => words,
+        }
     }
 
     fn apps(&self) -> String {

@@ -44,6 +44,7 @@ fn write_model(model: &Model, fields: &mut Fields<'_>) -> io::Result<()> {
     fields.title(&model.name)?;
     fields.field("id", &model.id)?;
     fields.field("state", model.state.name())?;
+    fields.maybe("progress", model.progress.as_ref().map(wording::progress).as_deref())?;
     fields.maybe("reason", model.reason.as_deref())?;
     fields.safety(model.safety)?;
     fields.each("warning", &model.warnings)?;

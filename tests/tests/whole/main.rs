@@ -5,6 +5,7 @@ mod crash;
 mod danger;
 mod databases;
 mod dead;
+mod downloads;
 mod duplicates;
 mod engines;
 mod hardware;
