@@ -7,6 +7,7 @@ pub mod core;
 mod discover;
 mod engine;
 mod engines;
+mod extents;
 mod fault;
 mod hardware;
 mod hash;

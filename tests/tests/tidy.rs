@@ -63,7 +63,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ("crates/api", "domain jiff serde serde_json thiserror"),
     (
         "daemon",
-        "api domain formats anyhow blake3 jiff listenfd notify nvml-wrapper rusqlite rustix sd-notify serde serde_json sha2 \
+        "api domain formats anyhow blake3 fiemap jiff listenfd notify nvml-wrapper rusqlite rustix sd-notify serde serde_json sha2 \
          thiserror thread-priority tokio toml tracing tracing-subscriber",
     ),
     (

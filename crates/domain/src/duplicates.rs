@@ -1,10 +1,15 @@
 //! What is stored more than once: which files hold the same bytes or the same tensors, and what one copy of each
 //! would free. Deletes nothing and looks at no disk.
 
+mod extents;
+mod inodes;
 #[cfg(test)]
 mod tests;
 
 use crate::{App, File, Link, OnDisk, Role, WirePath, engines::shell_line};
+pub use extents::{Extent, Extents};
+use extents::{Part, Places};
+use inodes::Inodes;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -49,6 +54,8 @@ pub struct Holder {
     pub tensors: Option<String>,
     /// Where a symlink leads, as far as that was looked up.
     pub target: Option<PathBuf>,
+    /// Where the bytes lie on the disk, where that is known.
+    pub extents: Option<Extents>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -92,6 +99,9 @@ pub struct CopyAt {
     pub held_elsewhere: bool,
     /// How its app forgets it; None where it is a plain file.
     pub remove: Option<String>,
+    /// All its bytes lie where those of copies before it lie (`cp --reflink`): it takes no room of its own.
+    #[serde(default)]
+    pub reflink: bool,
 }
 
 /// How many contents take their bytes more than once, and how many bytes one copy of each would free.
@@ -104,7 +114,8 @@ pub fn totals(groups: &[Group]) -> (u64, u64) {
 impl Group {
     /// How many times the bytes are on the disk.
     pub fn inodes(&self) -> usize {
-        self.copies.iter().map(|copy| (&copy.volume, copy.inode)).collect::<BTreeSet<_>>().len()
+        let own = self.copies.iter().filter(|copy| !copy.reflink);
+        own.map(|copy| (&copy.volume, copy.inode)).collect::<BTreeSet<_>>().len()
     }
 }
 
@@ -212,67 +223,52 @@ fn models(held: &[&Holder]) -> Vec<ModelName> {
 /// One for each path, in the order of the holders.
 fn copies(held: &[&Holder]) -> Vec<CopyAt> {
     let inodes = Inodes::of(held);
+    let already = already(held);
+    let is_reflink = |on_disk: &OnDisk| {
+        let part = already.get(&(&*on_disk.volume, on_disk.inode));
+        part.is_some_and(|part| part.all > 0 && part.new == 0)
+    };
     let mut seen = BTreeSet::new();
     let distinct = held.iter().filter(|holder| seen.insert(holder.file.path.to_path()));
-    distinct.map(|holder| holder.copy(inodes.is_held_elsewhere(&holder.on_disk))).collect()
+    let copy = |holder: &&Holder| CopyAt {
+        reflink: is_reflink(&holder.on_disk),
+        ..holder.copy(inodes.is_held_elsewhere(&holder.on_disk))
+    };
+    distinct.map(copy).collect()
 }
 
-/// The inodes behind paths.
-struct Inodes<'a>(BTreeMap<(&'a str, u64), Inode>);
-
-#[derive(Default)]
-struct Inode {
-    bytes: u64,
-    links: u64,
-    online: bool,
-    /// Names of it that are known.
-    names: BTreeSet<PathBuf>,
-}
-
-impl Inode {
-    /// A symlink whose end was not looked up shows that there is one name at least.
-    fn is_held_elsewhere(&self) -> bool {
-        self.links > self.names.len().max(1) as u64
+/// What of each inode lies not where those before it lie. Those are left out of which that is not known.
+fn already<'a>(held: &[&'a Holder]) -> BTreeMap<(&'a str, u64), Part> {
+    let (mut parts, mut counted) = (BTreeMap::new(), Places::default());
+    for holder in held.iter().filter(|holder| holder.online) {
+        let Some(extents) = &holder.extents else { continue };
+        let inode = (&*holder.on_disk.volume, holder.on_disk.inode);
+        parts.entry(inode).or_insert_with(|| {
+            let part = counted.part(extents, &counted);
+            counted.add(extents);
+            part
+        });
     }
+    parts
 }
 
-impl<'a> Inodes<'a> {
-    fn of(held: &[&'a Holder]) -> Self {
-        let mut inodes: BTreeMap<(&str, u64), Inode> = BTreeMap::new();
-        for holder in held {
-            let OnDisk { volume, inode, disk_size, links } = &holder.on_disk;
-            let known = inodes.entry((volume, *inode)).or_default();
-            known.bytes = *disk_size;
-            // A name that was made later is seen at that name first.
-            known.links = known.links.max(*links);
-            known.online |= holder.online;
-            let is_symlink = holder.file.link == Some(Link::Symlink);
-            let own = (!is_symlink).then(|| holder.file.path.to_path());
-            known.names.extend(own.or_else(|| holder.target.clone()));
+/// Inodes that share bytes with another one: the volume, the number, and bytes that lie where those of inodes before
+/// it lie.
+pub fn overlaps(holders: &[Holder]) -> Vec<(String, u64, u64)> {
+    let mut found = Vec::new();
+    for held in named(holders).values() {
+        let parts = already(held);
+        if parts.values().all(|part| part.new == part.all) {
+            continue;
         }
-        Self(inodes)
-    }
-
-    fn is_held_elsewhere(&self, on_disk: &OnDisk) -> bool {
-        self.0.get(&(&*on_disk.volume, on_disk.inode)).is_some_and(Inode::is_held_elsewhere)
-    }
-
-    /// Bytes that can be freed while one copy stays: one that cannot be freed anyway, else the largest.
-    fn reclaimable(&self) -> u64 {
-        let (is_pinned, kept) = self.kept();
-        let free = self.0.values().filter(|inode| inode.online && !inode.is_held_elsewhere());
-        let bytes = free.map(|inode| inode.bytes).fold(0, u64::saturating_add);
-        if is_pinned { bytes } else { bytes.saturating_sub(kept) }
-    }
-
-    /// Whether a copy stays that cannot be freed, and the bytes of the one that would stay otherwise.
-    fn kept(&self) -> (bool, u64) {
-        let mut online = self.0.values().filter(|inode| inode.online);
-        if online.clone().any(Inode::is_held_elsewhere) {
-            return (true, 0);
+        for ((volume, inode), part) in parts {
+            let bytes =
+                held.iter().find(|holder| (&*holder.on_disk.volume, holder.on_disk.inode) == (volume, inode));
+            let bytes = bytes.map_or(0, |holder| holder.on_disk.disk_size);
+            found.push((volume.to_owned(), inode, bytes.saturating_sub(part.new_of(bytes))));
         }
-        (false, online.by_ref().map(|inode| inode.bytes).max().unwrap_or(0))
     }
+    found
 }
 
 impl Holder {
@@ -300,6 +296,7 @@ impl Holder {
             online: self.online,
             model: self.model.id.clone(),
             held_elsewhere,
+            reflink: false,
             remove: removal(self.app, &self.handle, self.repo.as_deref()),
         }
     }

@@ -63,6 +63,10 @@ pub struct Tally {
 struct Inode {
     bytes: u64,
     links: u64,
+    /// Of its bytes, those that lie where another one's lie, which was counted before.
+    already: u64,
+    /// It has bytes that are another one's as well.
+    is_reflinked: bool,
     holders: BTreeSet<Option<String>>,
     /// Names of it that are known, where it has more than one.
     names: BTreeSet<PathBuf>,
@@ -84,6 +88,13 @@ impl Tally {
         }
     }
 
+    /// Notes that an inode shares blocks with others, and how many bytes of it are counted with those before it.
+    pub fn share_blocks(&mut self, volume: &str, inode: u64, already: u64) {
+        if let Some(inode) = self.inodes.get_mut(&(volume.to_owned(), inode)) {
+            (inode.already, inode.is_reflinked) = (already, true);
+        }
+    }
+
     /// Returns the shares, the largest first, and the bytes of all.
     pub fn shares(self) -> (Vec<Share>, u64) {
         let share = |(name, models): (Option<String>, BTreeSet<String>)| {
@@ -92,13 +103,16 @@ impl Tally {
         let mut shares: BTreeMap<Option<String>, Share> = self.models.into_iter().map(share).collect();
         let mut total: u64 = 0;
         for inode in self.inodes.values() {
-            total = total.saturating_add(inode.bytes);
-            let is_shared = inode.holders.len() > 1 || inode.links > inode.names.len().max(1) as u64;
+            let own = inode.bytes.saturating_sub(inode.already);
+            total = total.saturating_add(own);
+            let is_shared = inode.is_reflinked
+                || inode.holders.len() > 1
+                || inode.links > inode.names.len().max(1) as u64;
             for (no, holder) in inode.holders.iter().enumerate() {
                 let Some(share) = shares.get_mut(holder) else { continue };
                 let part = if is_shared { &mut share.shared } else { &mut share.exclusive };
                 *part = part.saturating_add(inode.bytes);
-                share.bytes = share.bytes.saturating_add(if no == 0 { inode.bytes } else { 0 });
+                share.bytes = share.bytes.saturating_add(if no == 0 { own } else { 0 });
             }
         }
         let mut shares: Vec<Share> = shares.into_values().collect();
@@ -148,5 +162,20 @@ mod tests {
             [share(Some("one"), 1, 110, 100, 10), share(Some("two"), 1, 6, 1, 15), share(None, 1, 0, 0, 0)];
         assert_eq!((shares.as_slice(), total), (&expected[..], 116));
         assert_eq!(shares.iter().map(|share| share.bytes).sum::<u64>(), total);
+    }
+
+    #[test]
+    fn what_lies_at_the_same_place_as_another_file_is_counted_with_that() {
+        let mut tally = Tally::default();
+        for (name, model, inode) in [("one", "m", 1), ("two", "n", 2), ("two", "o", 3)] {
+            tally.add(Some(name), model, &location(&["/x"]), &[Some(on_disk(inode, 100, 1))]);
+        }
+        tally.share_blocks("v", 1, 0);
+        tally.share_blocks("v", 2, 90);
+        tally.share_blocks("v", 4, 90);
+        let (shares, total) = tally.shares();
+        assert_eq!(total, 210);
+        let bytes: Vec<_> = shares.iter().map(|share| (share.bytes, share.exclusive, share.shared)).collect();
+        assert_eq!(bytes, [(110, 100, 100), (100, 0, 100)]);
     }
 }

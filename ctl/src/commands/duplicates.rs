@@ -121,6 +121,7 @@ fn said(copy: &CopyAt) -> String {
     let offline = (!copy.online).then(|| "offline".to_owned());
     let elsewhere = copy.held_elsewhere.then(|| "a hard link elsewhere keeps it".to_owned());
     let remove = copy.remove.as_ref().map(|way| format!("remove: {}", clean(way)));
-    let parts = [role, link, offline, elsewhere, remove].into_iter().flatten();
+    let reflink = copy.reflink.then(|| "shares the blocks of those above".to_owned());
+    let parts = [role, link, reflink, offline, elsewhere, remove].into_iter().flatten();
     parts.map(|part| format!("  {part}")).collect()
 }

@@ -238,5 +238,6 @@ fn holder(row: &Row<'_>, place: &LocationRow) -> rusqlite::Result<Option<Holder>
         computed: row.get(3)?,
         tensors: row.get(4)?,
         target: None,
+        extents: None,
     }))
 }

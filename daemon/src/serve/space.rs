@@ -5,11 +5,11 @@ use super::{
     hub::Hub,
     list,
 };
-use crate::{index::Reader, look, volume::Volumes};
+use crate::{extents, index::Reader, look, volume::Volumes};
 use api::{ApiError, Duplicates, Filesystem, Usage};
 use domain::{
-    Link, Model,
-    duplicates::{self, Group},
+    Link, Model, OnDisk,
+    duplicates::{self, Extents, Group, Holder},
     filter::Query,
     usage::{self, By, Tally},
 };
@@ -29,6 +29,11 @@ const REFLINKS: &[i64] = &[0x9123_683e, 0x5846_5342, 0xca45_1a4e, 0x2fc1_2fc1];
 
 /// What is stored more than once, of all models.
 pub(super) fn groups(reader: &Reader) -> anyhow::Result<Vec<Group>> {
+    Ok(duplicates::groups(&holders(reader)?))
+}
+
+/// Who holds bytes that others hold too, and where those lie.
+fn holders(reader: &Reader) -> anyhow::Result<Vec<Holder>> {
     let mut holders = reader.holders()?;
     let volumes = Volumes::read();
     for holder in holders.iter_mut().filter(|holder| holder.online) {
@@ -48,20 +53,36 @@ pub(super) fn groups(reader: &Reader) -> anyhow::Result<Vec<Group>> {
             holder.target = look::resolved(&path);
         }
     }
-    Ok(duplicates::groups(&holders))
+    lay_out(&mut holders);
+    Ok(holders)
+}
+
+/// Looks where copies lie on filesystems on which they may lie at one place: each inode once.
+fn lay_out(holders: &mut [Holder]) {
+    let mut kinds: BTreeMap<String, bool> = BTreeMap::new();
+    let mut known: BTreeMap<(String, u64), Option<Extents>> = BTreeMap::new();
+    for holder in holders.iter_mut().filter(|holder| holder.online) {
+        let path = holder.file.path.to_path();
+        let OnDisk { volume, inode, .. } = &holder.on_disk;
+        if *kinds.entry(volume.clone()).or_insert_with(|| can_share_blocks(&path)) {
+            let extents = known.entry((volume.clone(), *inode)).or_insert_with(|| extents::of(&path, volume));
+            holder.extents.clone_from(extents);
+        }
+    }
 }
 
 pub(super) async fn duplicates(hub: &Hub, filters: Vec<String>) -> Result<Duplicates, Failure> {
     hub.first_scan().await;
     let query = Query::parse(&filters).map_err(list::bad)?;
     let work = move |reader: &Reader| {
-        let mut groups = groups(reader)?;
+        let holders = holders(reader)?;
+        let mut groups = duplicates::groups(&holders);
         if !filters.is_empty() {
             let passing = ids(reader, &query)?;
             groups.retain(|group| group.models.iter().any(|model| passing.contains(&model.id)));
         }
         let (duplicates, reclaimable) = duplicates::totals(&groups);
-        Ok(Duplicates { notes: notes(&groups), groups, duplicates, reclaimable })
+        Ok(Duplicates { notes: notes(&groups, &holders), groups, duplicates, reclaimable })
     };
     hub.read(work).await.map_err(refusal)
 }
@@ -79,7 +100,7 @@ fn ids(reader: &Reader, query: &Query) -> anyhow::Result<BTreeSet<String>> {
     Ok(ids)
 }
 
-fn notes(groups: &[Group]) -> Vec<String> {
+fn notes(groups: &[Group], holders: &[Holder]) -> Vec<String> {
     let mut notes = Vec::new();
     if groups.iter().any(|group| !group.certain) {
         notes.push(
@@ -93,15 +114,19 @@ fn notes(groups: &[Group]) -> Vec<String> {
             "some have hard links outside the places that are looked at, which keep their bytes".to_owned(),
         );
     }
-    let twice = groups.iter().filter(|group| group.inodes() > 1);
-    let volumes: BTreeMap<&str, PathBuf> = twice
-        .flat_map(|group| &group.copies)
-        .filter(|copy| copy.online)
-        .map(|copy| (copy.volume.as_str(), copy.path.to_path()))
-        .collect();
+    let twice = groups.iter().filter(|group| group.inodes() > 1).flat_map(|group| &group.copies);
+    let twice: BTreeSet<(&str, u64)> = twice.map(|copy| (copy.volume.as_str(), copy.inode)).collect();
+    let is_unknown = |holder: &&Holder| {
+        holder.extents.is_none() && twice.contains(&(holder.on_disk.volume.as_str(), holder.on_disk.inode))
+    };
+    let mut volumes: BTreeMap<&str, PathBuf> = BTreeMap::new();
+    for holder in holders.iter().filter(|holder| holder.online).filter(is_unknown) {
+        volumes.entry(&holder.on_disk.volume).or_insert_with(|| holder.file.path.to_path());
+    }
     if volumes.values().any(|path| can_share_blocks(path)) {
         notes.push(
-            "copies that share their blocks (cp --reflink) cannot be told: they count in full".to_owned(),
+            "of some copies it is not known whether they share their blocks (cp --reflink): they count in full"
+                .to_owned(),
         );
     }
     notes
@@ -143,6 +168,9 @@ fn tally(reader: &Reader, by: By) -> anyhow::Result<Tally> {
         tally.add(name, &model.id, &place.location, &place.on_disk);
         Ok(())
     })?;
+    for (volume, inode, already) in duplicates::overlaps(&holders(reader)?) {
+        tally.share_blocks(&volume, inode, already);
+    }
     Ok(tally)
 }
 

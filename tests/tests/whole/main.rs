@@ -17,6 +17,7 @@ mod launch_ends;
 mod odd;
 mod origins;
 mod plan;
+mod reflinks;
 mod refuse;
 mod roots;
 mod run_ends;

@@ -91,6 +91,7 @@ pub(crate) fn checked() -> Checked {
 
 pub(crate) fn duplicates() -> Duplicates {
     let copy = CopyAt {
+        reflink: true,
         path: wire_path(),
         app: App::Ollama,
         inode: 1,

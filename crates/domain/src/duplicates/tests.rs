@@ -16,6 +16,7 @@ fn holder(model: &str, path: &str, inode: u64, link: Option<Link>) -> Holder {
         computed: None,
         tensors: None,
         target: None,
+        extents: None,
     }
 }
 
@@ -121,4 +122,44 @@ fn an_app_is_asked_to_remove_what_it_holds() {
     ] {
         assert_eq!(removal(app, handle, repo).as_deref(), expected);
     }
+}
+
+/// A file of so many bytes in stretches of a disk, some of them said to be another file's too.
+fn lying(holder: Holder, all: &[(u64, u64, bool)]) -> Holder {
+    let extent = |(start, length, is_shared): &(u64, u64, bool)| Extent {
+        start: *start,
+        length: *length,
+        is_shared: *is_shared,
+    };
+    let extents = Extents { disk: "d".into(), all: all.iter().map(extent).collect() };
+    Holder { extents: Some(extents), ..holder }
+}
+
+#[test]
+fn copies_that_lie_at_the_same_place_take_their_bytes_once() {
+    use Sameness::Exact;
+    let a = || lying(holder("m", "/a", 1, None), &[(0, 4096, true)]);
+    let b = || lying(holder("m", "/b", 2, None), &[(0, 1024, true), (1024, 3072, true)]);
+    let c = || lying(holder("m", "/c", 3, None), &[(8192, 4096, false)]);
+    check(&[a(), b()], &[(Exact, "sampled:ab01", false, 0, &["/a", "/b"])]);
+    let both = groups(&[a(), b()]);
+    assert_eq!(both[0].copies.iter().map(|copy| copy.reflink).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(totals(&both), (0, 0));
+    check(&[a(), b(), c()], &[(Exact, "sampled:ab01", false, 4096, &["/a", "/b", "/c"])]);
+    assert_eq!(totals(&groups(&[a(), b(), c()])), (1, 4096));
+    let first = || lying(holder("m", "/a", 1, None), &[(0, 2048, true), (2048, 2048, false)]);
+    let half = lying(holder("m", "/h", 4, None), &[(0, 2048, true), (50_000, 2048, false)]);
+    check(&[first(), half.clone()], &[(Exact, "sampled:ab01", false, 2048, &["/a", "/h"])]);
+    assert_eq!(
+        overlaps(&[first(), half, c()]),
+        [("v".into(), 1, 0), ("v".into(), 3, 0), ("v".into(), 4, 2048)]
+    );
+    assert_eq!(overlaps(&[a(), c()]), []);
+}
+
+#[test]
+fn what_a_snapshot_keeps_is_not_to_be_won() {
+    let a = lying(holder("m", "/a", 1, None), &[(0, 4096, false)]);
+    let kept = lying(holder("m", "/b", 2, None), &[(8192, 1024, true), (9216, 3072, false)]);
+    check(&[a, kept], &[(Sameness::Exact, "sampled:ab01", false, 4096, &["/a", "/b"])]);
 }
