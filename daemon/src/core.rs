@@ -121,13 +121,10 @@ const INBOX: usize = 256;
 impl Event {
     /// How many locations a look has brought; None for what is no look, and stored by itself.
     pub(crate) fn brought(&self) -> Option<usize> {
-        match self {
-            Self::Looked(_, Looked::Different { change, .. }) | Self::Partly(_, change) => {
-                Some(change.locations.len())
-            }
-            Self::Looked(..) => Some(0),
-            _ => None,
+        if let Self::Looked(_, Looked::Different { change, .. }) | Self::Partly(_, change) = self {
+            return Some(change.locations.len());
         }
+        matches!(self, Self::Looked(..)).then_some(0)
     }
 }
 

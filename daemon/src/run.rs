@@ -179,30 +179,13 @@ fn turn(mut core: Core, events: &Receiver<Event>, world: &World, config: &Config
             effects.extend(core.handle_all(together, Timestamp::now())?);
             Ok(effects)
         });
-        let effects = effects.unwrap_or_else(|error| {
-            let error = error.context(format!("writing {}", index.display()));
-            world.failed.send_replace(Some(fault::told(&error)));
-            tracing::error!(error = format!("{error:#}"), "event failed");
-            if is_damage(&error) {
-                put_aside(&index);
-            }
-            vec![Effect::Wake(RETRY_SECONDS)]
-        });
-        for effect in effects {
+        for effect in effects.unwrap_or_else(|error| failed(error, &index, world)) {
             match effect {
                 Effect::Wake(seconds) => {
                     let at = Instant::now() + Duration::from_secs(seconds);
                     wake = Some(wake.map_or(at, |sooner| sooner.min(at)));
                 }
-                Effect::Stop => {
-                    if let Err(error) = core.close() {
-                        tracing::warn!(
-                            error = format!("{error:#}"),
-                            "the index will be checked at the next start"
-                        );
-                    }
-                    return;
-                }
+                Effect::Stop => return close(core),
                 effect @ (Effect::Do(_)
                 | Effect::Unwatch(_)
                 | Effect::Publish(_)
@@ -218,6 +201,23 @@ fn turn(mut core: Core, events: &Receiver<Event>, world: &World, config: &Config
         if is_news && is_settled {
             world.verify.kick();
         }
+    }
+}
+
+/// Says why an event could not be stored; it is tried again.
+fn failed(error: anyhow::Error, index: &Path, world: &World) -> Vec<Effect> {
+    let error = error.context(format!("writing {}", index.display()));
+    world.failed.send_replace(Some(fault::told(&error)));
+    tracing::error!(error = format!("{error:#}"), "event failed");
+    if is_damage(&error) {
+        put_aside(index);
+    }
+    vec![Effect::Wake(RETRY_SECONDS)]
+}
+
+fn close(core: Core) {
+    if let Err(error) = core.close() {
+        tracing::warn!(error = format!("{error:#}"), "the index will be checked at the next start");
     }
 }
 

@@ -4,6 +4,7 @@ mod deal;
 mod downloads;
 mod found;
 mod measure;
+mod owner;
 mod probe;
 mod unit;
 

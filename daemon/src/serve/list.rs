@@ -51,7 +51,7 @@ pub(super) async fn list(
     match tokio::join!(reading, sending) {
         (_, Err(error)) => Err(Failure::Broken(error)),
         (Ok(()), Ok(_)) => Ok(()),
-        (Err(error), Ok(false)) => Err(refusal(error).into()),
+        (Err(error), Ok(false)) => Err(refusal(error)),
         (Err(error), Ok(true)) => Err(Failure::Broken(error)), // the caller has half of an answer
     }
 }

@@ -277,13 +277,6 @@ impl Worker {
         known
     }
 
-    /// `user:group`, looked up once for each pair.
-    fn owner(&mut self, meta: &Metadata) -> String {
-        let (user, group) = (meta.uid(), meta.gid());
-        let owner = || format!("{}:{}", name_of("/etc/passwd", user), name_of("/etc/group", group));
-        self.owners.entry((user, group)).or_insert_with(owner).clone()
-    }
-
     /// A file that is still being written: what its header says is known, its content is not.
     fn growing(&mut self, site: &mut Site<'_>, file: &FoundFile, meta: &Metadata) -> KnownFile {
         let opened = site.beneath.open_anywhere(&file.path).ok();
@@ -382,14 +375,6 @@ fn content_key<'a>(found: &Found, weights: impl Iterator<Item = &'a KnownFile>) 
 fn is_model(known: &KnownFile) -> bool {
     let is_imatrix = known.verdict.facts.as_ref().is_some_and(|facts| facts.kind == Some(Kind::Imatrix));
     known.verdict.state != State::NotAModel && !is_imatrix && !known.verdict.is_pickled_data()
-}
-
-/// The name of an id in `/etc/passwd` or `/etc/group`; the number where there is none.
-fn name_of(table: &str, id: u32) -> String {
-    let text = std::fs::read_to_string(table).unwrap_or_default();
-    let mut lines = text.lines().map(|line| line.split(':').collect::<Vec<_>>());
-    let found = lines.find(|fields| fields.get(2).and_then(|field| field.parse().ok()) == Some(id));
-    found.and_then(|fields| fields.first().map(|name| (*name).to_owned())).unwrap_or_else(|| id.to_string())
 }
 
 #[cfg(test)]

@@ -92,6 +92,7 @@ fn repository(ask: &mut Ask<'_>, app: App, unit: &Unit<'_>) -> Vec<Found> {
     let mut refs = BTreeMap::new();
     if has("refs") {
         read_refs(ask, &path.join("refs"), "", 0, &mut refs);
+        refs.values_mut().for_each(|names: &mut Vec<String>| names.sort_unstable()); // a directory has no order
     }
     if !has("snapshots") {
         return Vec::new();
