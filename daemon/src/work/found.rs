@@ -320,7 +320,8 @@ impl Seen {
     }
 }
 
-/// How much of the weights is there; None where one is not at all.
+/// How much of the weights of a location that is not whole is there; None where one is not at all. Where all that is
+/// there is whole, what is missing is of unknown size.
 fn progress(seen: &[Seen]) -> Option<Progress> {
     let weights = seen.iter().filter(|seen| seen.file.role == Role::Weights);
     let parts = weights.map(|seen| {
@@ -330,7 +331,8 @@ fn progress(seen: &[Seen]) -> Option<Progress> {
         }
         path.metadata().ok().map(|meta| measure::progress(&path, &meta, None))
     });
-    parts.reduce(|a, b| Some(a?.and(b?)))?
+    let all = parts.reduce(|a, b| Some(a?.and(b?)))??;
+    Some(Progress { total: all.total.filter(|total| all.bytes.is_none_or(|bytes| bytes < *total)), ..all })
 }
 
 fn is_whole(seen: &Seen) -> bool {
