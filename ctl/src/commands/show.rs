@@ -6,7 +6,7 @@ use api::{Request, Shown};
 use clap::Args;
 use domain::{
     Ancestor, ByteSize, Companion, File, Location, Model, Safety, Source,
-    facts::{Facts, Graph, Value},
+    facts::{Facts, Graph, Pickled, Standing, Value},
 };
 use std::io::{self, Write};
 
@@ -114,7 +114,20 @@ pub(super) fn write_facts(facts: &Facts, fields: &mut Fields<'_>) -> io::Result<
     fields.each("based on", &facts.base_models)?;
     write_made(facts, fields)?;
     facts.graph.as_ref().map_or(Ok(()), |graph| write_graph(graph, fields))?;
+    facts.pickle.as_ref().map_or(Ok(()), |pickle| write_pickle(pickle, fields))?;
     fields.maybe("page", facts.source_url.as_deref())
+}
+
+/// What loading a pickle reaches: by name, but for what every checkpoint has.
+fn write_pickle(pickle: &Pickled, fields: &mut Fields<'_>) -> io::Result<()> {
+    fields.field("pickled", &pickle.layout)?;
+    let told = |standing: Standing, words: &str| -> Vec<String> {
+        let of = pickle.reaches.iter().filter(|reached| reached.standing == standing);
+        of.map(|reached| format!("{}{words}", reached.name)).collect()
+    };
+    let names =
+        [told(Standing::Dangerous, ", which runs code"), told(Standing::Unknown, ", which is not known")];
+    fields.each("reaches", &names.concat())
 }
 
 /// What a runtime must know before it loads a graph.

@@ -20,7 +20,13 @@ fn a_dangerous_pickle_is_listed_as_such_and_not_launched() {
     );
     assert_eq!(model["warnings"], json!(["loading it runs code: it reaches os.getcwd (byte 2)"]));
     assert!(house.does(&["list"]).lines().any(|line| line.contains("evil") && line.contains("dangerous")));
-    assert!(house.does(&["show", "evil"]).contains("LOADING IT RUNS CODE"));
+    let shown = house.does(&["show", "evil"]);
+    assert!(
+        shown.contains("LOADING IT RUNS CODE") && shown.contains("os.getcwd, which runs code"),
+        "{shown}"
+    );
+    let reached = json!([{"name": "os.getcwd", "standing": "dangerous", "member": null}]);
+    assert_eq!(model["facts"]["pickle"]["reaches"], reached);
 
     for args in [&["launch", "llama.cpp", "evil"][..], &["launch", "llama.cpp", "evil", "--print"]] {
         let said = house.ctl(args);

@@ -334,8 +334,18 @@ pub(crate) fn facts() -> facts::Facts {
         projector: Some(facts::Projector { kind: Some("mlp".into()), width: Some(1) }),
         adapter: Some(adapter()),
         graph: Some(graph()),
+        pickle: Some(pickle()),
         parts: vec![facts::Part { name: "model.onnx_data".into(), size: 1 }],
     }
+}
+
+fn pickle() -> facts::Pickled {
+    let reached = facts::Reached {
+        name: "os.system".into(),
+        standing: facts::Standing::Dangerous,
+        member: Some("archive/data.pkl".into()),
+    };
+    facts::Pickled { layout: "torch zip".into(), reaches: vec![reached] }
 }
 
 fn graph() -> facts::Graph {

@@ -31,6 +31,7 @@ pub use inventory::TensorGroup;
 pub(crate) use kind::is_encoder;
 pub use pairing::{Adapter, Module, Projector, Tokenizer};
 pub(crate) use pickle::pickle;
+pub use pickle::{Pickled, Reached, Standing};
 pub use safetensors::safetensors;
 pub use weights::{MatrixUse, Place, merge};
 
@@ -118,6 +119,9 @@ pub struct Facts {
     /// What a runtime must know before it loads a model that is a graph.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub graph: Option<Graph>,
+    /// What loading a pickle does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pickle: Option<Pickled>,
     /// Files beside it that hold data of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<Part>,

@@ -1,6 +1,6 @@
 //! Tensors, counted: parameters, types, and what names the mix. Parts of a split model add up.
 
-use super::{Facts, TensorUse, inventory, quant, safetensors};
+use super::{Facts, TensorUse, inventory, pickle, quant, safetensors};
 use crate::Kind;
 use formats::gguf::Tensor;
 use serde::{Deserialize, Serialize};
@@ -96,6 +96,7 @@ pub fn merge(parts: &[Facts]) -> Facts {
     if !inventory::is_complete(&facts.tensors, &facts.tensor_types) {
         facts.tensors.clear();
     }
+    facts.pickle = pickle::join(parts.iter().filter_map(|part| part.pickle.as_ref()));
     if facts.mix.is_empty() {
         safetensors::sum_up(&mut facts, parts);
     } else {

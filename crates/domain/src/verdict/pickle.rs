@@ -229,6 +229,32 @@ mod tests {
         check("m.tar.gz", b"\x1f\x8b\x08\0\0\0", None, State::NotAModel, None);
     }
 
+    /// A zip archive of this one member, whose checksum is left out.
+    fn zip(name: &str, content: &[u8]) -> Vec<u8> {
+        let word = |number: usize| u32::try_from(number).unwrap().to_le_bytes();
+        let sizes = [word(content.len()), word(content.len()), word(name.len())].concat();
+        let local = [&b"PK\x03\x04"[..], &[0; 14], &sizes, name.as_bytes(), content].concat();
+        let entry = [&b"PK\x01\x02"[..], &[0; 16], &sizes, &[0; 14], name.as_bytes()].concat();
+        let end = [&b"PK\x05\x06\0\0\0\0\x01\0\x01\0"[..], &word(entry.len()), &word(local.len()), &[0; 2]];
+        [local, entry, end.concat()].concat()
+    }
+
+    #[test]
+    fn an_archive_is_found_by_its_end_whatever_stands_before_it() {
+        let (pickle, dangerous) = (Some(Format::Pickle), Some(Safety::Dangerous));
+        let zip = zip("m/data.pkl", CALL);
+        let verdict = check("m.pt", &zip, pickle, State::OkWithWarning, dangerous);
+        let warning = "loading it runs code: it reaches os.system (m/data.pkl, byte 42)";
+        assert_eq!(verdict.warnings[0], warning);
+        check("m.zip", &zip, pickle, State::OkWithWarning, dangerous);
+        check("m.pt", &[&[0; 100], &*zip].concat(), pickle, State::OkWithWarning, dangerous);
+        let gguf = [&b"GGUF\x03\0\0\0"[..], &[0; 24], &zip].concat();
+        let verdict = check("m.gguf", &gguf, Some(Format::Gguf), State::OkWithWarning, dangerous);
+        assert!(verdict.warnings[0].starts_with("a zip archive with pickles in it stands behind"));
+        assert!(verdict.warnings.contains(&warning.replace("42", "74")), "{verdict:?}");
+        check("m.pt", &zip[..60], pickle, State::Incomplete, Some(Safety::Unverifiable));
+    }
+
     #[test]
     fn data_without_tensors_is_no_model() {
         let verdict =
