@@ -20,7 +20,8 @@ pub(super) async fn overview(hub: &Hub) -> Result<Overview, Failure> {
         .read(|reader| {
             let mut models: Vec<Model> = Vec::new();
             reader.models(|_, text| {
-                models.push(serde_json::from_str(text)?);
+                let model: Model = serde_json::from_str(text)?;
+                models.extend(Some(model).filter(|model| is_problem(model) || model.progress.is_some()));
                 Ok(())
             })?;
             Ok((reader.roots()?, reader.totals()?, models, space::groups(reader)?))
@@ -28,15 +29,11 @@ pub(super) async fn overview(hub: &Hub) -> Result<Overview, Failure> {
         .await
         .map_err(refusal)?;
     let (twice, reclaimable) = duplicates::totals(&groups);
-    let danger = |model: &Model| safety::check(model).err().map(|refusal| refusal.why);
     let live = hub.live().await.map_err(refusal)?;
     let mut models = models;
     models.iter_mut().filter(|model| model.progress.is_some()).for_each(|model| model.set_live(&live.files));
     let (downloading, models): (Vec<Model>, Vec<Model>) =
         models.into_iter().partition(|model| model.state == State::Downloading);
-    let is_problem = |model: &&Model| {
-        !model.state.is_usable() || model.verification == Verification::Mismatch || danger(model).is_some()
-    };
     let problem = |model: &Model| Problem {
         name: model.name.clone(),
         id: model.id.clone(),
@@ -59,7 +56,7 @@ pub(super) async fn overview(hub: &Hub) -> Result<Overview, Failure> {
         disk_size: totals.disk_size,
         duplicates: twice,
         reclaimable,
-        problems: models.iter().filter(is_problem).map(problem).collect(),
+        problems: models.iter().filter(|model| is_problem(model)).map(problem).collect(),
         notices,
         scanning: hub.is_scanning(),
         runs: hub.runs.live(),
@@ -69,6 +66,15 @@ pub(super) async fn overview(hub: &Hub) -> Result<Overview, Failure> {
         downloads: downloading.into_iter().map(download).collect(),
         jobs: hub.verify.job.borrow().iter().cloned().collect(),
     })
+}
+
+fn is_problem(model: &Model) -> bool {
+    !model.state.is_usable() || model.verification == Verification::Mismatch || danger(model).is_some()
+}
+
+/// Why it may not be started.
+fn danger(model: &Model) -> Option<String> {
+    safety::check(model).err().map(|refusal| refusal.why)
 }
 
 fn download(model: Model) -> Download {
