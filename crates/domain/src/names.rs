@@ -18,24 +18,6 @@ const MODEL_EXTENSIONS: &[&str] = &[
 ];
 /// Extensions of checkpoints and of ggml's old files, which other files have more often.
 const LOOSE_EXTENSIONS: &[&str] = &["bin", "pkl"];
-/// Extensions that weight files have, and that a name for people goes without.
-const EXTENSIONS: &[&str] = &[
-    "gguf",
-    "safetensors",
-    "sft",
-    "bin",
-    "pt",
-    "pth",
-    "ckpt",
-    "th",
-    "pkl",
-    "onnx",
-    "tflite",
-    "mlmodel",
-    "engine",
-    "plan",
-    "trt",
-];
 const SPLIT_EXTENSIONS: &[&str] = &["gguf", "safetensors", "bin"];
 
 /// Quantisations as the field writes them; longer names come before their beginnings.
@@ -139,25 +121,25 @@ pub fn is_draft(file_name: &str) -> bool {
 
 /// Whether a file should be looked into, by its extension.
 pub fn looks_like_model(file_name: &str) -> bool {
-    file_name
-        .rsplit_once('.')
-        .is_some_and(|(base, extension)| !base.is_empty() && is_one_of(extension, MODEL_EXTENSIONS))
+    base(file_name, MODEL_EXTENSIONS).is_some()
 }
 
 /// Whether a file may be a model though its extension says little: the bytes decide.
 pub fn may_be_model(file_name: &str) -> bool {
-    let is_loose =
-        |(base, extension): (&str, &str)| !base.is_empty() && is_one_of(extension, LOOSE_EXTENSIONS);
-    looks_like_model(file_name) || file_name.rsplit_once('.').is_some_and(is_loose)
+    looks_like_model(file_name) || base(file_name, LOOSE_EXTENSIONS).is_some()
 }
 
-/// Returns a name for people: without extension and split suffix.
+/// Returns a name for people: without a model's extension and split suffix.
 pub fn display_name(file_name: &str) -> String {
-    let base = match file_name.rsplit_once('.') {
-        Some((base, extension)) if !base.is_empty() && is_one_of(extension, EXTENSIONS) => base,
-        _ => file_name,
-    };
+    let base =
+        base(file_name, MODEL_EXTENSIONS).or_else(|| base(file_name, LOOSE_EXTENSIONS)).unwrap_or(file_name);
     split_stem(base).map_or_else(|| base.to_owned(), |split| split.stem)
+}
+
+/// Returns what stands before one of these extensions, unless that is nothing.
+fn base<'name>(file_name: &'name str, extensions: &[&str]) -> Option<&'name str> {
+    let (base, extension) = file_name.rsplit_once('.')?;
+    (!base.is_empty() && is_one_of(extension, extensions)).then_some(base)
 }
 
 fn split_stem(base: &str) -> Option<SplitName> {
