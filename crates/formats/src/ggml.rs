@@ -55,7 +55,7 @@ const ALIGNMENT: u64 = 32;
 /// Of mel filters, by whisper's models.
 const MELS: [u32; 2] = [80, 128];
 /// `GGML_QNT_VERSION_FACTOR`: whisper.cpp keeps the version of the quantisation in the file type.
-const QUANT_VERSION_FACTOR: u32 = 1000;
+pub const QUANT_VERSION_FACTOR: u32 = 1000;
 
 impl Container {
     fn of(magic: [u8; 4]) -> Option<Self> {

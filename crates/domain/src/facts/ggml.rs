@@ -2,10 +2,7 @@
 
 use super::{Adapter, Facts, TensorUse, adapter, quant, weights};
 use crate::Kind;
-use formats::ggml::{Container, Header, Hyperparameters, Tensor};
-
-/// whisper.cpp adds the version of the quantisation, times this, to the file type.
-const QUANT_VERSION_FACTOR: u32 = 1000;
+use formats::ggml::{Container, Header, Hyperparameters, QUANT_VERSION_FACTOR, Tensor};
 
 /// Reads what such a file says about itself.
 pub(crate) fn ggml(header: &Header) -> Facts {
@@ -20,10 +17,8 @@ pub(crate) fn ggml(header: &Header) -> Facts {
         };
         weights::add_use(&mut facts.tensor_types, used);
     }
-    facts.tensor_types.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));
-    facts.parameters = weights::total(&facts.tensor_types).filter(|total| *total > 0);
-    facts.active_parameters = facts.parameters;
-    facts.bits_per_weight = facts.parameters.and_then(|_| weights::bits_per_weight(&facts.tensor_types));
+    let parameters = weights::total(&facts.tensor_types);
+    weights::describe(&mut facts, parameters);
     let known = |number: u32| Some(u64::from(number)).filter(|number| *number > 0);
     match header.hyperparameters {
         Hyperparameters::Llama { vocabulary, width, layers, file_type, .. } => {

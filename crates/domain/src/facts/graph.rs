@@ -69,8 +69,7 @@ const INT8: &[&str] = &[
 ];
 
 pub(crate) fn onnx(header: &onnx::Header) -> Facts {
-    let metadata =
-        |key: &str| header.metadata.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
+    let metadata = |key: &str| value_of(&header.metadata, key);
     let opset = |(domain, version): &(String, u64)| {
         short(&format!("{} {version}", if domain.is_empty() { "ai.onnx" } else { domain }), MAX_NAME)
     };
@@ -108,8 +107,7 @@ fn onnx_quant(header: &onnx::Header) -> Option<String> {
 }
 
 pub(crate) fn openvino(header: &openvino::Header, weights: Option<&str>) -> Facts {
-    let metadata =
-        |key: &str| header.metadata.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
+    let metadata = |key: &str| value_of(&header.metadata, key);
     let runtime = metadata("Runtime_version").map(|version| format!("OpenVINO {version}"));
     let converter = || metadata("MO_version").map(|version| format!("model optimizer {version}"));
     let graph = Graph {
@@ -131,8 +129,7 @@ pub(crate) fn openvino(header: &openvino::Header, weights: Option<&str>) -> Fact
 }
 
 pub(crate) fn tflite(header: &tflite::Header) -> Facts {
-    let metadata =
-        |key: &str| header.metadata.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
+    let metadata = |key: &str| value_of(&header.metadata, key);
     let graph = Graph {
         version: Some(format!("schema {}", header.version)),
         producer: None,
@@ -149,10 +146,10 @@ pub(crate) fn tflite(header: &tflite::Header) -> Facts {
 }
 
 pub(crate) fn coreml(header: &coreml::Header) -> Facts {
-    let producer = header.metadata.iter().find(|(name, _)| name == "com.github.apple.coremltools.version");
+    let producer = value_of(&header.metadata, "com.github.apple.coremltools.version");
     let graph = Graph {
         version: Some(format!("specification {}", header.version)),
-        producer: producer.and_then(|(_, version)| short(&format!("coremltools {version}"), MAX_NAME)),
+        producer: producer.and_then(|version| short(&format!("coremltools {version}"), MAX_NAME)),
         ..ports(&header.inputs, &header.outputs, &[])
     };
     Facts {
@@ -178,10 +175,8 @@ fn described(graph: Graph, types: &[TypeCount], is_plain: bool) -> Facts {
         let used = TensorUse { name, tensors: *tensors, elements: *elements, bytes: *bytes };
         weights::add_use(&mut facts.tensor_types, used);
     }
-    facts.tensor_types.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));
-    facts.parameters = weights::total(&facts.tensor_types).filter(|total| *total > 0 && is_plain);
-    facts.active_parameters = facts.parameters;
-    facts.bits_per_weight = facts.parameters.and_then(|_| weights::bits_per_weight(&facts.tensor_types));
+    let parameters = weights::total(&facts.tensor_types).filter(|_| is_plain);
+    weights::describe(&mut facts, parameters);
     facts
 }
 
@@ -203,6 +198,10 @@ fn ports(inputs: &[Port], outputs: &[Port], operators: &[(String, u64)]) -> Grap
 fn parts(external: &[External]) -> Vec<Part> {
     let inside = external.iter().filter(|external| external.is_inside()).take(MAX_PARTS);
     inside.map(|external| Part { name: external.location.clone(), size: external.end }).collect()
+}
+
+fn value_of<'header>(metadata: &'header [(String, String)], key: &str) -> Option<&'header str> {
+    metadata.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
 }
 
 fn kept(metadata: &[(String, String)]) -> BTreeMap<String, String> {

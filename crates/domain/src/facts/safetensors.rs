@@ -66,10 +66,9 @@ pub fn safetensors(header: &Header) -> (Facts, Vec<String>) {
         };
         weights::add_use(&mut facts.tensor_types, used);
     }
-    if !header.tensors.iter().any(is_packed) {
-        facts.parameters = weights::total(&facts.tensor_types).filter(|total| *total > 0);
-    }
-    describe(&mut facts);
+    let is_plain = !header.tensors.iter().any(is_packed);
+    let parameters = weights::total(&facts.tensor_types).filter(|_| is_plain);
+    weights::describe(&mut facts, parameters);
     facts.ancestors = ancestry::of_safetensors(&header.metadata, facts.kind);
     if facts.kind == Some(Kind::Llm) {
         facts.capabilities.push("completion".to_owned());
@@ -79,21 +78,14 @@ pub fn safetensors(header: &Header) -> (Facts, Vec<String>) {
 
 /// Sums up the parts of a sharded model whose types have been added to `facts`.
 pub(super) fn sum_up(facts: &mut Facts, parts: &[Facts]) {
-    facts.parameters = parts.iter().try_fold(0_u64, |sum, part| sum.checked_add(part.parameters?));
+    let parameters = parts.iter().try_fold(0_u64, |sum, part| sum.checked_add(part.parameters?));
     facts.kind = parts.iter().find_map(|part| part.kind);
     facts.family = parts.iter().find_map(|part| part.family.clone());
     facts.quant = parts.iter().find_map(|part| part.quant.clone());
     facts.embedding_length = parts.iter().find_map(|part| part.embedding_length);
     facts.vocabulary = parts.iter().find_map(|part| part.vocabulary);
     facts.block_count = parts.iter().filter_map(|part| part.block_count).max();
-    describe(facts);
-}
-
-/// Fills in what follows from types and parameters.
-fn describe(facts: &mut Facts) {
-    facts.tensor_types.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));
-    facts.active_parameters = facts.parameters;
-    facts.bits_per_weight = facts.parameters.and_then(|_| weights::bits_per_weight(&facts.tensor_types));
+    weights::describe(facts, parameters);
 }
 
 /// Returns the family by the tensors, else as stated. What an adapter goes with is stated better than its names tell,

@@ -68,19 +68,22 @@ pub(super) fn add_use(uses: &mut Vec<TensorUse>, other: TensorUse) {
 
 /// Sums up what was counted. Returns a warning where the tensors are not of the mix that the file claims.
 pub(super) fn sum_up(facts: &mut Facts) -> Option<String> {
-    facts.tensor_types.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));
-    if facts.kind == Some(Kind::Imatrix) {
-        return None;
-    }
-    facts.parameters = total(&facts.tensor_types).filter(|total| *total > 0);
-    facts.active_parameters = facts.parameters.and_then(|total| active(total, facts));
-    facts.bits_per_weight = facts.parameters.and_then(|_| bits_per_weight(&facts.tensor_types));
-    if facts.kind == Some(Kind::Lora) {
+    let is_imatrix = facts.kind == Some(Kind::Imatrix);
+    describe(facts, total(&facts.tensor_types).filter(|_| !is_imatrix));
+    if is_imatrix || facts.kind == Some(Kind::Lora) {
         return None;
     }
     let (name, warning) = quant::name(&facts.mix, facts.file_type);
     facts.quant = name;
     warning
+}
+
+/// Fills in what follows from types and parameters, and puts the largest type first.
+pub(super) fn describe(facts: &mut Facts, parameters: Option<u64>) {
+    facts.tensor_types.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));
+    facts.parameters = parameters;
+    facts.active_parameters = parameters.and_then(|total| active(total, facts));
+    facts.bits_per_weight = parameters.and_then(|_| bits_per_weight(&facts.tensor_types));
 }
 
 /// Returns the facts of a split model from those of its parts, in order: the first part has the metadata.
@@ -106,16 +109,17 @@ pub fn merge(parts: &[Facts]) -> Facts {
 }
 
 /// Returns `bytes * 8 / elements` with two decimals.
-pub(super) fn bits_per_weight(uses: &[TensorUse]) -> Option<f64> {
+fn bits_per_weight(uses: &[TensorUse]) -> Option<f64> {
     let elements = u128::from(total(uses)?);
     let bytes: u128 = uses.iter().map(|used| u128::from(used.bytes)).sum();
     let hundredths = (bytes * 800 + elements / 2).checked_div(elements)?;
     u32::try_from(hundredths).ok().map(|hundredths| f64::from(hundredths) / 100.0)
 }
 
-/// Returns the elements of all tensors, None where they are more than can be counted.
+/// Returns the elements of all tensors, None where there are none or more than can be counted.
 pub(super) fn total(uses: &[TensorUse]) -> Option<u64> {
-    uses.iter().try_fold(0_u64, |sum, used| sum.checked_add(used.elements)).filter(|total| *total < u64::MAX)
+    let total = uses.iter().try_fold(0_u64, |sum, used| sum.checked_add(used.elements))?;
+    (1..u64::MAX).contains(&total).then_some(total)
 }
 
 fn add_matrix(mix: &mut Vec<MatrixUse>, other: MatrixUse) {
