@@ -21,6 +21,11 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// Returns that of a file of which all is there.
+    pub fn whole(size: u64) -> Self {
+        Self { bytes: Some(size), total: Some(size), rate: None }
+    }
+
     /// Returns how much is there, in hundredths; 100 only once all is.
     pub fn percent(&self) -> Option<u64> {
         let (bytes, total) = (self.bytes?, self.total.filter(|total| *total > 0)?);
@@ -50,9 +55,9 @@ impl Model {
         let is_known = |file: &File| file.role == Role::Weights && live.contains_key(&file.path.to_path());
         for location in self.locations.iter_mut().filter(|location| location.files.iter().any(is_known)) {
             let weights = location.files.iter().filter(|file| file.role == Role::Weights);
-            let whole = |size| Progress { bytes: Some(size), total: Some(size), rate: None };
-            let parts = weights
-                .map(|file| live.get(&file.path.to_path()).copied().unwrap_or_else(|| whole(file.size)));
+            let parts = weights.map(|file| {
+                live.get(&file.path.to_path()).copied().unwrap_or_else(|| Progress::whole(file.size))
+            });
             let now = parts.reduce(Progress::and);
             // Where a part is not there at all, nobody knows the whole.
             let is_open =

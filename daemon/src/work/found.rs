@@ -327,7 +327,7 @@ fn progress(seen: &[Seen]) -> Option<Progress> {
     let parts = weights.map(|seen| {
         let path = seen.file.path.to_path();
         if is_whole(seen) {
-            return Some(Progress { bytes: Some(seen.file.size), total: Some(seen.file.size), rate: None });
+            return Some(Progress::whole(seen.file.size));
         }
         path.metadata().ok().map(|meta| measure::progress(&path, &meta, None))
     });
