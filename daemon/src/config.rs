@@ -1,7 +1,10 @@
 //! Where things live, and what of the environment stores may see. Read once, at start.
 
 use anyhow::Context as _;
-use domain::stores::{Environment, VARIABLES};
+use domain::{
+    names::with_suffix,
+    stores::{Environment, VARIABLES},
+};
 use serde::Serialize;
 use std::{
     collections::BTreeMap,
@@ -145,8 +148,7 @@ pub(crate) fn make_private(dir: &Path) -> anyhow::Result<()> {
 
 /// Replaces a file as a whole with what a value is as JSON, mode 0600.
 pub(crate) fn write_private(path: &Path, value: &impl Serialize) -> anyhow::Result<()> {
-    let mut making = path.as_os_str().to_owned();
-    making.push(".new");
+    let making = with_suffix(path, ".new");
     let write = || -> anyhow::Result<()> {
         let mut file =
             fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&making)?;

@@ -1,5 +1,7 @@
 //! What a file name claims: split parts, quantisation, companions. Claims only; the bytes decide.
 
+use std::path::{Path, PathBuf};
+
 /// Extensions of the formats that are read.
 const MODEL_EXTENSIONS: &[&str] = &[
     "gguf",
@@ -117,6 +119,13 @@ pub fn is_imatrix(file_name: &str) -> bool {
 pub fn is_draft(file_name: &str) -> bool {
     let name = file_name.to_ascii_lowercase();
     ["mtp-", "eagle3-", "dflash-", "dspark-"].iter().any(|start| name.starts_with(start))
+}
+
+/// Returns the path of what stands beside a file under its name and more: `model.gguf.aria2`, `index.db-wal`.
+pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 /// Whether a file should be looked into, by its extension.

@@ -1,8 +1,9 @@
 //! Copies of `user.db`: made before it is changed in form and once a day, three kept, and the newest good one taken
 //! where the database itself is damaged. Never removes what is not a copy of its own.
 
-use super::open::{put_aside, reader, remove_file, with_suffix};
+use super::open::{put_aside, reader, remove_file};
 use anyhow::Context as _;
+use domain::names::with_suffix;
 use jiff::Timestamp;
 use rusqlite::Connection;
 use std::{

@@ -25,7 +25,7 @@ impl Dice {
 const TRIES: u64 = 150;
 
 fn files(path: &Path) -> [PathBuf; 2] {
-    ["", "-wal"].map(|suffix| super::open::with_suffix(path, suffix))
+    ["", "-wal"].map(|suffix| domain::names::with_suffix(path, suffix))
 }
 
 /// An index of 300 models, as a daemon that was killed leaves it: with its log beside it.

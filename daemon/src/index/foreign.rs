@@ -2,7 +2,10 @@
 //! Only plain columns of plain tables are read, so nothing of a hostile schema is run.
 
 use anyhow::Context as _;
-use domain::stores::{Rows, Table};
+use domain::{
+    names::with_suffix,
+    stores::{Rows, Table},
+};
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 use std::{
     fs::{self, File},
@@ -80,12 +83,6 @@ impl Drop for Copy {
     fn drop(&mut self) {
         self.remove();
     }
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }
 
 fn stamp(file: Option<&File>) -> Option<(u64, u64, i64, i64)> {

@@ -1,7 +1,8 @@
 //! A seal beside the index says that it was closed in order and is the file that was closed: such a one is used at once
 //! and checked while it is. Says nothing of what stands in it.
 
-use super::open::{remove_file, with_suffix};
+use super::open::remove_file;
+use domain::names::with_suffix;
 use std::{
     fs, io,
     os::unix::fs::MetadataExt as _,

@@ -3,6 +3,7 @@
 
 use crate::look;
 use domain::{
+    names::with_suffix,
     progress::{self, Progress, Record, Witness},
     stores::partial::{self, RecordAt},
     whole_size,
@@ -12,7 +13,7 @@ use rustix::fs::{SeekFrom, seek};
 use std::{
     fs::{File, Metadata},
     os::unix::fs::{FileExt as _, MetadataExt as _},
-    path::{Path, PathBuf},
+    path::Path,
     time::Instant,
 };
 
@@ -71,7 +72,7 @@ pub(crate) fn progress(path: &Path, meta: &Metadata, total: Option<u64>) -> Prog
 fn record(path: &Path, opened: Option<&File>, size: u64) -> Option<Record> {
     match partial::download(Path::new(path.file_name()?)).map(|download| download.record) {
         Some(RecordAt::Parts) => {
-            let parts = (0..PARTS).map_while(|n| look::small_file(&behind(path, &format!("-{n}"))));
+            let parts = (0..PARTS).map_while(|n| look::small_file(&with_suffix(path, &format!("-{n}"))));
             progress::ollama(parts.collect::<Vec<_>>().iter().map(Vec::as_slice))
         }
         Some(RecordAt::End) => {
@@ -80,7 +81,7 @@ fn record(path: &Path, opened: Option<&File>, size: u64) -> Option<Record> {
             progress::sync_part(size, last)
         }
         Some(RecordAt::None) => None,
-        None => progress::aria2(&look::small_file(&behind(path, ".aria2"))?),
+        None => progress::aria2(&look::small_file(&with_suffix(path, ".aria2"))?),
     }
 }
 
@@ -90,12 +91,6 @@ fn listed(path: &Path) -> Option<u64> {
     let trees = path.parent().filter(|dir| dir.ends_with("blobs"))?.with_file_name("trees");
     let lists = std::fs::read_dir(trees).ok()?.take(LISTS).flatten();
     lists.into_iter().find_map(|list| progress::listed(&look::small_file(&list.path())?, &sha256))
-}
-
-fn behind(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }
 
 /// Bytes that are no holes. None where the filesystem does not tell, or there are too many stretches to count.
@@ -136,7 +131,7 @@ mod tests {
         assert_eq!(seen(&path), Progress { bytes: Some(1 << 20), total: None, rate: None });
         let note = |n: u64, done: u64| {
             let text = format!(r#"{{"N":{n},"Offset":{},"Size":4194304,"Completed":{done}}}"#, n << 22);
-            fs::write(behind(&path, &format!("-{n}")), text).unwrap();
+            fs::write(with_suffix(&path, &format!("-{n}")), text).unwrap();
         };
         note(0, 0);
         note(1, 2 << 20);
@@ -166,7 +161,7 @@ mod tests {
         // Version 1, pieces of 1 MiB, 3 MiB in all, the first of three pieces.
         let control =
             b"\0\x01\0\0\0\0\0\0\0\0\0\x10\0\0\0\0\0\0\0\x30\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\x80\0\0\0\0";
-        fs::write(behind(&path, ".aria2"), control).unwrap();
+        fs::write(with_suffix(&path, ".aria2"), control).unwrap();
         assert_eq!(seen(&path), Progress { bytes: Some(1 << 20), total: Some(3 << 20), rate: None });
     }
 

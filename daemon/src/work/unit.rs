@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use domain::{
     Location, Role,
     filter::text,
+    names::with_suffix,
     stores::{Entry, EntryKind, Found, Known, Look, Rows, STORES, Step, Store, Table, Unit, Visit},
 };
 use rustix::io::Errno;
@@ -212,7 +213,7 @@ impl Ground {
                 }
                 Look::Record(path) => drop(self.files.insert(path.clone())),
                 Look::Table(table) => {
-                    let parts = ["", foreign::LOG].map(|suffix| beside(&table.file, suffix));
+                    let parts = ["", foreign::LOG].map(|suffix| with_suffix(&table.file, suffix));
                     self.files.extend(parts);
                     to_watch.extend(table.file.parent().and_then(|parent| nearest_dir(parent, root)));
                 }
@@ -222,12 +223,6 @@ impl Ground {
         }
         to_watch.into_iter().collect()
     }
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }
 
 /// The directory, or the closest one above it that exists, not above the root.

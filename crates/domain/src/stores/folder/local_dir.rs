@@ -3,6 +3,7 @@
 
 use crate::{
     Confidence, Source, SourceKind,
+    names::with_suffix,
     stores::{EntryKind, Environment, Unit, ask::Ask, handle},
 };
 use std::path::{Path, PathBuf};
@@ -64,7 +65,7 @@ impl LocalDir {
     /// Returns where a file's record is, or will be: it is written after the file has its name.
     pub(super) fn path_of(&self, file: &Path) -> Option<PathBuf> {
         let record = self.base.join(RECORDS).join(file.strip_prefix(&self.base).ok()?);
-        Some(super::beside(&record, ".metadata"))
+        Some(with_suffix(&record, ".metadata"))
     }
 
     /// Reads a record: the commit, the etag and the time, a line each.

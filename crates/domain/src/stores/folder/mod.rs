@@ -20,7 +20,7 @@ use super::{
     plain::{self, Links},
     weights,
 };
-use crate::App;
+use crate::{App, names::with_suffix};
 use local_dir::{LocalDir, Record};
 use std::{
     collections::BTreeSet,
@@ -196,8 +196,10 @@ impl Place<'_> {
             sha256: record.as_ref().and_then(|record| record.sha256.clone()),
         });
         let files: Vec<FoundFile> = files.collect();
-        let control =
-            files.iter().map(|file| beside(&file.path, ".aria2")).find(|path| self.controls.contains(path));
+        let control = files
+            .iter()
+            .map(|file| with_suffix(&file.path, ".aria2"))
+            .find(|path| self.controls.contains(path));
         let records_read =
             bundle.files.iter().filter_map(|(path, _)| self.local.as_ref()?.path_of(&self.dir.join(path)));
         let depends = bundle.depends.iter().cloned().chain(control.clone()).chain(records_read).collect();
@@ -251,10 +253,4 @@ impl Place<'_> {
         let dir = label.file_name().map(|name| name.to_string_lossy()).filter(|_| bundle.is_directory);
         handle::bounded(dir.as_deref().unwrap_or(&bundle.stem))
     }
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }
