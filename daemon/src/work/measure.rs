@@ -4,7 +4,7 @@
 use crate::look;
 use domain::{
     names::with_suffix,
-    progress::{self, Progress, Record, Witness},
+    progress::{Progress, Record, Witness, record},
     stores::partial::{self, RecordAt},
     whole_size,
 };
@@ -73,15 +73,15 @@ fn record(path: &Path, opened: Option<&File>, size: u64) -> Option<Record> {
     match partial::download(Path::new(path.file_name()?)).map(|download| download.record) {
         Some(RecordAt::Parts) => {
             let parts = (0..PARTS).map_while(|n| look::small_file(&with_suffix(path, &format!("-{n}"))));
-            progress::ollama(parts.collect::<Vec<_>>().iter().map(Vec::as_slice))
+            record::ollama(parts.collect::<Vec<_>>().iter().map(Vec::as_slice))
         }
         Some(RecordAt::End) => {
             let mut last = [0; 8];
             opened?.read_exact_at(&mut last, size.checked_sub(8)?).ok()?;
-            progress::sync_part(size, last)
+            record::sync_part(size, last)
         }
         Some(RecordAt::None) => None,
-        None => progress::aria2(&look::small_file(&with_suffix(path, ".aria2"))?),
+        None => record::aria2(&look::small_file(&with_suffix(path, ".aria2"))?),
     }
 }
 
@@ -90,7 +90,7 @@ fn listed(path: &Path) -> Option<u64> {
     let sha256 = partial::download(Path::new(path.file_name()?))?.sha256?;
     let trees = path.parent().filter(|dir| dir.ends_with("blobs"))?.with_file_name("trees");
     let lists = std::fs::read_dir(trees).ok()?.take(LISTS).flatten();
-    lists.into_iter().find_map(|list| progress::listed(&look::small_file(&list.path())?, &sha256))
+    lists.into_iter().find_map(|list| record::listed(&look::small_file(&list.path())?, &sha256))
 }
 
 /// Bytes that are no holes. None where the filesystem does not tell, or there are too many stretches to count.
