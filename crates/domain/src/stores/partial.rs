@@ -3,28 +3,15 @@
 use crate::names;
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, path::Path};
 
-const SUFFIXES: &[&str] = &[
-    ".incomplete",
-    ".part",
-    ".partial",
-    ".tmp",
-    ".downloading",
-    ".downloadInProgress",
-    ".crdownload",
-    ".smdownload",
-    ".aria2",
-    ".aria2__temp",
-    ".lock",
-    ".!qB",
-    ".download",
-];
+/// What ends the names of locks, of notes, and of bundles that a browser fills.
+const ASIDE: &[&str] = &[".aria2", ".aria2__temp", ".lock", ".download"];
 
 const PREFIXES: &[&str] = &["tmpinstall_", "._____temp"];
 
 /// Returns whether a file or directory of this name is a download under way, its bookkeeping or a lock.
 pub fn is_partial(name: &OsStr) -> bool {
     let name = name.as_bytes();
-    SUFFIXES.iter().any(|suffix| name.ends_with(suffix.as_bytes()))
+    BEHIND.iter().chain(ASIDE).any(|suffix| name.ends_with(suffix.as_bytes()))
         || PREFIXES.iter().any(|prefix| name.starts_with(prefix.as_bytes()))
         || (name.starts_with(b"incomplete-") && name.ends_with(b".gguf"))
         || is_ollama_part(name)
