@@ -4,7 +4,8 @@ use super::{Hints, handle};
 use crate::{Format, Kind};
 use serde_json::Value;
 
-/// Reads the `config.json` of transformers or of a part that diffusers loads; `quantize` is the file that a quantiser wrote beside it, and whose that is.
+/// Reads the `config.json` of transformers or of a part that diffusers loads; `quantize` is the file that a quantiser
+/// wrote beside it, and whose that is.
 pub(super) fn hints(config: &Value, quantize: Option<(&str, &Value)>) -> Hints {
     let text = |value: &Value| value.as_str().and_then(handle::bounded);
     let class = config.get("architectures").and_then(|classes| text(classes.get(0)?));

@@ -66,12 +66,12 @@ impl Digest {
 
     /// Returns the blob's path below the store's root.
     pub(super) fn path(self, root: &Path) -> PathBuf {
-        root.join("blobs").join(format!("sha256-{}", self.hex()))
+        root.join(super::BLOBS).join(format!("sha256-{}", self.hex()))
     }
 
     /// Returns where servers of before put it; those of today rename it when they start.
     pub(super) fn old_path(self, root: &Path) -> PathBuf {
-        root.join("blobs").join(format!("sha256:{}", self.hex()))
+        root.join(super::BLOBS).join(format!("sha256:{}", self.hex()))
     }
 }
 
