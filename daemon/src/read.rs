@@ -41,13 +41,17 @@ const RACY_SECONDS: Duration = Duration::from_millis(2020);
 /// Reads what a file is and what tells its content from others. One without a name only holds data of another.
 pub(crate) fn read(file: &File, name: Option<&OsStr>) -> io::Result<Reading> {
     let before = file.metadata()?;
-    let mut input = Windowed::new(before.len(), |at, buffer: &mut [u8]| file.read_at(buffer, at));
-    let verdict = name.map_or_else(|| Ok(Verdict::of_data()), |name| judge(name, &mut input))?;
+    let verdict = name.map_or_else(|| Ok(Verdict::of_data()), |name| verdict(file, before.len(), name))?;
     let sampled = sample(file, before.len(), verdict.data_start.unwrap_or(HEAD))?;
     let after = file.metadata()?;
     let is_still = (before.len(), before.mtime(), before.mtime_nsec())
         == (after.len(), after.mtime(), after.mtime_nsec());
     Ok(Reading { verdict, sampled, is_still })
+}
+
+/// Reads only what a file is.
+pub(crate) fn verdict(file: &File, size: u64, name: &OsStr) -> io::Result<Verdict> {
+    judge(name, &mut Windowed::new(size, |at, buffer: &mut [u8]| file.read_at(buffer, at)))
 }
 
 /// Whether the bytes are all there, as far as the structure tells: an unfinished file may become something else.

@@ -267,10 +267,10 @@ async fn inspect(path: WirePath) -> Result<Inspected, Failure> {
         let opened =
             look::resolved(&own).ok_or(rustix::io::Errno::NOENT).and_then(|at| look::open_resolved(&at));
         let file = opened.map_err(|error| refuse(format!("{shown} cannot be read: {error}")))?;
-        let reading = read::read(&file, own.file_name())
+        let verdict = read::verdict(&file, meta.len(), own.file_name().unwrap_or_default())
             .map_err(|error| refuse(format!("{shown} cannot be read: {error}")))?;
         let beside = |name: &str| own.parent()?.join(name).metadata().ok().filter(Metadata::is_file);
-        let verdict = reading.verdict.with_parts(|name| beside(name).map(|meta| meta.len()));
+        let verdict = verdict.with_parts(|name| beside(name).map(|meta| meta.len()));
         Ok(Inspected { path, size: meta.len(), verdict })
     };
     off_the_loop(work).await

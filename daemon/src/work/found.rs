@@ -279,14 +279,14 @@ impl Worker {
 
     /// A file that is still being written: what its header says is known, its content is not.
     fn growing(&mut self, site: &mut Site<'_>, file: &FoundFile, meta: &Metadata) -> KnownFile {
+        let name = file.path.file_name().unwrap_or_default();
         let opened = site.beneath.open_anywhere(&file.path).ok();
-        let reading = opened.and_then(|opened| read::read(&opened, file.path.file_name()).ok());
+        let read = opened.and_then(|opened| read::verdict(&opened, opened.metadata().ok()?.len(), name).ok());
         site.read += 1;
         let verdict = Verdict::new(None, State::Downloading, "it is still being written");
-        let name = file.path.file_name().unwrap_or_default();
         // Under a name that says nothing, bytes that are no model's are some other download.
         let is_other = |read: &Verdict| read.state == State::NotAModel && partial::is_partial(name);
-        let verdict = match reading.map(|reading| reading.verdict) {
+        let verdict = match read {
             Some(read) if is_other(&read) => read,
             Some(Verdict { format, facts, safety, .. }) => Verdict { format, facts, safety, ..verdict },
             None => verdict,
