@@ -14,7 +14,7 @@ use crate::{
     volume::Volumes,
     watch::Watch,
 };
-use domain::App;
+use domain::{App, stores::Unit};
 use std::{
     collections::{BTreeMap, BTreeSet},
     panic::{AssertUnwindSafe, catch_unwind},
@@ -62,6 +62,14 @@ pub struct UnitJob {
     pub growing: Vec<(PathBuf, bool)>,
     /// Every root, so that none is indexed as part of another.
     pub roots: Arc<BTreeSet<PathBuf>>,
+}
+
+impl UnitJob {
+    /// Returns the unit as stores know it.
+    pub(crate) fn as_unit(&self) -> Unit<'_> {
+        let dir = self.unit.dir.strip_prefix(&self.unit.root).unwrap_or(Path::new(""));
+        Unit { root: &self.unit.root, dir, place: &self.place }
+    }
 }
 
 /// What looking at a unit has brought.

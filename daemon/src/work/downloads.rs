@@ -6,7 +6,7 @@ use super::{
     unit::{Ground, store_of},
 };
 use crate::{index::UnitBefore, look::Beneath, work::UnitJob};
-use domain::stores::{Entry, EntryKind, Found, Store, Unit, incoming, partial};
+use domain::stores::{Entry, EntryKind, Found, Store, incoming, partial};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
@@ -28,8 +28,7 @@ impl Worker {
         (ground, before): (&mut Ground, &UnitBefore),
         found: &mut Vec<Found>,
     ) -> Vec<PathBuf> {
-        let relative = job.unit.dir.strip_prefix(&job.unit.root).unwrap_or(Path::new(""));
-        let unit = Unit { root: &job.unit.root, dir: relative, place: &job.place };
+        let unit = job.as_unit();
         let named = incoming::dirs(&unit, store.incoming(&unit.layout()));
         let staged = ground.lists().flat_map(|(dir, entries)| staging(dir, entries));
         let staged: Vec<PathBuf> = staged.collect();
@@ -89,8 +88,7 @@ impl Worker {
     /// Directories that are watched for a unit's downloads, whether they are there or not.
     pub(super) fn incoming(job: &UnitJob) -> Vec<PathBuf> {
         let Ok(store) = store_of(job) else { return Vec::new() };
-        let relative = job.unit.dir.strip_prefix(&job.unit.root).unwrap_or(Path::new(""));
-        let unit = Unit { root: &job.unit.root, dir: relative, place: &job.place };
+        let unit = job.as_unit();
         incoming::dirs(&unit, store.incoming(&unit.layout()))
     }
 }

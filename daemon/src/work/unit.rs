@@ -11,7 +11,7 @@ use domain::{
     Location, Role,
     filter::text,
     names::with_suffix,
-    stores::{Entry, EntryKind, Found, Known, Look, Rows, STORES, Step, Store, Table, Unit, Visit},
+    stores::{Entry, EntryKind, Found, Known, Look, Rows, STORES, Step, Store, Table, Visit},
 };
 use rustix::io::Errno;
 use std::{
@@ -57,10 +57,10 @@ impl Worker {
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(Looked::Gone),
             Err(error) => return Ok(Looked::Unreadable(error.to_string())),
         };
-        let relative = job.unit.dir.strip_prefix(&job.unit.root).unwrap_or(Path::new(""));
-        let visit = store.visit(&job.place.join(relative));
+        let layout = job.as_unit().layout();
+        let visit = store.visit(&layout);
         let (children, links) = match visit {
-            Visit::Pass | Visit::Unit => below(store, job, relative, &entries),
+            Visit::Pass | Visit::Unit => below(store, job, &layout, &entries),
             Visit::Whole | Visit::Skip => (Vec::new(), Vec::new()),
         };
         ground.known.lists.insert(job.unit.dir.clone(), Some(entries));
@@ -99,8 +99,7 @@ impl Worker {
         beneath: &Beneath<'_>,
         ground: &mut Ground,
     ) -> anyhow::Result<Vec<Found>> {
-        let relative = job.unit.dir.strip_prefix(&job.unit.root).unwrap_or(Path::new(""));
-        let unit = Unit { root: &job.unit.root, dir: relative, place: &job.place };
+        let unit = job.as_unit();
         for _ in 0..MAX_ROUNDS {
             let looks = match store.step(&unit, &ground.known) {
                 Step::Found(found) => return Ok(found),
@@ -251,11 +250,10 @@ fn leads_out(link: PathBuf, job: &UnitJob) -> Option<(PathBuf, PathBuf)> {
 fn below(
     store: &dyn Store,
     job: &UnitJob,
-    relative: &Path,
+    layout: &Path,
     entries: &[Entry],
 ) -> (Vec<PathBuf>, Vec<(PathBuf, PathBuf)>) {
     let (mut children, mut links) = (Vec::new(), Vec::new());
-    let layout = job.place.join(relative);
     for entry in entries {
         let path = job.unit.dir.join(&entry.name);
         match entry.kind {
