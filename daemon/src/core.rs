@@ -9,11 +9,13 @@ mod probe;
 mod queue;
 mod roots;
 mod settle;
+mod sight;
 #[cfg(test)]
 mod tests;
 mod whose;
 
 use crate::{
+    discover::Discovered,
     index::{Index, UnitChange, UnitRow, User, UserChange},
     watch::Change,
     work::{Job, Looked, Probed, Sight, UnitJob},
@@ -23,6 +25,7 @@ use jiff::Timestamp;
 use queue::Queue;
 use roots::Roots;
 use settle::Growing;
+use sight::Lookout;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
@@ -41,6 +44,8 @@ pub use settle::Live;
 pub enum Event {
     /// Roots to look for: what the environment names and what the user added.
     Want(Vec<Wanted>),
+    /// Where stores may live was looked for; None where that failed.
+    Discovered(Option<Box<Discovered>>),
     /// The user's root is not wanted any more.
     Unwant(PathBuf),
     /// Paths at which something happened.
@@ -149,6 +154,7 @@ pub struct Core {
     roots: Roots,
     queue: Queue,
     growing: Growing,
+    sight: Lookout,
     /// Links out of roots, where they lead, and when they were first seen.
     links: BTreeMap<PathBuf, (PathBuf, Timestamp)>,
     waiting: Vec<Waiting>,
@@ -188,6 +194,7 @@ impl Core {
             roots: Roots::default(),
             queue: Queue::default(),
             growing: Growing::default(),
+            sight: Lookout::default(),
             links: BTreeMap::new(),
             waiting: Vec::new(),
             said: Vec::new(),
@@ -210,11 +217,15 @@ impl Core {
         self.now = now;
         let over = |event: &Event| if let Event::Looked(unit, _) = event { Some(unit.clone()) } else { None };
         let reported: Vec<UnitRow> = events.iter().filter_map(over).collect();
+        let is_discovery = events.iter().any(|event| matches!(event, Event::Discovered(_)));
         let stored =
             self.as_one(|core, effects| events.into_iter().try_for_each(|event| core.react(event, effects)));
         if stored.is_err() {
             // These looks are over, whatever became of what they brought.
             reported.iter().for_each(|unit| self.queue.finish(unit));
+        }
+        if stored.is_err() && is_discovery {
+            self.give_up_on_places();
         }
         stored
     }
@@ -245,6 +256,8 @@ impl Core {
                 }
             }
         }
+        self.unwatched_sight(&effects);
+        self.look_for_places(&mut effects);
         self.dispatch(&mut effects); // of what is stored only
         self.answer_waiting();
         effects.push(Effect::Wake(self.next_wake()));
@@ -264,12 +277,13 @@ impl Core {
 
     fn react(&mut self, event: Event, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
         match event {
-            Event::Want(wanted) => self.want(wanted, effects)?,
+            Event::Want(wanted) => drop(self.want(wanted, effects)?),
+            Event::Discovered(found) => self.discovered(found.map(|found| *found), effects)?,
             Event::Unwant(path) => self.unwant(&path, effects)?,
             Event::Changed(changes) => self.changed(changes, effects)?,
             Event::Lost => self.lost(effects)?,
             Event::Mounted => self.mounted(effects),
-            Event::Cookie(name) => self.cookie(&name),
+            Event::Cookie(name) => self.cookie(&name, effects),
             Event::Partly(unit, change) => self.partly(&unit, change, effects)?,
             Event::Looked(unit, looked) => self.looked(&unit, looked, effects)?,
             Event::Probed(probed) => self.probed(probed, effects)?,
@@ -293,6 +307,7 @@ impl Core {
             Event::Scan(reply) => {
                 self.index.prune_files()?;
                 self.probe_all(effects);
+                self.discover(effects);
                 self.look_everywhere()?;
                 self.wait(Until::Tick(self.queue.tick()), reply);
             }
@@ -325,7 +340,8 @@ impl Core {
         self.waiting.push(Waiting { until, read_before: self.read, reply });
     }
 
-    fn cookie(&mut self, name: &str) {
+    fn cookie(&mut self, name: &str, effects: &mut Vec<Effect>) {
+        self.catch_up_on_places(effects);
         let tick = self.queue.tick();
         for waiting in &mut self.waiting {
             if waiting.until == Until::Cookie(name.to_owned()) {
@@ -366,10 +382,13 @@ impl Core {
         if self.is_troubled {
             return TROUBLE_SECONDS;
         }
+        let mut next = self.roots.next_look(self.poll_seconds);
         if self.growing.is_awaited() || !self.links.is_empty() {
-            return 1;
+            next = next.min(1);
         }
-        let next = self.roots.next_look(self.poll_seconds);
-        if self.is_expecting() { next.min(probe::SILENCE_SECONDS) } else { next }
+        if self.is_expecting() {
+            next = next.min(probe::SILENCE_SECONDS);
+        }
+        self.next_discovery().map_or(next, |discovery| discovery.min(next))
     }
 }

@@ -1,14 +1,14 @@
 //! Looks for the places where stores may live: what lies in the home, what shells' and services' files set, what
-//! pointer files say. Keeps nothing, watches nothing.
+//! pointer files say. Keeps nothing, and does not say when to look again.
 
-use crate::{
-    core::Wanted,
-    look::{Beneath, small_file},
-    volume::Volumes,
-};
+mod ground;
+
+use crate::{core::Wanted, volume::Volumes, watch::Watch};
 use domain::stores::{Entry, EntryKind, Environment, STORES, VOLUME, assignments};
+pub(crate) use ground::Concerns;
+use ground::Ground;
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
@@ -58,24 +58,46 @@ struct Alternative {
     is_sandbox: bool,
 }
 
-/// Returns where stores may live, the daemon's own environment first.
+/// What a discovery has brought.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Discovered {
+    /// Where stores may live, the daemon's own environment first.
+    pub wanted: Vec<Wanted>,
+    pub concerns: Concerns,
+}
+
+/// Returns where stores may live.
 pub(crate) fn roots(own: &Environment) -> Vec<Wanted> {
+    discover(own, None).wanted
+}
+
+/// Looks where stores may live; what that rests on is watched before it is looked at.
+pub(crate) fn discover(own: &Environment, watch: Option<&Watch>) -> Discovered {
+    let mut ground = Ground::new(watch);
+    let wanted = wanted(own, &mut ground);
+    Discovered { wanted, concerns: ground.concerns() }
+}
+
+fn wanted(own: &Environment, ground: &mut Ground<'_>) -> Vec<Wanted> {
     let mut environment = own.clone();
-    environment.places = places(&environment);
+    environment.places = places(&environment, ground);
     let default = Alternative {
         home: environment.home.clone(),
         variables: environment.variables.clone(),
         is_sandbox: false,
     };
-    let others = settings(&environment).into_iter().chain(sandboxes(&environment));
+    let others = settings(&environment, ground).into_iter().chain(sandboxes(&environment, ground));
     let mut seen = BTreeSet::new();
     let mut wanted = Vec::new();
     for alternative in std::iter::once(default).chain(others) {
         (environment.home, environment.variables) = (alternative.home, alternative.variables);
-        read_pointers(&mut environment);
+        read_pointers(&mut environment, ground);
         for store in STORES {
-            let roots = store.roots(&environment).into_iter();
-            let roots = roots.filter(|path| !alternative.is_sandbox || path.is_dir());
+            let mut roots = store.roots(&environment);
+            if alternative.is_sandbox {
+                roots = ground.those_there(roots);
+            }
+            let roots = roots.into_iter();
             let fresh = roots.filter(|path| seen.insert(path.clone())).collect::<Vec<_>>();
             wanted.extend(fresh.into_iter().map(|path| Wanted {
                 place: store.place(&environment, &path),
@@ -88,31 +110,19 @@ pub(crate) fn roots(own: &Environment) -> Vec<Wanted> {
     wanted
 }
 
-fn list(dir: &Path) -> Vec<Entry> {
-    Beneath::open(dir).and_then(|beneath| beneath.list(dir)).unwrap_or_default()
-}
-
 /// Lists the home and its folders, two deep, without hidden ones, through no link and onto no network; and containers'
 /// volumes.
-fn places(environment: &Environment) -> BTreeMap<PathBuf, Vec<Entry>> {
+fn places(environment: &Environment, ground: &mut Ground<'_>) -> BTreeMap<PathBuf, Vec<Entry>> {
     let mut places = BTreeMap::new();
     let volumes = Volumes::read();
     let far = volumes.far_points();
-    let mut waiting: VecDeque<(PathBuf, usize)> =
-        environment.home.clone().map(|home| (home, 0)).into_iter().collect();
-    while let Some((dir, depth)) = waiting.pop_front()
-        && places.len() < MOST_PLACES
-    {
-        if depth > 0 && far.contains(&*dir) {
-            continue;
-        }
-        let entries = list(&dir);
-        let is_shown =
-            |entry: &&Entry| entry.kind == EntryKind::Dir && !entry.name.as_bytes().starts_with(b".");
-        if depth < DEPTH {
-            waiting.extend(entries.iter().filter(is_shown).map(|entry| (dir.join(&entry.name), depth + 1)));
-        }
-        places.insert(dir, entries);
+    let mut level: Vec<PathBuf> = environment.home.clone().into_iter().collect();
+    for _ in 0..=DEPTH {
+        level.truncate(MOST_PLACES.saturating_sub(places.len()));
+        let listed = ground.list_all(level);
+        level = listed.iter().flat_map(|(dir, entries)| shown(dir, entries)).collect();
+        level.retain(|dir| !far.contains(&**dir));
+        places.extend(listed);
     }
     // Of the deepest, an app's layout is seen by what is in its folder of models.
     let has_models =
@@ -120,30 +130,35 @@ fn places(environment: &Environment) -> BTreeMap<PathBuf, Vec<Entry>> {
     let below = places.iter().flat_map(|(dir, entries)| {
         entries.iter().filter(|entry| has_models(entry)).map(move |entry| dir.join(&entry.name))
     });
-    for dir in below.filter(|dir| !places.contains_key(dir)).take(MOST).collect::<Vec<_>>() {
-        places.insert(dir.clone(), list(&dir));
-    }
+    let below: Vec<PathBuf> = below.filter(|dir| !places.contains_key(dir)).take(MOST).collect();
+    places.extend(ground.list_all(below));
     let system = VOLUMES.iter().map(|dir| environment.in_system(dir));
     let own = OWN_VOLUMES.iter().filter_map(|dir| environment.in_home(dir));
     for volumes in system.chain(own) {
-        for volume in list(&volumes).into_iter().filter(|entry| entry.kind == EntryKind::Dir).take(MOST) {
+        for volume in
+            ground.list(&volumes).into_iter().filter(|entry| entry.kind == EntryKind::Dir).take(MOST)
+        {
             let data = volumes.join(&volume.name).join(VOLUME);
             for dir in [data.join("hub"), data.join("models"), data] {
-                places.insert(dir.clone(), list(&dir));
+                places.insert(dir.clone(), ground.list(&dir));
             }
         }
     }
     places
 }
 
+/// Folders of a directory that are not hidden.
+fn shown(dir: &Path, entries: &[Entry]) -> Vec<PathBuf> {
+    let is_shown = |entry: &&Entry| entry.kind == EntryKind::Dir && !entry.name.as_bytes().starts_with(b".");
+    entries.iter().filter(is_shown).map(|entry| dir.join(&entry.name)).collect()
+}
+
 /// Reads the small files that say where stores live.
-fn read_pointers(environment: &mut Environment) {
+fn read_pointers(environment: &mut Environment, ground: &mut Ground<'_>) {
     for _ in 0..POINTER_ROUNDS {
         let named: BTreeSet<PathBuf> = STORES.iter().flat_map(|store| store.pointers(environment)).collect();
-        let fresh: Vec<PathBuf> =
-            named.into_iter().filter(|path| !environment.pointers.contains_key(path)).collect();
-        let read = fresh.into_iter().filter_map(|path| small_file(&path).map(|content| (path, content)));
-        let read: Vec<_> = read.collect();
+        let fresh = named.into_iter().filter(|path| !environment.pointers.contains_key(path)).collect();
+        let read = ground.read_all(fresh);
         if read.is_empty() {
             return;
         }
@@ -152,9 +167,10 @@ fn read_pointers(environment: &mut Environment) {
 }
 
 /// One alternative for each file that sets a variable of ours.
-fn settings(environment: &Environment) -> Vec<Alternative> {
-    let below = |dir: PathBuf, end: &str| -> Vec<PathBuf> {
-        let names = list(&dir).into_iter().filter(|entry| entry.name.as_bytes().ends_with(end.as_bytes()));
+fn settings(environment: &Environment, ground: &mut Ground<'_>) -> Vec<Alternative> {
+    let mut below = |dir: PathBuf, end: &str| -> Vec<PathBuf> {
+        let entries = ground.list(&dir).into_iter();
+        let names = entries.filter(|entry| entry.name.as_bytes().ends_with(end.as_bytes()));
         names.take(MOST).map(|entry| dir.join(entry.name)).collect()
     };
     let mut own: Vec<PathBuf> = OWN_FILES.iter().filter_map(|file| environment.in_home(file)).collect();
@@ -178,9 +194,12 @@ fn settings(environment: &Environment) -> Vec<Alternative> {
     }
     let mut known = environment.variables.clone();
     known.extend(environment.home.clone().map(|home| ("HOME".to_owned(), home.into_os_string())));
-    let set = |path: PathBuf| Some(assignments(&small_file(&path)?, &known)).filter(|set| !set.is_empty());
-    let own = own.into_iter().filter_map(set);
-    let system = system.into_iter().filter_map(set).map(|set| {
+    let mut set_by = |files: Vec<PathBuf>| -> Vec<BTreeMap<String, OsString>> {
+        let read = ground.read_all(files).into_iter().map(|(_, text)| assignments(&text, &known));
+        read.filter(|set| !set.is_empty()).collect()
+    };
+    let own = set_by(own);
+    let system = set_by(system).into_iter().map(|set| {
         let placed = |value: OsString| beneath(&environment.sysroot, Path::new(&value));
         set.into_iter().map(|(name, value)| (name, placed(value))).collect()
     });
@@ -189,7 +208,7 @@ fn settings(environment: &Environment) -> Vec<Alternative> {
         variables: environment.variables.clone().into_iter().chain(set).collect(),
         is_sandbox: false,
     };
-    own.chain(system).map(overlaid).collect()
+    own.into_iter().chain(system).map(overlaid).collect()
 }
 
 /// What a file of the system names lies below the sysroot, as that file does.
@@ -201,10 +220,10 @@ fn beneath(sysroot: &Path, value: &Path) -> OsString {
 }
 
 /// Flatpak's and snap's homes for each app of this user.
-fn sandboxes(environment: &Environment) -> Vec<Alternative> {
-    let below = |dir: &str| -> Vec<PathBuf> {
+fn sandboxes(environment: &Environment, ground: &mut Ground<'_>) -> Vec<Alternative> {
+    let mut below = |dir: &str| -> Vec<PathBuf> {
         let Some(dir) = environment.in_home(dir) else { return Vec::new() };
-        let dirs = list(&dir).into_iter().filter(|entry| entry.kind == EntryKind::Dir).take(MOST);
+        let dirs = ground.list(&dir).into_iter().filter(|entry| entry.kind == EntryKind::Dir).take(MOST);
         dirs.map(|entry| dir.join(entry.name)).collect()
     };
     let of = |home: PathBuf, places: [(&str, &str); 3]| {

@@ -53,7 +53,7 @@ pub async fn run(
     let (inbox, events) = Handle::new();
     let watch = Watch::start(inbox.clone(), config.cookies())?;
     let has_cookies = watch.add(vec![config.cookies()]).is_empty();
-    let workers = Workers::start(&inbox, &watch, &config.index())?;
+    let workers = Workers::start(&inbox, &watch, &config.index(), &config.environment)?;
     mounts::start(inbox.clone()).context("watching mounts")?;
     let mounts = Mounts::open().context("watching mounts")?;
 
@@ -61,14 +61,18 @@ pub async fn run(
     let (settled, is_settled) = watch::channel(false);
     let (live, is_live) = watch::channel(Arc::default());
     let (failed, has_failed) = watch::channel(None);
+    let (unwatched, are_unwatched) = watch::channel(0);
     let (verify, desk) = verify::start(&config, &memory, &inbox, &published)?;
     let (to, told) = (memory.clone(), published.clone());
-    let world = World { workers, watch, memory: to, published: told, settled, live, failed, verify };
+    let world =
+        World { workers, watch, memory: to, published: told, settled, live, failed, unwatched, verify };
     for effect in core.reconcile()? {
         world.perform(effect);
     }
     let added = User::reader(&config.user())?.roots()?;
-    inbox.send(Event::Want(wanted(&config, added)))?;
+    let found = discover::discover(&config.environment, Some(&world.watch));
+    inbox.send(Event::Discovered(Some(Box::new(found))))?;
+    inbox.send(Event::Want(by_user(&config, added)))?;
     let own = config.clone();
     let turning =
         thread::Builder::new().name("core".into()).spawn(move || turn(core, &events, &world, &own))?;
@@ -83,6 +87,7 @@ pub async fn run(
         settled: is_settled,
         live: is_live,
         failed: has_failed,
+        unwatched: are_unwatched,
         verify: desk,
         mounts,
     };
@@ -109,13 +114,10 @@ fn join(thread: thread::JoinHandle<()>) -> anyhow::Result<()> {
     thread.join().map_err(|_| anyhow::anyhow!("a thread of the daemon failed"))
 }
 
-/// Where roots are looked for: stores' defaults, `config.toml`, and what the user added.
-fn wanted(config: &Config, added: Vec<PathBuf>) -> Vec<Wanted> {
-    let by_stores = discover::roots(&config.environment).into_iter();
+/// Roots of `config.toml`, and those that the user added.
+fn by_user(config: &Config, added: Vec<PathBuf>) -> Vec<Wanted> {
     let by_user = config.roots.iter().cloned().chain(added);
-    by_stores
-        .chain(by_user.map(|path| Wanted { path, app: None, derived_from: None, place: PathBuf::new() }))
-        .collect()
+    by_user.map(|path| Wanted { path, app: None, derived_from: None, place: PathBuf::new() }).collect()
 }
 
 /// What the core's effects act on.
@@ -127,6 +129,7 @@ struct World {
     settled: watch::Sender<bool>,
     live: watch::Sender<Arc<Live>>,
     failed: watch::Sender<Option<ApiError>>,
+    unwatched: watch::Sender<usize>,
     verify: verify::Kick,
 }
 
@@ -195,6 +198,7 @@ fn turn(mut core: Core, events: &Receiver<Event>, world: &World, config: &Config
                 }
             }
         }
+        world.unwatched.send_replace(core.unwatched_places());
         let is_settled = core.is_settled();
         let is_news =
             world.settled.send_if_modified(|settled| std::mem::replace(settled, is_settled) != is_settled);

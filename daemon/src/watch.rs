@@ -32,6 +32,8 @@ pub enum Change {
     Begun,
     /// Its attributes have changed.
     Touched,
+    /// A file that was there before has been written and closed.
+    Closed,
     /// What is there now is meant: closed after writing, renamed, linked; or gone.
     Settled,
 }
@@ -43,11 +45,14 @@ pub(crate) struct Watch {
 }
 
 enum Order {
-    Add(Vec<(PathBuf, Option<Identity>)>, Sender<Vec<(PathBuf, String)>>),
+    Add(Vec<(PathBuf, Option<Identity>)>, Sender<Failed>),
     RemoveBelow(PathBuf),
     /// The directory was deleted, moved or unmounted, as the kernel tells.
     Ended(PathBuf),
 }
+
+/// Directories that could not be watched, and why.
+type Failed = Vec<(PathBuf, String)>;
 
 /// Raw events wait here; when it is full the kernel's own queue fills, and overflows with a flag that we see.
 const BACKLOG: usize = 4096;
@@ -75,7 +80,7 @@ impl Watch {
 
     /// Watches what stands at these paths now; returns those that could not be, with the reason. Watching twice is
     /// watching once.
-    pub(crate) fn add(&self, dirs: Vec<PathBuf>) -> Vec<(PathBuf, String)> {
+    pub(crate) fn add(&self, dirs: Vec<PathBuf>) -> Failed {
         let (answer, answered) = channel();
         if dirs.is_empty() || self.orders.send(Order::Add(identified(dirs), answer)).is_err() {
             return Vec::new();
@@ -230,11 +235,13 @@ impl Batch {
     fn put(&mut self, path: PathBuf, change: Change) {
         let is_begun = change == Change::Begun;
         let change = if is_begun && !is_being_written(&path) { Change::Settled } else { change };
-        if change == Change::Touched {
-            self.changes.entry(path).or_insert(change);
-        } else {
-            self.changes.insert(path, change);
-        }
+        let change = match (change, self.changes.get(&path)) {
+            (Change::Touched, Some(before)) => *before,
+            // It was made in the same moment.
+            (Change::Closed, Some(Change::Begun | Change::Settled)) => Change::Settled,
+            (change, _) => change,
+        };
+        self.changes.insert(path, change);
     }
 
     fn send(self, inbox: &Handle) -> Result<(), crate::core::Stopped> {
@@ -260,8 +267,8 @@ fn is_being_written(path: &Path) -> bool {
 fn change(kind: EventKind) -> Option<Change> {
     match kind {
         EventKind::Create(CreateKind::File | CreateKind::Any | CreateKind::Other) => Some(Change::Begun),
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => Some(Change::Closed),
         EventKind::Create(CreateKind::Folder)
-        | EventKind::Access(AccessKind::Close(AccessMode::Write))
         | EventKind::Modify(ModifyKind::Name(
             RenameMode::From | RenameMode::To | RenameMode::Any | RenameMode::Other,
         ))

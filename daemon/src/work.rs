@@ -10,11 +10,15 @@ mod unit;
 
 use crate::{
     core::{Event, Handle, Stopped},
+    discover::discover,
     index::{Reader, UnitChange, UnitRow},
     volume::Volumes,
     watch::Watch,
 };
-use domain::{App, stores::Unit};
+use domain::{
+    App,
+    stores::{Environment, Unit},
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     panic::{AssertUnwindSafe, catch_unwind},
@@ -45,6 +49,8 @@ pub enum Job {
     Link { link: PathBuf, target: PathBuf },
     /// Say how far a file is that is being written; `total` is what its header said before.
     Growing { path: PathBuf, total: Option<u64> },
+    /// Look where stores may live now.
+    Discover,
     /// Read the mount table again, and open the index again: for every worker.
     Anew,
 }
@@ -115,6 +121,7 @@ enum Desk {
 struct Worker {
     inbox: Handle,
     watch: Watch,
+    environment: Arc<Environment>,
     index: PathBuf,
     reader: Option<Reader>,
     volumes: Volumes,
@@ -124,10 +131,21 @@ struct Worker {
 
 impl Workers {
     /// Starts the workers; they end with the process.
-    pub(crate) fn start(inbox: &Handle, watch: &Watch, index: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn start(
+        inbox: &Handle,
+        watch: &Watch,
+        index: &Path,
+        environment: &Environment,
+    ) -> anyhow::Result<Self> {
         let (desk, heard) = channel();
-        let crew =
-            Crew { inbox: inbox.clone(), watch: watch.clone(), index: index.to_owned(), desk: desk.clone() };
+        let environment = Arc::new(environment.clone());
+        let crew = Crew {
+            inbox: inbox.clone(),
+            watch: watch.clone(),
+            environment,
+            index: index.to_owned(),
+            desk: desk.clone(),
+        };
         let deal = Deal::new(crew)?;
         thread::Builder::new().name("deal".into()).spawn(move || deal.run(&heard))?;
         Ok(Self { desk })
@@ -142,6 +160,7 @@ impl Workers {
 struct Crew {
     inbox: Handle,
     watch: Watch,
+    environment: Arc<Environment>,
     index: PathBuf,
     desk: Sender<Desk>,
 }
@@ -152,6 +171,7 @@ impl Crew {
         let mut worker = Worker {
             inbox: self.inbox.clone(),
             watch: self.watch.clone(),
+            environment: Arc::clone(&self.environment),
             index: self.index.clone(),
             reader: None,
             volumes: Volumes::read(),
@@ -176,6 +196,7 @@ fn failed(job: &Job) -> Option<Event> {
         Job::Root { wanted } => {
             Some(Event::Probed(Probed { wanted: wanted.clone(), there: None, reason: Some(why()) }))
         }
+        Job::Discover => Some(Event::Discovered(None)),
         Job::Link { .. } | Job::Growing { .. } | Job::Anew => None,
     }
 }
@@ -205,6 +226,10 @@ impl Worker {
             Job::Growing { path, total } => {
                 let sight = measure::sight(&path, total);
                 Some(Event::Grown(path, sight))
+            }
+            Job::Discover => {
+                let found = discover(&self.environment, Some(&self.watch));
+                Some(Event::Discovered(Some(Box::new(found))))
             }
             Job::Anew => {
                 self.volumes = Volumes::read();

@@ -10,6 +10,8 @@ pub struct Health {
     pub roots: Vec<RootStatus>,
     /// None where the kernel does not tell.
     pub watches: Option<Watches>,
+    /// Folders of the home in which an app may appear unseen.
+    pub unwatched_places: usize,
     /// What the daemon itself has to say (`Overview.notices`).
     pub notices: Vec<String>,
     pub models: Vec<Sick>,
@@ -76,7 +78,7 @@ const MANY_MODELS: usize = 3;
 /// Returns what is wrong, the worst first.
 pub fn examine(health: &Health) -> Vec<Finding> {
     let found = health.roots.iter().filter_map(root);
-    let found = found.chain(health.watches.and_then(watches));
+    let found = found.chain(health.watches.and_then(watches)).chain(unwatched(health.unwatched_places));
     let found = found.chain(health.places.iter().filter_map(|(path, free)| space(path, *free)));
     let found = found.chain(
         health.notices.iter().map(|notice| warning("modeld", notice, "It goes on with what it has.", None)),
@@ -129,6 +131,14 @@ fn watches(Watches { used, limit }: Watches) -> Option<Finding> {
     is_many.then(|| {
         let what = format!("{used} of {limit} inotify watches are used by modeld alone");
         let means = "New folders, and editors and file managers, may find no watch left.";
+        warning("inotify", &what, means, Some(&raise_watches()))
+    })
+}
+
+fn unwatched(places: usize) -> Option<Finding> {
+    (places > 0).then(|| {
+        let what = format!("{places} folders of the home, and of settings, have no inotify watch");
+        let means = "An app that is installed there is found within ten minutes, or by `modelctl sync`.";
         warning("inotify", &what, means, Some(&raise_watches()))
     })
 }
@@ -291,6 +301,7 @@ mod tests {
         check(&with(degraded(false, "its disk is not mounted")), Warning, "/data/models", "roots remove");
         let few = Health { watches: Some(Watches { used: 60_000, limit: 65_536 }), ..sound() };
         check(&few, Warning, "inotify", "max_user_watches=1048576");
+        check(&Health { unwatched_places: 3, ..sound() }, Warning, "inotify", "max_user_watches=1048576");
         let full = Health { places: vec![("/s".into(), 1 << 20)], ..sound() };
         check(&full, Problem, "/s", "modelctl df");
         check(&Health { engines: Vec::new(), ..sound() }, Warning, "engines", "engines add");

@@ -13,13 +13,16 @@ use domain::{App, RootStatus, WirePath};
 use std::{ffi::OsString, path::Path};
 
 impl Core {
-    /// Looks for roots; those that were known before the start are remembered as they were.
-    pub(super) fn want(&mut self, wanted: Vec<Wanted>, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
+    /// Looks for roots; those that were known before the start are remembered as they were. Returns whether any was
+    /// not looked for before.
+    pub(super) fn want(&mut self, wanted: Vec<Wanted>, effects: &mut Vec<Effect>) -> anyhow::Result<bool> {
+        let mut is_news = false;
         let known = self.index.stored_roots()?;
         for Wanted { path, app, derived_from, place } in wanted {
             if self.roots.wanted.contains_key(&path) {
                 continue;
             }
+            is_news = true;
             let before = known.iter().find(|status| {
                 status.path.to_path() == path || status.derived_from.as_deref() == path.to_str()
             });
@@ -32,7 +35,7 @@ impl Core {
             self.roots.wanted.insert(path.clone(), root);
             self.probe(|wanted, _| wanted == path, effects);
         }
-        Ok(())
+        Ok(is_news)
     }
 
     pub(super) fn unwant(&mut self, wanted: &Path, effects: &mut Vec<Effect>) -> anyhow::Result<()> {

@@ -77,6 +77,6 @@ impl Core {
         let (app, place) = self.stands_for(link).unzip();
         let (path, derived_from) = (target.to_owned(), Some(link.to_owned()));
         let wanted = Wanted { path, app, derived_from, place: place.unwrap_or_default() };
-        self.want(vec![wanted], effects)
+        self.want(vec![wanted], effects).map(drop)
     }
 }

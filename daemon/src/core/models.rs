@@ -182,6 +182,7 @@ impl Core {
         for (path, change) in changes {
             tracing::debug!(path = %path.display(), ?change, "changed");
             self.roots_above(&path, effects);
+            self.sighted(&path, change);
             match change {
                 Change::Begun if self.is_download(&path) => {
                     self.growing.begin(path, Name::Unfinished);
@@ -193,8 +194,8 @@ impl Core {
                 }
                 // A downloader that sets attributes has not finished for that.
                 Change::Touched if self.growing.has(&path) => continue,
-                Change::Settled if self.is_download_closed(&path, effects)? => continue,
-                Change::Begun | Change::Touched | Change::Settled => {}
+                Change::Closed | Change::Settled if self.is_download_closed(&path, effects)? => continue,
+                Change::Begun | Change::Touched | Change::Closed | Change::Settled => {}
             }
             self.growing.end(&path);
             self.directory_changed(&path, effects)?;

@@ -43,7 +43,7 @@ impl Core {
     }
 
     pub(super) fn is_expecting(&self) -> bool {
-        self.queue.is_expecting() || !self.roots.are_probed()
+        self.queue.is_expecting() || !self.roots.are_probed() || self.is_looking_for_places()
     }
 
     /// Roots that do not answer (a server that is gone) are offline until they do, and nobody waits for them.
@@ -56,9 +56,11 @@ impl Core {
             self.queue.count_from(now);
             let asked = self.roots.wanted.values_mut().filter_map(|root| root.asked.as_mut());
             asked.for_each(|asked| *asked = now);
+            self.count_places_from_now();
             return Ok(());
         }
         let since = now.checked_sub(long).unwrap_or(now);
+        self.give_up_silent_places(since);
         let silent = self.queue.silent(since);
         for root in &silent {
             self.queue.give_up(root);

@@ -154,6 +154,13 @@ impl Queue {
         unwanted.retain(|unit| in_flight.contains_key(unit));
     }
 
+    /// Begins something that is no look, but is waited for like one; `close` ends it.
+    pub(super) fn open(&mut self) -> u64 {
+        self.tick += 1;
+        *self.open.entry(self.tick).or_default() += 1;
+        self.tick
+    }
+
     /// Forgets units that are not wanted any more; those in flight will report to nobody.
     pub(super) fn forget(&mut self, is_unwanted: impl Fn(&UnitRow) -> bool) {
         self.unwanted.extend(self.in_flight.keys().filter(|unit| is_unwanted(unit)).cloned());
@@ -181,7 +188,7 @@ impl Queue {
         self.open.keys().next().copied()
     }
 
-    fn close(&mut self, tick: u64) {
+    pub(super) fn close(&mut self, tick: u64) {
         if let Some(count) = self.open.get_mut(&tick) {
             *count = count.saturating_sub(1);
             if *count == 0 {

@@ -279,11 +279,13 @@ impl Core {
             self.look_at_root(&path, Why::Check)?;
         }
         self.put_roots()?;
+        self.doubt_sight();
         self.probe_all(effects);
         Ok(())
     }
 
     pub(super) fn mounted(&mut self, effects: &mut Vec<Effect>) {
+        self.doubt_sight();
         effects.push(Effect::Do(Job::Anew));
         self.probe_all(effects);
     }

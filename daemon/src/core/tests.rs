@@ -3,6 +3,7 @@
 mod barrier;
 mod clock;
 mod durable;
+mod sight;
 mod silence;
 
 use super::*;

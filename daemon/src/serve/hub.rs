@@ -38,6 +38,7 @@ pub(crate) struct Hub {
     settled: watch::Receiver<bool>,
     live: watch::Receiver<Arc<Live>>,
     failed: watch::Receiver<Option<ApiError>>,
+    unwatched: watch::Receiver<usize>,
     found: Found,
     mounts: Mounts,
     cookies: AtomicU64,
@@ -56,6 +57,8 @@ pub(crate) struct Links {
     pub(crate) live: watch::Receiver<Arc<Live>>,
     /// Why the core could not store an event, each time.
     pub(crate) failed: watch::Receiver<Option<ApiError>>,
+    /// Folders in which an app may appear unseen.
+    pub(crate) unwatched: watch::Receiver<usize>,
     pub(crate) verify: Desk,
     pub(crate) mounts: Mounts,
 }
@@ -80,7 +83,7 @@ const FIRST_SCAN: Duration = Duration::from_secs(20);
 
 impl Hub {
     pub(crate) fn new(config: Config, links: Links, found: Found) -> Self {
-        let Links { core, memory, published, settled, live, failed, verify, mounts } = links;
+        let Links { core, memory, published, settled, live, failed, unwatched, verify, mounts } = links;
         let runs = Runs::new(&config, published.clone());
         let engines = Arc::new(Engines::start(&config));
         Self {
@@ -94,6 +97,7 @@ impl Hub {
             settled,
             live,
             failed,
+            unwatched,
             found,
             mounts,
             cookies: AtomicU64::new(0),
@@ -174,6 +178,11 @@ impl Hub {
         !*self.settled.borrow()
     }
 
+    /// Folders in which an app may appear unseen.
+    pub(crate) fn unwatched_places(&self) -> usize {
+        *self.unwatched.borrow()
+    }
+
     /// What the daemon itself has to say.
     pub(crate) fn notices(&self) -> Vec<String> {
         let index = match &self.found.opened {
@@ -223,7 +232,6 @@ impl Hub {
 
     /// Looks at everything again, also at what was installed since the start.
     pub(crate) async fn scan(&self) -> anyhow::Result<Settled> {
-        self.tell(Event::Want(self.discover().await?)).await?;
         self.ask(Event::Scan).await?.get().await
     }
 

@@ -99,6 +99,7 @@ pub(super) async fn doctor(hub: &Hub, callers: BTreeMap<String, String>) -> Resu
     let health = Health {
         roots: overview.roots,
         watches,
+        unwatched_places: hub.unwatched_places(),
         notices: overview.notices,
         models: models.collect(),
         places,

@@ -14,6 +14,7 @@ mod images;
 mod kernel;
 mod launch;
 mod launch_ends;
+mod live;
 mod odd;
 mod origins;
 mod plan;

@@ -136,13 +136,13 @@ fn an_ambiguous_name_is_refused_with_the_candidates_and_an_unknown_one_with_simi
 #[test]
 fn a_path_that_is_no_model_is_refused_with_what_it_is() {
     let house = library();
-    let (outside, link) = (house.home("some where/m.gguf"), house.home("link.gguf"));
+    let (outside, link) = (house.at("some where/m.gguf"), house.home("link.gguf"));
     write(&outside, gguf("Delta"));
     write(house.models("readme.md"), "no model");
     std::os::unix::fs::symlink(house.models("Alpha.gguf"), &link).unwrap();
     house.sync();
     assert_eq!(house.show(link.to_str().unwrap())["name"], "Alpha");
-    let add = format!("hint: modelctl roots add '{}'", house.home("some where").display());
+    let add = format!("hint: modelctl roots add '{}'", house.at("some where").display());
     for (path, why, hint) in [
         (outside, "is in no place that is looked at", &*add),
         (house.models("gone.gguf"), "there is no file", ""),

@@ -69,8 +69,25 @@ fn a_disk_that_is_mounted_in_place_of_a_dead_one_is_looked_at_though_somebody_is
     let effects = handle(&mut core, Event::Mounted);
     assert!(effects.contains(&Effect::Do(Job::Root { wanted: ROOT.into() })), "{effects:?}");
     handle(&mut core, there(OTHER, 3));
+    handle(&mut core, Event::Discovered(None));
     assert!(core.is_settled(), "it may not answer this time either");
     assert_eq!(units(&handle(&mut core, there(ROOT, 77))), [(ROOT.into(), true)]);
     let effects = handle(&mut core, looked(ROOT, &[("/home/u/models/b.gguf", 2, State::Ok)], &[]));
     assert_eq!(published(&effects).len(), 1, "{effects:?}");
+}
+
+#[test]
+fn a_look_for_places_that_does_not_come_back_is_not_waited_for() {
+    let mut core = settled();
+    let (reply, mut answer) = oneshot::channel();
+    let effects = handle(&mut core, Event::Scan(reply));
+    assert!(effects.contains(&Effect::Do(Job::Discover)), "{effects:?}");
+    for (root, inode) in [(ROOT, 2), (OTHER, 3)] {
+        handle(&mut core, there(root, inode));
+        handle(&mut core, looked(root, &[], &[]));
+    }
+    core.handle(Event::Tick, at(14)).unwrap();
+    assert!(answer.try_recv().is_err());
+    core.handle(Event::Tick, at(16)).unwrap();
+    assert!(answer.try_recv().is_ok() && core.is_settled());
 }
