@@ -23,6 +23,7 @@ mod run;
 mod rundir;
 mod runs;
 mod serve;
+mod suggest;
 mod supervise;
 mod verify;
 mod volume;

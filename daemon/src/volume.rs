@@ -77,6 +77,11 @@ impl Volumes {
         far.map(|mount| &*mount.point).collect()
     }
 
+    /// Mount points at a directory or below it, links resolved.
+    pub(crate) fn points_below<'a>(&'a self, dir: &'a Path) -> impl Iterator<Item = &'a Path> {
+        self.mounts.iter().map(|mount| &*mount.point).filter(move |point| point.starts_with(dir))
+    }
+
     /// Whether a look at a path, links resolved, goes over a network.
     pub(crate) fn is_far(&self, path: &Path) -> bool {
         around(&self.mounts, path).is_some_and(|mount| is_in(REMOTE, &mount.kind))

@@ -20,8 +20,8 @@ pub use frame::{Call, END, Frame, MAX_CALL, MAX_REPLY, encode};
 pub use reply::{
     Added, AddedEngine, Checked, Download, Duplicates, EngineDevices, EngineStatus, Engines, Event,
     EventKind, Examined, Filesystem, HardwareReport, Inspected, Job, Launch, LaunchUpdate, Listed, Logged,
-    ModelRef, Overview, Problem, Roots, Run, RunState, Runs, Scanned, Shown, Stopped, Synced, Usage,
-    Verifying,
+    ModelRef, Overview, Problem, Roots, Run, RunState, Runs, Scanned, Shown, Stopped, Suggested, Synced,
+    Usage, Verifying,
 };
 pub use request::{LAUNCH_VARIABLES, LaunchRequest, Request};
 

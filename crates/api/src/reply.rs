@@ -6,6 +6,7 @@ use domain::{
     engines,
     facts::Facts,
     hardware::{Cpu, Gpu, Ram},
+    suggest::Suggestion,
     usage::{By, Share},
 };
 use jiff::Timestamp;
@@ -122,6 +123,17 @@ pub struct Inspected {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Roots {
     pub roots: Vec<RootStatus>,
+}
+
+/// `SuggestRoots`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suggested {
+    /// Most bytes first.
+    pub suggestions: Vec<Suggestion>,
+    /// Folders that were listed.
+    pub looked: u64,
+    /// Whether the look came to its end within its bounds.
+    pub complete: bool,
 }
 
 /// `AddRoot`.

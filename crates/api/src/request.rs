@@ -44,6 +44,9 @@ pub enum Request {
     },
     #[serde(rename = "org.modelctl.Manager.Roots")]
     Roots {},
+    /// Folders that look as if they held models and are no roots; nothing is added.
+    #[serde(rename = "org.modelctl.Manager.SuggestRoots")]
+    SuggestRoots {},
     #[serde(rename = "org.modelctl.Manager.AddRoot")]
     AddRoot {
         #[serde(flatten)]

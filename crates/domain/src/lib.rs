@@ -25,6 +25,7 @@ pub mod resolve;
 mod root;
 pub mod safety;
 pub mod stores;
+pub mod suggest;
 mod tree;
 pub mod usage;
 mod verdict;

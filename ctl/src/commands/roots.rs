@@ -7,7 +7,7 @@ use crate::{
     wording,
 };
 use anyhow::Result;
-use api::{Added, Request, Roots};
+use api::{Added, Request, Roots, Suggested};
 use clap::{Args, Subcommand};
 use domain::{ByteSize, RootStatus, WirePath};
 use serde::de::IgnoredAny;
@@ -21,6 +21,7 @@ use std::{io, path::PathBuf};
 EXAMPLES:
   modelctl roots
   modelctl roots add /mnt/big/models
+  modelctl roots suggest
   modelctl roots --json | jq '.roots[] | select(.watched | not)'"
 )]
 pub(crate) struct RootsArgs {
@@ -32,6 +33,7 @@ pub(crate) struct RootsArgs {
 enum Change {
     Add(AddArgs),
     Remove(RemoveArgs),
+    Suggest(SuggestArgs),
 }
 
 /// Look for models in a directory from now on
@@ -50,6 +52,13 @@ struct RemoveArgs {
     directory: PathBuf,
 }
 
+/// Show folders of the home and of other disks that look as if they held models and are not looked at; adds nothing
+#[derive(Debug, Args)]
+#[command(
+    after_help = "EXAMPLES:\n  modelctl roots suggest\n  modelctl roots suggest --json | jq -r '.suggestions[].command'"
+)]
+struct SuggestArgs {}
+
 impl RootsArgs {
     pub(crate) fn run(self, context: &mut Context<'_>) -> Result<()> {
         let absolute = |directory: PathBuf| WirePath::from(&*context.environment.absolute(&directory));
@@ -62,6 +71,10 @@ impl RootsArgs {
                 let path = absolute(directory);
                 let Some(Added { root }) = context.ask(&Request::AddRoot { path })? else { return Ok(()) };
                 Ok(write_roots(&[root], context)?)
+            }
+            Some(Change::Suggest(SuggestArgs {})) => {
+                let Some(suggested) = context.ask(&Request::SuggestRoots {})? else { return Ok(()) };
+                Ok(write_suggested(&suggested, context)?)
             }
             Some(Change::Remove(RemoveArgs { directory })) => {
                 let path = absolute(directory);
@@ -105,6 +118,29 @@ pub(super) fn write_roots(roots: &[RootStatus], context: &mut Context<'_>) -> io
             .iter()
             .flat_map(|reason| reason.lines())
             .try_for_each(|line| writeln!(out, "  {}", clean(line)))
+    };
+    table.write_below(context.out, context.style, context.environment.width, below)
+}
+
+fn write_suggested(suggested: &Suggested, context: &mut Context<'_>) -> io::Result<()> {
+    let Suggested { suggestions, looked, complete } = suggested;
+    if !complete {
+        writeln!(context.err, "not everything was looked at: the look was ended after {looked} folders")?;
+    }
+    if suggestions.is_empty() {
+        return writeln!(context.err, "nothing found in {looked} folders that is not looked at already");
+    }
+    let columns = [Column::Left("PATH"), Column::Left("APP"), Column::Right("FILES"), Column::Right("SIZE")];
+    let mut table = Table::new(columns, 0);
+    for one in suggestions {
+        let (path, app) = (clean(one.path.text()).into_owned(), one.app.to_string());
+        table.push([path, app, one.models.to_string(), ByteSize(one.bytes).to_string()]);
+    }
+    let (faint, off) = (context.style.faint, context.style.off);
+    let below = |out: &mut dyn io::Write, number: usize| {
+        let Some(one) = suggestions.get(number) else { return Ok(()) };
+        one.evidence.iter().try_for_each(|evidence| writeln!(out, "  {faint}{}{off}", clean(evidence)))?;
+        writeln!(out, "  {}", clean(&one.command))
     };
     table.write_below(context.out, context.style, context.environment.width, below)
 }

@@ -75,6 +75,7 @@ fn what_is_typed_becomes_the_call() {
         assert_eq!(call["parameters"], parameters, "{args:?}");
     };
     check(&["show", "./a/../b.gguf"], "Show", json!({"model": "/home/you/here/b.gguf"}));
+    check(&["roots", "suggest"], "SuggestRoots", json!({}));
     check(&["roots", "add", "."], "AddRoot", json!({"path": "/home/you/here"}));
     check(&["roots", "remove", "/mnt//big/"], "RemoveRoot", json!({"path": "/mnt/big"}));
     check(
@@ -100,7 +101,8 @@ fn every_help_has_examples() {
     assert!(names.len() >= 15, "{names:?}");
     // clap's own has nothing to give examples of.
     let ours = names.iter().filter(|name| **name != "help");
-    for words in ours.map(|name| vec![*name]).chain([vec!["roots", "add"], vec!["roots", "remove"]]) {
+    let below = ["add", "remove", "suggest"].map(|verb| vec!["roots", verb]);
+    for words in ours.map(|name| vec![*name]).chain(below) {
         for flag in ["--help", "-h"] {
             let mut args = words.clone();
             args.push(flag);

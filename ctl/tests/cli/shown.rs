@@ -133,6 +133,29 @@ PATH      APP    STATE             MODELS     SIZE
 }
 
 #[test]
+fn suggestions_say_why_and_how_and_a_look_that_was_cut_short_says_so() {
+    let one = json!({"path": "/mnt/a\u{1b}b", "app": "loose", "models": 2, "bytes": 5_027_783_488_u64,
+        "evidence": ["2 files, 4.7 GiB, are named like weights"], "command": "modelctl roots add /mnt/ab"});
+    let reply = json!({"suggestions": [one], "looked": 12, "complete": false}).to_string();
+    let said = Fake::replying(&reply).run(&["roots", "suggest"]);
+    let expected = "\
+PATH         APP    FILES     SIZE
+/mnt/a\\x1bb  loose      2  4.7 GiB
+  2 files, 4.7 GiB, are named like weights
+  modelctl roots add /mnt/ab
+";
+    assert_eq!(said.out, expected, "{}{}", said.out, said.err);
+    assert!(said.err.contains("ended after 12 folders"), "{}", said.err);
+    let none = Fake::replying(r#"{"suggestions":[],"looked":3,"complete":true}"#).run(&["roots", "suggest"]);
+    assert!(
+        none.code == 0 && none.out.is_empty() && none.err.contains("in 3 folders"),
+        "{}{}",
+        none.out,
+        none.err
+    );
+}
+
+#[test]
 fn the_home_screen_says_what_there_is_and_what_to_do() {
     let mut overview = json!({"version": "0", "roots": [root()], "models": 3, "locations": 5,
         "disk_size": 5_027_783_488_u64, "duplicates": 1, "reclaimable": 1_073_741_824, "problems": [],

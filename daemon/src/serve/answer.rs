@@ -5,14 +5,15 @@ use crate::{
     core::{Event, Wanted},
     engine, fault,
     index::{Reader, User, UserChange, UserError},
-    look, read,
+    look, read, suggest,
 };
-use api::{ApiError, Inspected, LaunchRequest, Request, Roots, Scanned, Synced};
+use api::{ApiError, Inspected, LaunchRequest, Request, Roots, Scanned, Suggested, Synced};
 use domain::{
     Model, RootStatus, State, Verdict, WirePath,
     engines::shell_line,
     facts::Facts,
     resolve::{Names, Resolved, resolve},
+    suggest::suggestions,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -72,6 +73,7 @@ pub(super) async fn answer(
         | Request::Tree { .. }
         | Request::Inspect { .. }
         | Request::Roots {}
+        | Request::SuggestRoots {}
         | Request::AddRoot { .. }
         | Request::RemoveRoot { .. }
         | Request::Sync {}
@@ -103,6 +105,7 @@ async fn reply(request: Request, hub: &Hub) -> Result<Box<RawValue>, Failure> {
         Request::Tree { model } => raw(kin::tree(hub, &model).await?),
         Request::Inspect { path } => raw(inspect(path).await?),
         Request::Roots {} => raw(Roots { roots: roots(hub).await? }),
+        Request::SuggestRoots {} => raw(suggest(hub).await?),
         Request::AddRoot { path } => raw(add_root(hub, path.to_path()).await?),
         Request::RemoveRoot { path } => raw(remove_root(hub, path.to_path()).await?),
         Request::Sync {} => {
@@ -300,6 +303,19 @@ async fn add_root(hub: &Hub, path: PathBuf) -> Result<api::Added, Failure> {
     let roots = hub.read(Reader::roots).await.map_err(refusal)?;
     let root = roots.into_iter().find(|root| root.path.to_path() == real);
     Ok(api::Added { root: root.ok_or_else(|| refuse(format!("{} cannot be watched", real.display())))? })
+}
+
+async fn suggest(hub: &Hub) -> Result<Suggested, Failure> {
+    let config = hub.config.clone();
+    let roots = roots(hub).await?;
+    let work = move || -> anyhow::Result<Suggested> {
+        let own = [config.state.clone(), config.data.clone()];
+        let known = roots.iter().map(|root| root.path.to_path()).chain(own).collect();
+        let sighted = suggest::look(&config.environment, &known);
+        let suggestions = suggestions(sighted.spots, &sighted.never);
+        Ok(Suggested { suggestions, looked: sighted.looked, complete: sighted.is_complete })
+    };
+    off_the_loop(work).await
 }
 
 async fn remove_root(hub: &Hub, path: PathBuf) -> Result<serde_json::Value, Failure> {

@@ -30,5 +30,6 @@ mod space;
 mod split;
 mod start;
 mod stores;
+mod suggest;
 mod verify;
 mod wire;

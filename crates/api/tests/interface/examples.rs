@@ -2,12 +2,12 @@
 
 use crate::launches::{engine, environment, hardware, launch, plan, run};
 use crate::values::{
-    checked, companion, duplicates, facts, finding, job, model, now, overview, root, tree, usage, verdict,
-    wire_path,
+    checked, companion, duplicates, facts, finding, job, model, now, overview, root, suggestion, tree, usage,
+    verdict, wire_path,
 };
 use api::{
     Added, AddedEngine, ApiError, Engines, Event, EventKind, Examined, Inspected, Launch, LaunchUpdate,
-    Listed, Logged, Request, Roots, RunState, Runs, Scanned, Shown, Stopped, Synced, Verifying,
+    Listed, Logged, Request, Roots, RunState, Runs, Scanned, Shown, Stopped, Suggested, Synced, Verifying,
 };
 
 use serde_json::{Value, json, to_value};
@@ -25,6 +25,7 @@ pub(crate) fn exchanges() -> Vec<(Request, Vec<Value>)> {
         Request::Tree { model: model() },
         Request::Inspect { path: path.clone() },
         Request::Roots {},
+        Request::SuggestRoots {},
         Request::AddRoot { path: path.clone() },
         Request::RemoveRoot { path: path.clone() },
         Request::Hardware { environment: environment() },
@@ -67,6 +68,9 @@ fn replies(request: &Request) -> Vec<Value> {
         Request::Tree { .. } => to_value(tree()),
         Request::Inspect { .. } => to_value(Inspected { path: wire_path(), size: 1, verdict: verdict() }),
         Request::Roots {} => to_value(Roots { roots: vec![root()] }),
+        Request::SuggestRoots {} => {
+            to_value(Suggested { suggestions: vec![suggestion()], looked: 1, complete: true })
+        }
         Request::AddRoot { .. } => to_value(Added { root: root() }),
         Request::RemoveRoot { .. } | Request::RemoveEngine { .. } => Ok(json!({})),
         Request::Hardware { .. } => to_value(hardware()),

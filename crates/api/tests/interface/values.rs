@@ -9,6 +9,7 @@ use domain::{
     doctor::{Finding, Severity},
     duplicates::{CopyAt, Group, ModelName, Sameness},
     facts,
+    suggest::Suggestion,
     usage::{By, Share},
 };
 use jiff::Timestamp;
@@ -43,6 +44,11 @@ pub(crate) fn root() -> RootStatus {
         volume: Some("8a3f1c2e-5d4b-4a6f-9c7e-0b1d2e3f4a5b".into()),
         last_scan: Some(now()),
     }
+}
+
+pub(crate) fn suggestion() -> Suggestion {
+    let (path, evidence) = (wire_path(), vec!["e".into()]);
+    Suggestion { path, app: App::Loose, models: 1, bytes: 1, evidence, command: "c".into() }
 }
 
 pub(crate) fn overview() -> Overview {
