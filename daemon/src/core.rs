@@ -237,8 +237,11 @@ impl Core {
     ) -> anyhow::Result<Vec<Effect>> {
         let mut effects = Vec::new();
         let was_probed = self.roots.are_probed();
-        let stored =
-            self.index.begin().and_then(|()| change(self, &mut effects)).and_then(|()| self.index.commit());
+        let stored = self.index.begin().and_then(|()| {
+            change(self, &mut effects)?;
+            self.settle_roots()?;
+            self.index.commit()
+        });
         if let Err(error) = stored {
             self.index.roll_back();
             self.start_over();

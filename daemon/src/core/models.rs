@@ -60,10 +60,6 @@ impl Core {
             }
         }
         self.queue.finish(unit);
-        self.roots.scanned(&unit.root, self.now, self.queue.is_idle());
-        if self.queue.is_idle() {
-            self.put_roots()?;
-        }
         Ok(())
     }
 

@@ -231,13 +231,12 @@ impl Roots {
         }
     }
 
-    /// Notes that all of a root has been looked at.
-    pub(super) fn scanned(&mut self, root: &Path, now: Timestamp, is_all: bool) {
-        if let Some(status) = self.at_mut(root).and_then(|root| root.status.as_mut())
-            && is_all
-            && status.last_scan.is_none()
-        {
-            status.last_scan = Some(now);
+    /// Notes that all of what is there has been looked at.
+    fn scanned(&mut self, now: Timestamp) {
+        for status in self.wanted.values_mut().filter_map(|root| root.status.as_mut()) {
+            if status.online && status.last_scan.is_none() {
+                status.last_scan = Some(now);
+            }
         }
     }
 }
@@ -340,6 +339,17 @@ impl Core {
     fn online_roots(&self) -> Vec<PathBuf> {
         let online = |root: &&Root| root.status.as_ref().is_some_and(|status| status.online);
         self.roots.wanted.values().filter(online).filter_map(Root::path).collect()
+    }
+
+    /// Stores the health of roots when all has been looked at, and before who waits is answered: in between it changes
+    /// with every directory.
+    pub(super) fn settle_roots(&mut self) -> anyhow::Result<()> {
+        if self.is_settled() {
+            self.roots.scanned(self.now);
+        } else if self.waiting.is_empty() {
+            return Ok(());
+        }
+        self.put_roots()
     }
 
     /// Stores the health of roots where it has changed.

@@ -127,3 +127,24 @@ fn folders_without_a_watch_are_looked_at_from_time_to_time_and_at_every_sync() {
     core.handle(discovered(Vec::new(), 5), at(600)).unwrap();
     assert!(is_looking(&core.handle(Event::Cookie("c".into()), at(601)).unwrap()));
 }
+
+#[test]
+fn what_is_known_of_every_root_is_stored_when_a_look_for_places_is_the_last_to_end() {
+    let mut core = core();
+    handle(&mut core, discovered(vec![wanted(ROOT), wanted(OTHER)], 0));
+    handle(&mut core, there(ROOT, 2));
+    handle(&mut core, there(OTHER, 3));
+    handle(&mut core, looked(ROOT, &[], &[]));
+    assert!(is_looking(&core.handle(changed("/home/u/ComfyUI", Change::Settled), at(100)).unwrap()));
+    let mut last = looked(OTHER, &[], &[]);
+    let Event::Looked(_, Looked::Different { unwatched, .. }) = &mut last else { panic!() };
+    unwatched.push((OTHER.into(), "no watch is left".into()));
+    handle(&mut core, last);
+    let known = |core: &mut Core| {
+        let stored = core.index.stored_roots().unwrap();
+        stored.iter().map(|root| (root.last_scan.is_some(), root.reason.is_some())).collect::<Vec<_>>()
+    };
+    assert_eq!(known(&mut core), [(false, false); 2], "not all has been looked at");
+    handle(&mut core, discovered(Vec::new(), 0));
+    assert_eq!(known(&mut core), [(true, true), (true, false)], "OTHER, then ROOT");
+}
