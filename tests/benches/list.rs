@@ -15,6 +15,7 @@ use tests::{
     House,
     files::gguf,
     stores::{Hub, hugging_face},
+    usage::resident,
 };
 
 const RUNS: usize = 21;
@@ -150,13 +151,6 @@ fn card(n: usize) -> String {
     let text =
         "This model follows instructions, writes code and answers questions in many words. ".repeat(60);
     format!("---\nlicense: apache-2.0\ntags:\n- {about}\n---\n# Model {n}\n{text}")
-}
-
-/// KiB of the daemon that are in memory.
-fn resident(house: &House) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", house.pid())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 /// Searches that find one model, ten, a few by their cards, and none.

@@ -1,5 +1,6 @@
-//! The first scan against a walk that reads every header, a start with nothing changed against a walk with stats.
-//! The cache is warm. `MODELCTL_BENCH_FILES` says how many files; 10,000 are the goal's.
+//! The first scan against a walk that reads every header, a start with nothing changed against a walk with stats, and
+//! the memory that the daemon has after each. The cache is warm. `MODELCTL_BENCH_FILES` says how many files; 10,000 are
+//! the goal's.
 
 mod figures;
 
@@ -9,72 +10,100 @@ use formats::{Windowed, gguf};
 use rustix::process::Signal;
 use std::{
     fs::{self, File},
-    io::Write as _,
     os::unix::fs::FileExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     thread,
     time::{Duration, Instant},
 };
-use tests::House;
+use tests::{
+    House,
+    files::write,
+    stores::{Hub, hugging_face, sha256},
+    usage::{cpu, resident},
+};
 
 const FIRST_RUNS: usize = 3;
 const RESTARTS: usize = 7;
 const GOAL_FIRST: f64 = 2.0;
 const GOAL_RESTART: f64 = 1.5;
+/// KiB.
+const GOAL_RSS: u64 = 40 << 10;
 /// Between attempts to connect; short against what is measured.
 const BEAT: Duration = Duration::from_micros(200);
 /// Holds each header that is made here.
 const HEADER: usize = 64 << 10;
 
+/// Makes so many files in a house; returns the directory around them.
+type Make = fn(&House, usize) -> PathBuf;
+
+const SHAPES: &[(&str, Make)] = &[
+    ("500 directories", |house, files| in_directories(&house.models(""), files, 500)),
+    ("one directory", |house, files| in_directories(&house.models(""), files, 1)),
+    ("a hub cache, a repository each", |house, files| in_hub(&house.home(".cache/huggingface/hub"), files)),
+];
+
 fn main() {
     let files = std::env::var("MODELCTL_BENCH_FILES").map_or(10_000, |text| text.parse().unwrap());
-    for (shape, dirs) in [("500 directories", 500), ("one directory", 1)] {
+    for (shape, make) in SHAPES {
         println!("--- {files} files in {shape}");
         let mut house = tests::house!();
-        make(&house.models(""), files, dirs);
+        let models = make(&house, files);
         assert!(Command::new("sync").status().unwrap().success());
-        first_scans(&mut house, files);
-        restarts(&mut house, files);
+        first_scans(&mut house, &models, files);
+        restarts(&mut house, &models, files);
     }
 }
 
-fn first_scans(house: &mut House, files: usize) {
+fn first_scans(house: &mut House, models: &Path, files: usize) {
     let (mut scans, mut walks, mut parses) = (Vec::new(), Vec::new(), Vec::new());
-    let models = house.models("");
-    walk_headers(&models); // warms the cache
+    let mut kept = Vec::new();
+    walk_headers(models); // warms the cache
     for _ in 0..FIRST_RUNS {
-        walks.push(millis(|| assert_eq!(walk_headers(&models), files)));
-        parses.push(millis(|| assert_eq!(walk_parse(&models), files)));
+        walks.push(millis(|| assert_eq!(walk_headers(models), files)));
+        parses.push(millis(|| assert_eq!(walk_parse(models), files)));
         scans.push(start(house, files).synced);
-        let (walk, parse, scan, cpu) = (last(&walks), last(&parses), last(&scans), cpu(house));
-        println!("  walk {walk:.0}  parse {parse:.0}  scan {scan:.0} ms, {cpu} s of CPU");
+        kept.push(resident(house));
+        let (walk, parse, scan) = (last(&walks), last(&parses), last(&scans));
+        let (cpu, kept) = (cpu(house), last(&kept));
+        println!("  walk {walk:.0}  parse {parse:.0}  scan {scan:.0} ms, {cpu:.2} s of CPU, {kept} KiB");
         assert!(house.end(Signal::TERM).success());
         fs::remove_dir_all(house.home(".local")).unwrap();
     }
     let median = |times: &[f64]| percentile(times, 0.5);
     compare("first scan / walk that reads headers", median(&scans), median(&walks), Some(GOAL_FIRST));
     compare("first scan / walk that parses headers", median(&scans), median(&parses), None);
+    report("RSS after a first scan", &kept);
 }
 
-fn restarts(house: &mut House, files: usize) {
-    let (mut starts, mut walks) = (Vec::new(), Vec::new());
-    let models = house.models("");
+fn restarts(house: &mut House, models: &Path, files: usize) {
+    let (mut starts, mut walks, mut kept) = (Vec::new(), Vec::new(), Vec::new());
     start(house, files);
     for _ in 0..RESTARTS {
         assert!(house.end(Signal::TERM).success());
-        walks.push(millis(|| assert_eq!(walk_stats(&models), files)));
+        walks.push(millis(|| assert_eq!(walk_stats(models), files)));
         let Started { answered, synced } = start(house, files);
         starts.push(synced);
-        let (walk, cpu) = (last(&walks), cpu(house));
-        println!("  walk {walk:.1}  start {synced:.1} ms, {answered:.1} until it answers, {cpu} s of CPU");
+        kept.push(resident(house));
+        let (walk, cpu, kept) = (last(&walks), cpu(house), last(&kept));
+        println!(
+            "  walk {walk:.1}  start {synced:.1} ms, {answered:.1} until it answers, {cpu:.2} s of CPU, {kept} KiB"
+        );
     }
     let median = |times: &[f64]| percentile(times, 0.5);
     compare("start, nothing changed / walk that stats", median(&starts), median(&walks), Some(GOAL_RESTART));
+    report("RSS after a start", &kept);
 }
 
-fn last(times: &[f64]) -> f64 {
-    times.last().copied().unwrap_or_default()
+/// Prints the most of all runs.
+fn report(what: &str, kept: &[u64]) {
+    let most = kept.iter().max().unwrap();
+    let verdict = if *most <= GOAL_RSS { "met" } else { "MISSED" };
+    println!("{what:<44} {most:>9} KiB  (goal {GOAL_RSS}: {verdict})");
+}
+
+fn last<T: Copy>(values: &[T]) -> T {
+    values[values.len() - 1]
 }
 
 fn millis(act: impl FnOnce()) -> f64 {
@@ -117,13 +146,6 @@ fn count(client: &mut Client) -> u64 {
     models
 }
 
-/// CPU seconds of the daemon so far.
-fn cpu(house: &House) -> f64 {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", house.pid())).unwrap();
-    let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
-    fields[11..13].iter().map(|field| field.parse::<f64>().unwrap() / 100.0).sum()
-}
-
 /// Returns how many files were read.
 fn walk_headers(dir: &Path) -> usize {
     let mut buffer = vec![0; HEADER];
@@ -142,34 +164,53 @@ fn walk_parse(dir: &Path) -> usize {
 }
 
 fn walk_stats(dir: &Path) -> usize {
-    walk(dir, &mut |path| assert!(path.symlink_metadata().unwrap().is_file()))
+    walk(dir, &mut |path| assert!(path.metadata().unwrap().is_file()))
 }
 
+/// Walks over models and the links to them; returns how many there are.
 fn walk(dir: &Path, each: &mut impl FnMut(&Path)) -> usize {
     let mut count = 0;
     for entry in fs::read_dir(dir).unwrap() {
         let entry = entry.unwrap();
+        let path = entry.path();
         if entry.file_type().unwrap().is_dir() {
-            count += walk(&entry.path(), each);
-        } else {
-            each(&entry.path());
+            count += walk(&path, each);
+        } else if path.extension().is_some_and(|extension| extension == "gguf") {
+            each(&path);
             count += 1;
         }
     }
     count
 }
 
-fn make(root: &Path, files: usize, dirs: usize) {
+fn in_directories(root: &Path, files: usize, dirs: usize) -> PathBuf {
     for n in 0..files {
         let dir = if dirs == 1 { root.to_owned() } else { root.join(format!("author-{:03}", n % dirs)) };
-        fs::create_dir_all(&dir).unwrap();
-        let mut file = File::create(dir.join(format!("model-a{n:05}.Q4_K_M.gguf"))).unwrap();
+        let path = dir.join(format!("model-a{n:05}.Q4_K_M.gguf"));
         let header = header(n);
-        assert!((20 << 10..HEADER).contains(&header.len()), "{}", header.len());
-        file.write_all(&header).unwrap();
-        let data = N_TENSORS * TENSOR_BYTES;
-        file.set_len(header.len() as u64 + data).unwrap(); // a hole
+        write(&path, &header);
+        add_data(&path, &header);
     }
+    root.to_owned()
+}
+
+fn in_hub(hub: &Path, files: usize) -> PathBuf {
+    for n in 0..files {
+        let (repository, name) =
+            (format!("author-{:03}/model-a{n:05}", n % 500), format!("model-a{n:05}.Q4_K_M.gguf"));
+        let header = header(n);
+        let commit = &sha256(repository.as_bytes())[..40];
+        let snapshot = hugging_face(hub, Hub::Links, &repository, commit, &[(&name, &header)]);
+        add_data(&snapshot.join(name), &header);
+    }
+    hub.to_owned()
+}
+
+/// Lets a file be as long as its header says, with a hole.
+fn add_data(path: &Path, header: &[u8]) {
+    assert!((20 << 10..HEADER).contains(&header.len()), "{}", header.len());
+    let file = File::options().write(true).open(path).unwrap();
+    file.set_len(header.len() as u64 + N_TENSORS * TENSOR_BYTES).unwrap();
 }
 
 const N_TENSORS: u64 = 100;

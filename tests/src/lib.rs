@@ -6,6 +6,7 @@ pub mod house;
 pub mod large;
 pub mod nvml;
 pub mod stores;
+pub mod usage;
 pub mod wait;
 pub mod wire;
 
