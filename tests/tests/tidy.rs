@@ -63,8 +63,8 @@ const ALLOWED: &[(&str, &str)] = &[
     ("crates/api", "domain jiff serde serde_json thiserror"),
     (
         "daemon",
-        "api domain formats anyhow blake3 fiemap jiff listenfd notify nvml-wrapper rusqlite rustix sd-notify serde serde_json sha2 \
-         thiserror thread-priority tokio toml tracing tracing-subscriber",
+        "api domain formats anyhow blake3 fiemap jiff listenfd nvml-wrapper rusqlite rustix sd-notify serde serde_json sha2 thiserror \
+         thread-priority tokio toml tracing tracing-subscriber",
     ),
     (
         "ctl",
