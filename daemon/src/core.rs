@@ -238,10 +238,12 @@ impl Core {
         let mut effects = Vec::new();
         let was_probed = self.roots.are_probed();
         let stored = self.index.begin().and_then(|()| {
+            self.user.begin()?;
             change(self, &mut effects)?;
             self.settle_roots()?;
             self.index.commit()
         });
+        self.user.end();
         if let Err(error) = stored {
             self.index.roll_back();
             self.start_over();

@@ -145,10 +145,10 @@ impl Core {
             .map(|known| known.dir)
             .filter(|dir| dir.parent() == Some(&unit.dir) && *dir != unit.dir)
             .collect();
-        let tick = self.queue.tick_of(unit);
+        let (tick, why) = (self.queue.tick_of(unit), self.queue.why_of(unit));
         for child in children.iter().filter(|child| !known.contains(*child)) {
             let child = UnitRow { root: unit.root.clone(), dir: child.clone() };
-            self.queue.push_as_of(child, Why::News, tick);
+            self.queue.push_as_of(child, why, tick);
         }
         let children: BTreeSet<&PathBuf> = children.iter().collect();
         for gone in known.iter().filter(|dir| !children.contains(dir)) {

@@ -7,8 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Units with the workers at once: enough to keep them busy, few enough that news is not stuck behind a scan.
-const IN_FLIGHT: usize = 8;
+/// Units with the workers at once: enough to keep them busy while what some brought is stored, and to have many stored
+/// in one go; few enough that news is not stuck behind a scan.
+const IN_FLIGHT: usize = 64;
 
 #[derive(Debug, Default)]
 pub(super) struct Queue {
@@ -32,6 +33,7 @@ struct Flight {
     tick: Option<u64>,
     /// When it was handed over, or last heard of.
     heard: Timestamp,
+    is_news: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -84,15 +86,23 @@ impl Queue {
         if self.in_flight.values().filter(|flight| flight.tick.is_some()).count() >= IN_FLIGHT {
             return None;
         }
-        let unit = take(&mut self.news, &self.in_flight).or_else(|| take(&mut self.scan, &self.in_flight))?;
+        let news = take(&mut self.news, &self.in_flight);
+        let is_news = news.is_some();
+        let unit = news.or_else(|| take(&mut self.scan, &self.in_flight))?;
         let entry = self.waiting.remove(&unit)?;
-        self.in_flight.insert(unit.clone(), Flight { tick: Some(entry.tick), heard: now });
+        self.in_flight.insert(unit.clone(), Flight { tick: Some(entry.tick), heard: now, is_news });
         Some((unit, entry.if_changed))
     }
 
     /// The tick of a unit that is being looked at.
     pub(super) fn tick_of(&self, unit: &UnitRow) -> u64 {
         self.in_flight.get(unit).and_then(|flight| flight.tick).unwrap_or(self.tick)
+    }
+
+    /// How urgent what is found by a look is: as urgent as the look.
+    pub(super) fn why_of(&self, unit: &UnitRow) -> Why {
+        let is_news = self.in_flight.get(unit).is_none_or(|flight| flight.is_news);
+        if is_news { Why::News } else { Why::Scan }
     }
 
     /// Units at a directory or below it that are being looked at.

@@ -112,6 +112,20 @@ impl User {
         Ok(transaction.commit()?)
     }
 
+    /// Keeps what is read until `end` as it is now: many reads cost little more than one.
+    pub fn begin(&self) -> anyhow::Result<()> {
+        Ok(self.db.execute_batch("BEGIN")?)
+    }
+
+    /// Ends what was begun, if it was.
+    pub fn end(&self) {
+        if !self.db.is_autocommit()
+            && let Err(error) = self.db.execute_batch("COMMIT")
+        {
+            tracing::error!(%error, "user.db could not be let go");
+        }
+    }
+
     /// Which model a content is.
     pub fn model_of(&self, key: &[u8]) -> anyhow::Result<Option<String>> {
         let mut select = self.db.prepare_cached("SELECT model FROM content WHERE key = ?1")?;
