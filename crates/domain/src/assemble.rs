@@ -50,11 +50,7 @@ pub struct UserData {
 
 /// Builds the model; `placed` has at least one location. Also returns the facts of all its parts together.
 pub fn assemble(id: &str, mut placed: Vec<Placed>, user: UserData) -> (Model, Option<Facts>) {
-    placed.sort_by_cached_key(|place| {
-        let location = &place.location;
-        let is_old = location.revision.is_some() && location.refs.is_empty();
-        (!location.online, rank(place), is_old, location.app, location.id.clone())
-    });
+    placed.sort_by_cached_key(order);
     let size = placed.first().map_or(0, |place| counted_size(&place.location));
     let disk_size = disk(&placed);
     let summary = placed.first().map(Summary::of).unwrap_or_default();
@@ -110,6 +106,24 @@ pub fn assemble(id: &str, mut placed: Vec<Placed>, user: UserData) -> (Model, Op
     (model, facts)
 }
 
+/// The facts that `assemble` returns.
+pub fn facts_of(mut placed: Vec<Placed>) -> Option<Facts> {
+    placed.sort_by_cached_key(order);
+    merged(placed.first()?)
+}
+
+/// Which place tells most of a model: the first.
+fn order(place: &Placed) -> (bool, u8, bool, App, String) {
+    let location = &place.location;
+    let is_old = location.revision.is_some() && location.refs.is_empty();
+    (!location.online, rank(place), is_old, location.app, location.id.clone())
+}
+
+fn merged(place: &Placed) -> Option<Facts> {
+    let parts: Vec<Facts> = place.verdicts.iter().filter_map(|verdict| verdict.facts.clone()).collect();
+    (!parts.is_empty()).then(|| facts::merge(&parts))
+}
+
 /// What one location's parts say together.
 #[derive(Default)]
 struct Summary {
@@ -123,8 +137,7 @@ struct Summary {
 
 impl Summary {
     fn of(place: &Placed) -> Self {
-        let parts: Vec<Facts> = place.verdicts.iter().filter_map(|verdict| verdict.facts.clone()).collect();
-        let facts = (!parts.is_empty()).then(|| facts::merge(&parts));
+        let facts = merged(place);
         let mut warnings: Vec<String> = Vec::new();
         for warning in place.verdicts.iter().flat_map(|verdict| &verdict.warnings) {
             if !warnings.contains(warning) {

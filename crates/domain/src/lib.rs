@@ -30,7 +30,7 @@ mod tree;
 pub mod usage;
 mod verdict;
 
-pub use assemble::{OnDisk, Placed, UserData, assemble};
+pub use assemble::{OnDisk, Placed, UserData, assemble, facts_of};
 pub use bytes::ByteSize;
 pub use companions::{Asked, Companion, companions, left_out, likest_first, projector_elsewhere};
 pub use family::Family;

@@ -7,20 +7,31 @@ use std::{collections::BTreeSet, path::Path};
 
 pub(super) fn put(db: &Connection, model: &Model, facts: Option<&Facts>) -> anyhow::Result<()> {
     let (kin, part) = (Kin::of(model, facts), Part::of(model, facts));
+    let texts = (serde_json::to_string(&kin)?, serde_json::to_string(&part)?);
+    let before: Option<(String, String)> = db
+        .prepare_cached("SELECT kin, part FROM kin WHERE model = ?1")?
+        .query_row([&model.id], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    // The words follow from them.
+    if before.as_ref() == Some(&texts) {
+        return Ok(());
+    }
     db.prepare_cached(
         "INSERT OR REPLACE INTO kin (model, kin, kind, family, width, tokens, part)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?
     .execute(params![
         model.id,
-        serde_json::to_string(&kin)?,
+        texts.0,
         kin.kind.map(|kind| kind.name()),
         part.family,
         part.meeting_width().map(u64::cast_signed),
         part.tokens(),
-        serde_json::to_string(&part)?
+        texts.1
     ])?;
-    forget_words(db, &model.id)?;
+    if before.is_some() {
+        forget_words(db, &model.id)?;
+    }
     let mut insert =
         db.prepare_cached("INSERT OR IGNORE INTO kin_word (model, is_own, word) VALUES (?1, ?2, ?3)")?;
     for (is_own, words) in [(true, kin.own_words()), (false, kin.named_words())] {

@@ -1,7 +1,7 @@
 //! Models as the wire shows them, made from their locations; roots and their health.
 
 use super::{
-    Index, LocationRow, bytes,
+    Fresh, Index, LocationRow, bytes,
     hashes::{self, Known},
     held, json, kin,
 };
@@ -25,9 +25,9 @@ impl Index {
     /// Makes a model anew from its locations; one without any is removed. `known` has the hashes of a file.
     pub fn refresh(&mut self, id: &str, user: UserData, known: Known<'_>) -> anyhow::Result<Refreshed> {
         let transaction = &self.db;
-        let before: Option<(String, Option<String>)> = transaction
-            .prepare_cached("SELECT json, facts FROM model WHERE id = ?1")?
-            .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
+        let before: Option<String> = transaction
+            .prepare_cached("SELECT json FROM model WHERE id = ?1")?
+            .query_row([id], |row| row.get(0))
             .optional()?;
         let placed = self.placed(id, known)?;
         if placed.is_empty() {
@@ -36,7 +36,7 @@ impl Index {
             hashes::remove_hashed(transaction, id)?;
             kin::remove(transaction, id)?;
             return Ok(match before {
-                Some((text, _)) => Refreshed::Removed(serde_json::from_str(&text)?),
+                Some(text) => Refreshed::Removed(serde_json::from_str(&text)?),
                 None => Refreshed::Absent,
             });
         }
@@ -44,21 +44,19 @@ impl Index {
         hashes::put_hashed(transaction, &model)?;
         model.duplicate_group = held::group_of(transaction, id)?;
         let text = serde_json::to_string(&model)?;
-        let said = facts.as_ref().map(serde_json::to_string).transpose()?;
-        if before.as_ref().is_some_and(|(json, known)| *json == text && *known == said) {
+        kin::put(transaction, &model, facts.as_ref())?;
+        if before.as_ref() == Some(&text) {
             return Ok(Refreshed::Same(Box::new(model)));
         }
         let mut put = transaction.prepare_cached(
-            "INSERT INTO model (id, name, state, disk_size, names, json, facts)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-             ON CONFLICT (id) DO UPDATE SET name = ?2, state = ?3, disk_size = ?4, names = ?5, json = ?6, facts = ?7
+            "INSERT INTO model (id, name, state, disk_size, names, json) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (id) DO UPDATE SET name = ?2, state = ?3, disk_size = ?4, names = ?5, json = ?6
              RETURNING rowid",
         )?;
         let names = serde_json::to_string(&names(&model))?;
         let disk_size = model.disk_size.cast_signed();
-        let values = params![id, model.name, model.state.name(), disk_size, names, text, said];
+        let values = params![id, model.name, model.state.name(), disk_size, names, text];
         self.words.model(put.query_row(values, |row| row.get(0))?, &model);
-        kin::put(transaction, &model, facts.as_ref())?;
         let model = Box::new(model);
         Ok(if before.is_some() { Refreshed::Changed(model) } else { Refreshed::Added(model) })
     }
@@ -128,34 +126,35 @@ impl Index {
     }
 
     fn placed(&self, id: &str, known: Known<'_>) -> anyhow::Result<Vec<Placed>> {
-        let mut select =
-            self.db.prepare_cached("SELECT placed, online, id FROM location WHERE model = ?1 ORDER BY id")?;
-        let rows = select.query_map([id], |row| {
-            let fresh = self.fresh.locations.get(&row.get(2)?).cloned();
-            let mut placed: LocationRow = fresh.map_or_else(|| json(row.get_ref(0)?.as_str()?, 0), Ok)?;
-            placed.location.online = row.get(1)?;
-            Ok(placed)
-        })?;
-        let mut placed = Vec::new();
-        for row in rows {
-            let row = row?;
-            let mut verdicts = Vec::new();
-            for path in &row.weights {
-                verdicts.extend(self.verdict(&path.to_path())?);
-            }
-            let LocationRow { mut location, on_disk, base_models, lineage, hints, weights: _ } = row;
-            hashes::fill(&self.db, &mut location, known)?;
-            placed.push(Placed { location, on_disk, base_models, lineage, hints, verdicts });
+        let mut placed = placed(&self.db, id, &self.fresh)?;
+        for place in &mut placed {
+            hashes::fill(&self.db, &mut place.location, known)?;
         }
         Ok(placed)
     }
+}
 
-    fn verdict(&self, path: &Path) -> rusqlite::Result<Option<Verdict>> {
-        if let Some(fresh) = self.fresh.verdicts.get(path) {
-            return Ok(Some(fresh.clone()));
+/// Where a model lies, with what its files turned out to be; none of their hashes.
+pub(super) fn placed(db: &Connection, id: &str, fresh: &Fresh) -> anyhow::Result<Vec<Placed>> {
+    let mut select =
+        db.prepare_cached("SELECT placed, online, id FROM location WHERE model = ?1 ORDER BY id")?;
+    let rows = select.query_map([id], |row| {
+        let fresh = fresh.locations.get(&row.get(2)?).cloned();
+        let mut placed: LocationRow = fresh.map_or_else(|| json(row.get_ref(0)?.as_str()?, 0), Ok)?;
+        placed.location.online = row.get(1)?;
+        Ok(placed)
+    })?;
+    let mut placed = Vec::new();
+    for row in rows {
+        let LocationRow { location, on_disk, base_models, lineage, hints, weights } = row?;
+        let mut verdicts = Vec::new();
+        for path in weights.iter().map(domain::WirePath::to_path) {
+            let known = fresh.verdicts.get(&path).cloned();
+            verdicts.extend(known.map_or_else(|| verdict(db, &path), |known| Ok(Some(known)))?);
         }
-        verdict(&self.db, path)
+        placed.push(Placed { location, on_disk, base_models, lineage, hints, verdicts });
     }
+    Ok(placed)
 }
 
 pub(super) fn verdict(db: &Connection, path: &Path) -> rusqlite::Result<Option<Verdict>> {

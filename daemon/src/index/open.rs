@@ -20,6 +20,7 @@ pub(super) const INDEX: &[&str] = &[
     include_str!("sql/index-0003.sql"),
     include_str!("sql/index-0004.sql"),
     include_str!("sql/index-0005.sql"),
+    include_str!("sql/index-0006.sql"),
 ];
 pub(super) const USER: &[&str] = &[
     include_str!("sql/user-0001.sql"),
@@ -162,16 +163,14 @@ pub(super) fn prepare(
         let path = db.path().unwrap_or_default().to_owned();
         return Err(UnusableDatabase::Newer { path, found: version, known: migrations.len() }.into());
     }
-    db.pragma_update(None, "journal_mode", "wal")?;
-    db.pragma_update(None, "synchronous", if durability == Durability::Full { "full" } else { "normal" })?;
+    tune(db, durability)?;
     db.pragma_update(None, "foreign_keys", true)?;
     db.pragma_update(None, "trusted_schema", false)?;
-    db.pragma_update(None, "cache_size", -1024)?; // KiB; the kernel caches the rest
     db.pragma_update(None, "temp_store", "memory")?; // statement journals are small, and need no file each
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     // Plans do not depend on what is bound: nothing is prepared twice.
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-    db.set_prepared_statement_cache_capacity(64);
+    db.set_prepared_statement_cache_capacity(128);
     if is_to_be_checked {
         check(db)?;
     }
@@ -183,6 +182,26 @@ pub(super) fn prepare(
         backup::make(db, &path, Timestamp::now())?;
     }
     migrate(db, version, migrations)
+}
+
+/// Settings that make no difference but in speed, memory and what a loss of power may cost. KiB, pages, bytes.
+fn tune(db: &Connection, durability: Durability) -> rusqlite::Result<()> {
+    match durability {
+        Durability::Full => {
+            db.pragma_update(None, "journal_mode", "wal")?;
+            db.pragma_update(None, "synchronous", "full")?;
+            db.pragma_update(None, "cache_size", -1024)
+        }
+        Durability::Cache => {
+            db.pragma_update(None, "page_size", 8192)?; // rows have 2 to 3 KiB: three to a page; before it is wal
+            db.pragma_update(None, "journal_mode", "wal")?;
+            db.pragma_update(None, "synchronous", "normal")?;
+            // Indexes over hashes are written all over: a first scan reads and writes half as many pages with these.
+            db.pragma_update(None, "cache_size", -4096)?;
+            db.pragma_update(None, "wal_autocheckpoint", 2000)?;
+            db.pragma_update(None, "journal_size_limit", 4 << 20)
+        }
+    }
 }
 
 /// Looks at every page; a fault is an error.

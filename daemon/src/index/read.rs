@@ -1,7 +1,7 @@
 //! Short read-only connections: lists, searches and shows never wait for the writer.
 
-use super::{Depend, KnownFile, LocationRow, UnitRow, bytes, json, open, path, units};
-use domain::{App, Model, RootStatus, Verdict, WirePath, facts::Facts, resolve::Names};
+use super::{Depend, Fresh, KnownFile, LocationRow, UnitRow, bytes, json, models, open, path, units};
+use domain::{App, Model, RootStatus, Verdict, WirePath, facts::Facts, facts_of, resolve::Names};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use std::{collections::HashMap, path::Path};
 
@@ -66,16 +66,15 @@ impl Reader {
         Ok(())
     }
 
+    /// A model, and the facts of all its parts together.
     pub fn model(&self, id: &str) -> anyhow::Result<Option<(Model, Option<Facts>)>> {
-        let row = self
+        let model: Option<Model> = self
             .db
-            .prepare_cached("SELECT json, facts FROM model WHERE id = ?1")?
-            .query_row([id], |row| {
-                let facts: Option<String> = row.get(1)?;
-                Ok((json(&row.get::<_, String>(0)?, 0)?, facts.map(|text| json(&text, 1)).transpose()?))
-            })
+            .prepare_cached("SELECT json FROM model WHERE id = ?1")?
+            .query_row([id], |row| json(row.get_ref(0)?.as_str()?, 0))
             .optional()?;
-        Ok(row)
+        let Some(model) = model else { return Ok(None) };
+        Ok(Some((model, facts_of(models::placed(&self.db, id, &Fresh::default())?))))
     }
 
     /// The names of every model, to resolve what a person typed.
