@@ -3,6 +3,8 @@
 mod arrive;
 #[cfg(test)]
 mod growth_tests;
+mod inbox;
+mod inside;
 mod links;
 mod models;
 mod probe;
@@ -29,13 +31,11 @@ use sight::Lookout;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
-    sync::{
-        Arc,
-        mpsc::{SyncSender, sync_channel},
-    },
+    sync::Arc,
 };
 use tokio::sync::oneshot;
 
+pub use inbox::{Handle, Stopped};
 pub use roots::Wanted;
 pub use settle::Live;
 
@@ -48,6 +48,8 @@ pub enum Event {
     Discovered(Option<Box<Discovered>>),
     /// The user's root is not wanted any more.
     Unwant(PathBuf),
+    /// What is offline at this path need not be kept.
+    Forget(PathBuf),
     /// Paths at which something happened.
     Changed(Vec<(PathBuf, Change)>),
     /// Events were lost: anything may have changed.
@@ -108,20 +110,8 @@ pub struct Settled {
     pub read: u64,
 }
 
-/// The core has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the daemon is stopping")]
-pub struct Stopped;
-
-/// Sends events to the core.
-#[derive(Debug, Clone)]
-pub struct Handle(SyncSender<Event>);
-
 /// Between an event that could not be stored and the next try.
 const TROUBLE_SECONDS: u64 = 5;
-
-/// Events that wait; file events are gathered before they are sent, so this is much.
-const INBOX: usize = 256;
 
 impl Event {
     /// How many locations a look has brought; None for what is no look, and stored by itself.
@@ -130,18 +120,6 @@ impl Event {
             return Some(change.locations.len());
         }
         matches!(self, Self::Looked(..)).then_some(0)
-    }
-}
-
-impl Handle {
-    pub(crate) fn new() -> (Self, std::sync::mpsc::Receiver<Event>) {
-        let (sender, receiver) = sync_channel(INBOX);
-        (Self(sender), receiver)
-    }
-
-    /// Waits for room; not for async code.
-    pub fn send(&self, event: Event) -> Result<(), Stopped> {
-        self.0.send(event).map_err(|_| Stopped)
     }
 }
 
@@ -285,6 +263,7 @@ impl Core {
             Event::Want(wanted) => drop(self.want(wanted, effects)?),
             Event::Discovered(found) => self.discovered(found.map(|found| *found), effects)?,
             Event::Unwant(path) => self.unwant(&path, effects)?,
+            Event::Forget(path) => self.forget_offline(&path, effects)?,
             Event::Changed(changes) => self.changed(changes, effects)?,
             Event::Lost => self.lost(effects)?,
             Event::Mounted => self.mounted(effects),
@@ -376,8 +355,10 @@ impl Core {
                 continue;
             };
             let growing = self.growing.below(&unit.dir);
-            let place = self.roots.at(&unit.root).map(|root| root.place.clone()).unwrap_or_default();
-            let job = UnitJob { unit, app, place, if_changed, growing, roots: Arc::clone(&roots) };
+            let root = self.roots.at(&unit.root);
+            let (place, seats) =
+                root.map(|root| (root.place.clone(), Arc::clone(&root.seats))).unwrap_or_default();
+            let job = UnitJob { unit, app, place, seats, if_changed, growing, roots: Arc::clone(&roots) };
             effects.push(Effect::Do(Job::Unit(job)));
         }
     }

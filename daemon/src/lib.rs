@@ -22,6 +22,7 @@ mod remember;
 mod run;
 mod rundir;
 mod runs;
+pub mod seats;
 mod serve;
 mod suggest;
 mod supervise;

@@ -1,5 +1,6 @@
 //! Which filesystem a file is on, named so that the name outlives a reboot, and what that filesystem can promise.
 
+use crate::seats::{Seat, Seats};
 use std::{
     collections::{BTreeSet, HashMap},
     fs,
@@ -49,6 +50,9 @@ pub(crate) struct Volumes {
 
 #[derive(Debug, PartialEq, Eq)]
 struct Mount {
+    /// Its number in the table, and that of the mount in which its point lies.
+    number: u32,
+    parent: u32,
     device: String,
     /// What of the filesystem is shown; not `/` for a bind mount.
     top: PathBuf,
@@ -98,6 +102,28 @@ impl Volumes {
         }
     }
 
+    /// What is seen at a directory, links resolved, and below it.
+    pub(crate) fn seats(&self, dir: &Path) -> Seats {
+        let around = around(&self.mounts, dir).map(|mount| (dir.to_owned(), self.seat(mount, dir)));
+        let points: BTreeSet<&Path> = self.points_below(dir).filter(|point| *point != dir).collect();
+        // What is mounted over hides what was mounted there before.
+        let inner = points.into_iter().filter_map(|point| {
+            let mount = around_point(&self.mounts, point)?;
+            Some((point.to_owned(), self.seat(mount, point)))
+        });
+        around.into_iter().chain(inner).collect()
+    }
+
+    /// What a mount shows at a path in it. Without the device number: that is another one after each mount.
+    fn seat(&self, mount: &Mount, at: &Path) -> Seat {
+        let Mount { kind, source, top, point, .. } = mount;
+        let device = fs::canonicalize(source).ok();
+        let uuid = device.and_then(|device| self.uuids.get(&device)).cloned();
+        let below = at.strip_prefix(point).unwrap_or(Path::new(""));
+        let top = if below.as_os_str().is_empty() { top.clone() } else { top.join(below) };
+        Seat { volume: uuid.unwrap_or_else(|| format!("{kind}:{source}")), top }
+    }
+
     /// Returns the volume of a file whose `st_dev` is known; `path` finds the mount point the first time.
     pub(crate) fn of(&mut self, device: u64, path: &Path) -> &Volume {
         let Self { mounts, uuids, known, is_fine_kernel } = self;
@@ -113,9 +139,34 @@ impl Volumes {
     }
 }
 
+/// The mount that is seen at a path, found as the kernel finds it: from above, and from one to what is mounted in it.
 fn around<'m>(mounts: &'m [Mount], path: &Path) -> Option<&'m Mount> {
-    let around = mounts.iter().filter(|mount| path.starts_with(&mount.point));
-    around.max_by_key(|mount| mount.point.as_os_str().len()) // the last of equals hides the others
+    let mut points: Vec<&Path> = path.ancestors().collect();
+    points.reverse();
+    let mut seen: Option<&Mount> = None;
+    for point in points {
+        let next = |seen| mounts.iter().find(|mount| mount.point == point && mount.is_in(seen, mounts));
+        // One mount may hide another at the same point.
+        while let Some(mount) = next(seen) {
+            seen = Some(mount);
+        }
+    }
+    seen
+}
+
+/// The mount that is seen at its own point; None where that is hidden.
+fn around_point<'m>(mounts: &'m [Mount], point: &Path) -> Option<&'m Mount> {
+    around(mounts, point).filter(|mount| mount.point == point)
+}
+
+impl Mount {
+    /// Whether its point lies in another mount, or in none of the table.
+    fn is_in(&self, other: Option<&Self>, table: &[Self]) -> bool {
+        match other {
+            Some(other) => self.parent == other.number && self.number != other.number,
+            None => self.parent == self.number || table.iter().all(|mount| mount.number != self.parent),
+        }
+    }
 }
 
 fn nameless(device: u64) -> Volume {
@@ -154,7 +205,8 @@ fn version(release: &str) -> Option<(u32, u32)> {
 /// `36 35 98:0 /root /point opts - type source superopts` (proc_pid_mountinfo(5)).
 fn mount(line: &str) -> Option<Mount> {
     let (left, right) = line.split_once(" - ")?;
-    let mut left = left.split(' ').skip(2);
+    let mut left = left.split(' ');
+    let (number, parent) = (left.next()?.parse().ok()?, left.next()?.parse().ok()?);
     let device = left.next()?.to_owned();
     let (top, point) = (PathBuf::from(unescape(left.next()?)), PathBuf::from(unescape(left.next()?)));
     let mut right = right.split(' ');
@@ -162,7 +214,7 @@ fn mount(line: &str) -> Option<Mount> {
     let source = unescape(right.next()?);
     let subvolume =
         right.next()?.split(',').find_map(|option| option.strip_prefix("subvol=")).map(str::to_owned);
-    Some(Mount { device, top, point, kind, source, subvolume })
+    Some(Mount { number, parent, device, top, point, kind, source, subvolume })
 }
 
 /// The kernel writes blank, tab, newline and backslash as three octal digits.
@@ -190,6 +242,8 @@ mod tests {
         assert_eq!(
             mount(line),
             Some(Mount {
+                number: 36,
+                parent: 35,
                 device: "98:0".into(),
                 top: "/mnt1".into(),
                 point: "/mnt/two words".into(),
@@ -199,6 +253,37 @@ mod tests {
             })
         );
         assert_eq!(mount("garbage"), None);
+    }
+
+    #[test]
+    fn what_is_mounted_over_hides_what_was_there_and_what_lies_below() {
+        let lines = [
+            "20 1 8:1 / / rw - ext4 /none/root rw",
+            "21 20 8:2 / /m/usb rw - vfat /none/stick rw",
+            "22 21 0:5 / /m/usb/deep rw - tmpfs t rw",
+            "23 20 8:1 /srv/x /m/bound rw - ext4 /none/root rw",
+            "24 21 0:6 / /m/usb rw - tmpfs over rw",
+            "25 20 0:7 / /m/nas rw - autofs systemd-1 rw",
+            "26 25 0:8 / /m/nas rw - nfs4 server:/models rw",
+        ];
+        let volumes =
+            Volumes { mounts: lines.iter().filter_map(|line| mount(line)).collect(), ..Volumes::default() };
+        let seats = volumes.seats(Path::new("/m"));
+        let seen: Vec<(&str, &str, &str)> = seats
+            .iter()
+            .map(|(point, seat)| (point.to_str().unwrap(), &*seat.volume, seat.top.to_str().unwrap()))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                ("/m", "ext4:/none/root", "/m"),
+                ("/m/bound", "ext4:/none/root", "/srv/x"),
+                ("/m/nas", "nfs4:server:/models", "/"),
+                ("/m/usb", "tmpfs:over", "/"),
+            ]
+        );
+        assert_eq!(seats.spot(Path::new("/m/bound/a")), Some(("ext4:/none/root".into(), "/srv/x/a".into())));
+        assert_eq!(seats.spot(Path::new("/m/usb/deep/a")), Some(("tmpfs:over".into(), "/deep/a".into())));
     }
 
     #[test]

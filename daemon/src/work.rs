@@ -12,6 +12,8 @@ use crate::{
     core::{Event, Handle, Stopped},
     discover::discover,
     index::{Reader, UnitChange, UnitRow},
+    mounts::Mounts,
+    seats::Seats,
     volume::Volumes,
     watch::Watch,
 };
@@ -62,6 +64,8 @@ pub struct UnitJob {
     pub app: App,
     /// Where the root stands in the app's own layout.
     pub place: PathBuf,
+    /// Which filesystems are thought to be seen at the root and below.
+    pub seats: Arc<Seats>,
     /// Look only if something that the unit rests on has another stamp.
     pub if_changed: bool,
     /// Files that are being written: `false` while that is news, `true` once it is worth showing.
@@ -99,6 +103,9 @@ pub enum Looked {
         /// Files that changed while they were read: look again.
         restless: Vec<PathBuf>,
     },
+    /// Other filesystems are seen in the root than was thought, or were for a moment: what was looked at may be
+    /// another disk's. It is to be looked at again.
+    Elsewhere(Seats),
     /// The directory is not there any more.
     Gone,
     /// The directory cannot be read; what was known of it stays.
@@ -124,6 +131,8 @@ struct Worker {
     environment: Arc<Environment>,
     index: PathBuf,
     reader: Option<Reader>,
+    mounts: Mounts,
+    /// As they were when that table was read last.
     volumes: Volumes,
     /// `user:group` of ids met so far.
     owners: BTreeMap<(u32, u32), String>,
@@ -174,6 +183,7 @@ impl Crew {
             environment: Arc::clone(&self.environment),
             index: self.index.clone(),
             reader: None,
+            mounts: Mounts::open()?, // before it is read, so that no change is missed
             volumes: Volumes::read(),
             owners: BTreeMap::new(),
         };
@@ -219,7 +229,10 @@ impl Worker {
                 let looked = self.look(&job).unwrap_or_else(|error| Looked::Unreadable(format!("{error:#}")));
                 Some(Event::Looked(job.unit, looked))
             }
-            Job::Root { wanted } => Some(Event::Probed(probe_root(&wanted, &mut self.volumes, &self.watch))),
+            Job::Root { wanted } => {
+                self.mind_mounts();
+                Some(Event::Probed(probe_root(&wanted, &mut self.volumes, &self.watch)))
+            }
             Job::Link { link, target } => {
                 probe_link(&link, &target).then_some(Event::LinkLeads { link, target })
             }
@@ -237,6 +250,15 @@ impl Worker {
                 None
             }
         }
+    }
+
+    /// Whether something was mounted or unmounted since this was asked last.
+    fn mind_mounts(&mut self) -> bool {
+        let have_changed = self.mounts.have_changed();
+        if have_changed {
+            self.volumes = Volumes::read();
+        }
+        have_changed
     }
 
     /// Returns the worker's own connection, made when it is first needed.

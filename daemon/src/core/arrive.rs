@@ -6,11 +6,11 @@ use super::{
     roots::{Root, Wanted},
 };
 use crate::{
-    index::UnitRow,
+    index::{Away, UnitRow},
     work::{Probed, There},
 };
 use domain::{App, RootStatus, WirePath};
-use std::{ffi::OsString, path::Path};
+use std::{ffi::OsString, path::Path, sync::Arc};
 
 impl Core {
     /// Looks for roots; those that were known before the start are remembered as they were. Returns whether any was
@@ -31,7 +31,10 @@ impl Core {
                 status
             });
             let app = app.or(before.map(|status| status.app));
-            let root = Root::wanted(app, derived_from, place, status);
+            let mut root = Root::wanted(app, derived_from, place, status);
+            if let Some(path) = root.path() {
+                root.seats = self.index.seats(&path)?.map(Arc::new).unwrap_or_default();
+            }
             self.roots.wanted.insert(path.clone(), root);
             self.probe(|wanted, _| wanted == path, effects);
         }
@@ -51,9 +54,27 @@ impl Core {
         if self.roots.at(&path).is_some() {
             return Ok(()); // wanted under another name as well
         }
-        self.forget_below(&UnitRow { root: path.clone(), dir: path.clone() }, effects)?;
-        self.index.remove_root(&path)?;
+        self.forget_root(&path, effects)?;
         self.ask_about(&path, Why::News) // a root around it has it now
+    }
+
+    /// Forgets a root with all that it holds and has held.
+    fn forget_root(&mut self, path: &Path, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
+        self.forget_below(&UnitRow { root: path.to_owned(), dir: path.to_owned() }, effects)?;
+        let models = self.index.forget_away(Away::Inside(path))?;
+        self.index.remove_root(path)?;
+        self.refresh_all(&models, effects)
+    }
+
+    /// Forgets what is kept of a place that is offline.
+    pub(super) fn forget_offline(&mut self, path: &Path, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
+        let models = self.index.forget_away(Away::At(path))?;
+        self.refresh_all(&models, effects)?;
+        if self.roots.at(path).is_some_and(|root| !root.is_online_at(path)) {
+            self.forget_root(path, effects)?;
+            self.roots.at_mut(path).map(Root::was_never_seen).unwrap_or_default();
+        }
+        Ok(())
     }
 
     /// A root inside another one is no part of that any more.
@@ -124,11 +145,10 @@ impl Core {
             root.start_anew(fresh);
         }
         if let Some(before) = moved {
-            self.forget_below(&UnitRow { root: before.clone(), dir: before.clone() }, effects)?;
-            self.index.remove_root(&before)?;
+            self.forget_root(&before, effects)?;
         }
         if is_same {
-            return Ok(());
+            return self.reseat(&there.path, &there.seats, effects);
         }
         tracing::info!(path = %there.path.display(), %app, "watching root");
         self.queue.write_off(&there.path);
@@ -137,6 +157,9 @@ impl Core {
         self.look_at_roots_below(&there.path)?;
         self.put_roots()?;
         self.take_from_others(&there.path, effects)?;
+        if self.seat(&there.path, &there.seats, effects)? {
+            self.queue.void(&there.path);
+        }
         let models = self.index.set_root_online(&there.path, true)?;
         self.refresh_all(&models, effects)?;
         self.look_at_root(&there.path, Why::Check)

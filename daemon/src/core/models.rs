@@ -35,6 +35,10 @@ impl Core {
                 self.roots.can_read(unit);
                 self.roots.unwatched(unit, Vec::new());
             }
+            Looked::Elsewhere(seats) => {
+                self.reseat(&unit.root, &seats, effects)?;
+                self.queue.push_as_of(unit.clone(), Why::Scan, self.queue.tick_of(unit));
+            }
             Looked::Gone if unit.dir == unit.root => self.probe_again(&unit.root, effects),
             Looked::Gone => self.forget_below(unit, effects)?,
             Looked::Unreadable(why) => {

@@ -184,6 +184,17 @@ impl Queue {
         self.scan.retain(|unit| !gone.contains(unit));
     }
 
+    /// What is being looked at of a root will be of no use: it is looked at again.
+    pub(super) fn void(&mut self, root: &Path) {
+        let flights = self.in_flight.iter().filter(|(unit, _)| unit.root == root);
+        let again: Vec<(UnitRow, u64)> =
+            flights.filter_map(|(unit, flight)| Some((unit.clone(), flight.tick?))).collect();
+        for (unit, tick) in again {
+            self.unwanted.insert(unit.clone());
+            self.push_as_of(unit, Why::Scan, tick);
+        }
+    }
+
     /// Whether a unit was forgotten while it was looked at.
     pub(super) fn is_unwanted(&self, unit: &UnitRow) -> bool {
         self.unwanted.contains(unit)

@@ -1,7 +1,7 @@
 //! Which places are watched, whether they are there, and how well they are watched.
 
 use super::{Core, Effect, queue::Why};
-use crate::{index::UnitRow, work::Job};
+use crate::{index::UnitRow, seats::Seats, work::Job};
 use domain::{App, RootStatus};
 use jiff::Timestamp;
 use std::{
@@ -44,6 +44,8 @@ pub(super) struct Root {
     pub(super) status: Option<RootStatus>,
     /// Device and inode of the directory.
     pub(super) identity: Option<(u64, u64)>,
+    /// Which filesystems are seen there and below; empty where that is not known.
+    pub(super) seats: Arc<Seats>,
     pub(super) has_events: bool,
     /// Directories that cannot be read, and why.
     unreadable: BTreeMap<PathBuf, String>,
@@ -76,6 +78,7 @@ impl Root {
             stored: before.clone(),
             status: before.map(|status| RootStatus { online: false, ..status }),
             identity: None,
+            seats: Arc::default(),
             has_events: true,
             unreadable: BTreeMap::new(),
             unwatched: BTreeMap::new(),
@@ -84,6 +87,12 @@ impl Root {
             asked: None,
             is_silent: false,
         }
+    }
+
+    /// Nothing is known of it any more.
+    pub(super) fn was_never_seen(&mut self) {
+        (self.status, self.stored, self.identity) = (None, None, None);
+        self.seats = Arc::default();
     }
 
     /// It is there, and nothing is known of its directories yet.
@@ -151,17 +160,13 @@ impl Roots {
         self.wanted.values().find(|root| root.path().as_deref() == Some(path))
     }
 
-    fn at_mut(&mut self, path: &Path) -> Option<&mut Root> {
+    pub(super) fn at_mut(&mut self, path: &Path) -> Option<&mut Root> {
         self.wanted.values_mut().find(|root| root.path().as_deref() == Some(path))
     }
 
     /// Every root is to be found anew.
     pub(super) fn forget_all(&mut self) {
-        for root in self.wanted.values_mut() {
-            root.status = None;
-            root.stored = None;
-            root.identity = None;
-        }
+        self.wanted.values_mut().for_each(Root::was_never_seen);
     }
 
     /// In how many seconds something has to be looked at by itself.

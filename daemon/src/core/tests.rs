@@ -3,6 +3,7 @@
 mod barrier;
 mod clock;
 mod durable;
+mod inside;
 mod sight;
 mod silence;
 
@@ -53,6 +54,7 @@ fn there(path: &str, inode: u64) -> Event {
         path: path.into(),
         identity: (1, inode),
         volume: "disk".into(),
+        seats: crate::seats::Seats::default(),
         has_events: true,
         entries: Vec::new(),
     };
@@ -102,6 +104,7 @@ fn found(path: &str, content: u8, state: State) -> (NewLocation, (PathBuf, Known
         lineage: Vec::new(),
         hints: Hints::default(),
         weights: vec![file.path],
+        verdicts: None,
     };
     let verdict = Verdict {
         format: Some(Format::Gguf),

@@ -1,6 +1,7 @@
 //! The databases: all SQL is in this folder. `index.db` is a cache of the disk and may be dropped at any time;
 //! `user.db` is durable. Nothing relies on one transaction across both.
 
+mod away;
 mod backup;
 #[cfg(test)]
 mod damage;
@@ -16,6 +17,7 @@ mod search;
 mod units;
 mod user;
 
+pub use away::Away;
 pub use backup::Restored;
 pub use hashes::{HashRow, HashedRow};
 pub use models::Refreshed;

@@ -5,10 +5,10 @@ use super::{
     hashes::{self, Known},
     held, json, kin,
 };
-use domain::{Model, Placed, RootStatus, State, UserData, Verdict, assemble, resolve::Names};
+use domain::{Model, Placed, RootStatus, State, UserData, Verdict, WirePath, assemble, resolve::Names};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What assembling a model again has changed.
 #[derive(Debug, Clone, PartialEq)]
@@ -132,6 +132,11 @@ impl Index {
         }
         Ok(placed)
     }
+
+    /// What is known of weight files, as far as they could be read.
+    pub(super) fn verdicts(&self, weights: &[WirePath]) -> rusqlite::Result<Vec<Verdict>> {
+        verdicts(&self.db, weights, &self.fresh)
+    }
 }
 
 /// Where a model lies, with what its files turned out to be; none of their hashes.
@@ -146,15 +151,20 @@ pub(super) fn placed(db: &Connection, id: &str, fresh: &Fresh) -> anyhow::Result
     })?;
     let mut placed = Vec::new();
     for row in rows {
-        let LocationRow { location, on_disk, base_models, lineage, hints, weights } = row?;
-        let mut verdicts = Vec::new();
-        for path in weights.iter().map(domain::WirePath::to_path) {
-            let known = fresh.verdicts.get(&path).cloned();
-            verdicts.extend(known.map_or_else(|| verdict(db, &path), |known| Ok(Some(known)))?);
-        }
+        let LocationRow { location, on_disk, base_models, lineage, hints, weights, verdicts: kept } = row?;
+        let verdicts = kept.map_or_else(|| verdicts(db, &weights, fresh), Ok)?;
         placed.push(Placed { location, on_disk, base_models, lineage, hints, verdicts });
     }
     Ok(placed)
+}
+
+fn verdicts(db: &Connection, weights: &[WirePath], fresh: &Fresh) -> rusqlite::Result<Vec<Verdict>> {
+    let known = |path: PathBuf| match fresh.verdicts.get(&path) {
+        Some(known) => Ok(Some(known.clone())),
+        None => verdict(db, &path),
+    };
+    let verdicts = weights.iter().map(|path| known(path.to_path()));
+    Ok(verdicts.collect::<rusqlite::Result<Vec<_>>>()?.into_iter().flatten().collect())
 }
 
 pub(super) fn verdict(db: &Connection, path: &Path) -> rusqlite::Result<Option<Verdict>> {

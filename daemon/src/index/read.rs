@@ -55,8 +55,8 @@ impl Reader {
         mut each: impl FnMut(&LocationRow, &str, &Path) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let mut select = self.db.prepare_cached(
-            "SELECT placed, json, root FROM location JOIN unit ON unit.id = location.unit
-             JOIN model ON model.id = location.model",
+            "SELECT placed, json, coalesce(point, path) FROM location JOIN unit ON unit.id = location.unit
+             JOIN root ON root.path = unit.root JOIN model ON model.id = location.model",
         )?;
         let mut rows = select.query([])?;
         while let Some(row) = rows.next()? {
@@ -180,22 +180,23 @@ fn known_file(row: &Row<'_>) -> rusqlite::Result<KnownFile> {
 pub(super) fn roots(db: &Connection) -> anyhow::Result<Vec<RootStatus>> {
     roots_with(
         db,
-        "SELECT path, app, derived_from, online, offline_since, watched, reason, rescans, last_scan, volume,
+        "SELECT coalesce(point, path) AS path, app, derived_from, online, offline_since, watched, reason, rescans,
+         last_scan, volume,
          (SELECT count(DISTINCT model) FROM location JOIN unit ON unit.id = unit WHERE unit.root = root.path) AS models,
          (SELECT coalesce(sum(bytes), 0) FROM (SELECT max(value ->> 'disk_size') AS bytes
             FROM location JOIN unit ON unit.id = unit, json_each(placed, '$.on_disk')
             WHERE unit.root = root.path AND value IS NOT NULL
             GROUP BY value ->> 'volume', value ->> 'inode')) AS bytes
-         FROM root ORDER BY path",
+         FROM root ORDER BY coalesce(point, path), inside",
     )
 }
 
-/// Every root as it was stored: what lies there is not counted.
+/// Every root as it was stored, but for what is not seen in one now; what lies there is not counted.
 pub(super) fn stored_roots(db: &Connection) -> anyhow::Result<Vec<RootStatus>> {
     roots_with(
         db,
         "SELECT path, app, derived_from, online, offline_since, watched, reason, rescans, last_scan, volume,
-         0 AS models, 0 AS bytes FROM root ORDER BY path",
+         0 AS models, 0 AS bytes FROM root WHERE inside IS NULL ORDER BY path",
     )
 }
 

@@ -1,6 +1,6 @@
 //! Roots, units and what they rest on; locations and the models they belong to.
 
-use super::{Index, bytes, held, path};
+use super::{Index, away, bytes, held, path};
 use domain::{App, Hints, Location, OnDisk, Verdict};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::{Deserialize, Serialize};
@@ -48,6 +48,9 @@ pub struct LocationRow {
     pub hints: Hints,
     /// Where the bytes of each weight file are opened, in order.
     pub weights: Vec<domain::WirePath>,
+    /// What was read of them, while they are not seen: another file may be at their paths meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdicts: Option<Vec<Verdict>>,
 }
 
 /// What looking at a unit again has brought.
@@ -121,6 +124,7 @@ impl Index {
         }
         let mut applied = Applied::default();
         let mut contents = BTreeSet::new();
+        let has_away = away::has_away(&self.db, &unit.root)?;
         // Before the removals: a file that was renamed within the unit finds its content still there.
         for new in change.locations {
             let (model, is_new) = model_of(&self.db, id, &new, durable, mint)?;
@@ -129,6 +133,9 @@ impl Index {
                 applied.adopted.push((new.content.clone(), model.clone(), path));
             }
             let Put { location, before, contents: changed } = put_location(&self.db, id, &new, &model)?;
+            if has_away {
+                away::supersede(&self.db, unit, new.row.location.app, &new.row.location.id)?;
+            }
             self.words.card(location, new.card);
             self.fresh.locations.insert(location, new.row);
             applied.models.extend(before);
@@ -138,6 +145,9 @@ impl Index {
         for (app, handle) in &change.removed {
             contents.extend(held::at(&self.db, id, *app, handle)?);
             applied.models.extend(remove_location(&self.db, id, *app, handle)?);
+        }
+        if has_away {
+            away::tidy(&self.db, &unit.root)?;
         }
         // Whose bytes came to lie elsewhere as well, or do no longer.
         applied.models.extend(held::models(&self.db, &contents)?);
@@ -240,7 +250,7 @@ pub(super) fn unit_id(db: &Connection, unit: &UnitRow) -> rusqlite::Result<Optio
         .optional()
 }
 
-fn put_unit(db: &Connection, unit: &UnitRow) -> rusqlite::Result<i64> {
+pub(super) fn put_unit(db: &Connection, unit: &UnitRow) -> rusqlite::Result<i64> {
     if let Some(id) = unit_id(db, unit)? {
         return Ok(id);
     }
@@ -352,7 +362,12 @@ fn put_location(db: &Connection, unit: i64, new: &NewLocation, model: &str) -> a
     Ok(Put { location, before: before.filter(|_| is_moved), contents })
 }
 
-fn remove_location(db: &Connection, unit: i64, app: App, handle: &str) -> rusqlite::Result<Option<String>> {
+pub(super) fn remove_location(
+    db: &Connection,
+    unit: i64,
+    app: App,
+    handle: &str,
+) -> rusqlite::Result<Option<String>> {
     db.prepare_cached("DELETE FROM location WHERE unit = ?1 AND app = ?2 AND handle = ?3 RETURNING model")?
         .query_row(params![unit, app.name(), handle], |row| row.get(0))
         .optional()

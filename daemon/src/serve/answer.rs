@@ -330,7 +330,16 @@ async fn remove_root(hub: &Hub, path: PathBuf) -> Result<serde_json::Value, Fail
         Ok(roots.into_iter().find(is_meant).unwrap_or(added))
     });
     let stored = stored.await?;
-    hub.memory.change(UserChange::RemoveRoot(stored.clone())).await.map_err(refusal)?;
+    let at = stored.clone();
+    let is_offline = move |root: &RootStatus| !root.online && root.path.to_path() == at;
+    let is_left =
+        hub.read(move |reader| Ok(reader.roots()?.iter().any(is_offline))).await.map_err(refusal)?;
+    match hub.memory.change(UserChange::RemoveRoot(stored.clone())).await {
+        // What a disk has left behind was added by nobody.
+        Err(error) if is_left && matches!(error.downcast_ref(), Some(UserError::NotAdded { .. })) => {}
+        removed => removed.map_err(refusal)?,
+    }
+    hub.tell(Event::Forget(stored.clone())).await.map_err(refusal)?;
     // A place that is looked at anyway stays.
     let found = hub.discover().await.map_err(refusal)?;
     if !found.iter().any(|root| root.path == stored) && !hub.config.roots.contains(&stored) {

@@ -1,6 +1,6 @@
 //! Whether roots are there, and whether links lead to models.
 
-use crate::{look::resolved, volume::Volumes, watch::Watch};
+use crate::{look::resolved, seats::Seats, volume::Volumes, watch::Watch};
 use domain::{names::looks_like_model, stores};
 use std::{
     collections::VecDeque,
@@ -28,6 +28,8 @@ pub struct There {
     pub identity: (u64, u64),
     /// The filesystem it is on.
     pub volume: String,
+    /// Which filesystems are seen there and below.
+    pub seats: Seats,
     /// That tells of changes.
     pub has_events: bool,
     /// Names of its entries that tell stores apart, for a root whose app is not known.
@@ -58,7 +60,8 @@ pub(crate) fn probe_root(wanted: &Path, volumes: &mut Volumes, watch: &Watch) ->
         }
         let has_events = volumes.of(meta.dev(), &path).has_events;
         let volume = volumes.place(meta.dev(), &path);
-        Ok(There { path: path.clone(), identity: (meta.dev(), meta.ino()), volume, has_events, entries })
+        let (identity, seats) = ((meta.dev(), meta.ino()), volumes.seats(&path));
+        Ok(There { path: path.clone(), identity, volume, seats, has_events, entries })
     });
     match there {
         Ok(there) => Probed { wanted: wanted.to_owned(), there: Some(there), reason: None },

@@ -29,7 +29,24 @@ const MAX_ROUNDS: usize = 64;
 const MISSING: &str = "-";
 
 impl Worker {
+    /// Looks at what is thought to be there: an empty mount point is no sign that anything was deleted.
     pub(super) fn look(&mut self, job: &UnitJob) -> anyhow::Result<Looked> {
+        self.mind_mounts();
+        let before = self.volumes.seats(&job.unit.root).after(&job.seats);
+        if before != *job.seats && !job.seats.is_empty() && !before.is_empty() {
+            return Ok(Looked::Elsewhere(before));
+        }
+        let looked = self.look_here(job);
+        if self.mind_mounts() {
+            let now = self.volumes.seats(&job.unit.root).after(&before);
+            if now != before || now.has_inner() {
+                return Ok(Looked::Elsewhere(now));
+            }
+        }
+        looked
+    }
+
+    fn look_here(&mut self, job: &UnitJob) -> anyhow::Result<Looked> {
         let depends = self.reader()?.depends(&job.unit)?;
         if job.if_changed && !depends.is_empty() && self.is_same(&depends, &Self::incoming(job)) {
             return Ok(Looked::Same);

@@ -15,6 +15,7 @@ mod kernel;
 mod launch;
 mod launch_ends;
 mod live;
+mod mounts;
 mod odd;
 mod origins;
 mod plan;
