@@ -260,7 +260,7 @@ impl Core {
 
     fn react(&mut self, event: Event, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
         match event {
-            Event::Want(wanted) => drop(self.want(wanted, effects)?),
+            Event::Want(wanted) => self.want_by_user(wanted, effects)?,
             Event::Discovered(found) => self.discovered(found.map(|found| *found), effects)?,
             Event::Unwant(path) => self.unwant(&path, effects)?,
             Event::Forget(path) => self.forget_offline(&path, effects)?,

@@ -101,6 +101,12 @@ fn root(root: &RootStatus) -> Option<Finding> {
     Some(if !root.online && is_barred {
         let means = "What lies there is not seen.";
         warning(about, reason, means, Some("make it readable for you, or join the group that owns it"))
+    } else if !root.online && root.volume.is_none() {
+        let fix = format!(
+            "mend it, or look there no longer: modelctl roots remove {about}; what stands in `roots` of config.toml is \
+             taken out there"
+        );
+        warning(about, reason, "It was never seen: no model is looked for there.", Some(&fix))
     } else if !root.online {
         let fix = format!("mount the disk, or forget it: modelctl roots remove {about}");
         warning(about, reason, "Its models are kept, greyed, and cannot be started.", Some(&fix))
@@ -298,7 +304,9 @@ mod tests {
             "again",
         );
         check(&with(degraded(false, "needs privilege: another user's")), Warning, "/data/models", "group");
-        check(&with(degraded(false, "its disk is not mounted")), Warning, "/data/models", "roots remove");
+        let away = RootStatus { volume: Some("u".into()), ..degraded(false, "its disk is not mounted") };
+        check(&with(away), Warning, "/data/models", "mount the disk");
+        check(&with(degraded(false, "there is no such directory")), Warning, "/data/models", "config.toml");
         let few = Health { watches: Some(Watches { used: 60_000, limit: 65_536 }), ..sound() };
         check(&few, Warning, "inotify", "max_user_watches=1048576");
         check(&Health { unwatched_places: 3, ..sound() }, Warning, "inotify", "max_user_watches=1048576");

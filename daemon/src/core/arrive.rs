@@ -10,7 +10,12 @@ use crate::{
     work::{Probed, There},
 };
 use domain::{App, RootStatus, WirePath};
-use std::{ffi::OsString, path::Path, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 impl Core {
     /// Looks for roots; those that were known before the start are remembered as they were. Returns whether any was
@@ -30,7 +35,9 @@ impl Core {
                 status.last_scan = None;
                 status
             });
-            let app = app.or(before.map(|status| status.app));
+            // Of a place that was never there, nobody has seen what lies in it.
+            let was_there = before.filter(|status| status.volume.is_some());
+            let app = app.or(was_there.map(|status| status.app));
             let mut root = Root::wanted(app, derived_from, place, status);
             if let Some(path) = root.path() {
                 root.seats = self.index.seats(&path)?.map(Arc::new).unwrap_or_default();
@@ -39,6 +46,23 @@ impl Core {
             self.probe(|wanted, _| wanted == path, effects);
         }
         Ok(is_news)
+    }
+
+    /// Looks for roots that the user has named.
+    pub(super) fn want_by_user(
+        &mut self,
+        wanted: Vec<Wanted>,
+        effects: &mut Vec<Effect>,
+    ) -> anyhow::Result<()> {
+        let paths: BTreeSet<PathBuf> = wanted.iter().map(|wanted| wanted.path.clone()).collect();
+        self.want(wanted, effects)?;
+        let named = self.roots.wanted.iter_mut().filter(|(path, _)| paths.contains(*path));
+        named.for_each(|(_, root)| root.is_named = true);
+        // One that was looked for before may have been found not to be there, and nobody was told.
+        let is_untold =
+            |path: &Path, root: &Root| paths.contains(path) && root.status.is_none() && root.unanswered == 0;
+        self.probe(is_untold, effects);
+        Ok(())
     }
 
     pub(super) fn unwant(&mut self, wanted: &Path, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
@@ -174,26 +198,10 @@ impl Core {
         let now = self.now;
         let Some(root) = self.roots.wanted.get_mut(wanted) else { return Ok(()) };
         root.identity = None;
-        let Some(path) = root.path() else {
-            let Some(reason) = reason else { return Ok(()) };
-            tracing::warn!(path = %wanted.display(), reason, "root cannot be used");
-            root.status = root.app.map(|app| RootStatus {
-                path: WirePath::from(wanted),
-                app,
-                derived_from: None,
-                online: false,
-                offline_since: None,
-                watched: false,
-                degraded: true,
-                reason: Some(reason),
-                models: 0,
-                bytes: 0,
-                rescans: 0,
-                last_scan: None,
-                volume: None,
-            });
-            return self.put_roots();
-        };
+        if !root.was_there() {
+            return self.root_is_unusable(wanted, reason);
+        }
+        let Some(path) = root.path() else { return Ok(()) };
         if let Some(status) = &mut root.status {
             if status.online {
                 tracing::info!(path = %path.display(), "root has gone offline");
@@ -209,6 +217,39 @@ impl Core {
         self.put_roots()?;
         let models = self.index.set_root_online(&path, false)?;
         self.refresh_all(&models, effects)
+    }
+
+    /// There was never a directory that could be read. It is told of where there is more to say, or the user asked for it.
+    fn root_is_unusable(&mut self, wanted: &Path, reason: Option<String>) -> anyhow::Result<()> {
+        let Some(root) = self.roots.wanted.get_mut(wanted) else { return Ok(()) };
+        let reason = reason.or_else(|| root.is_named.then(|| "there is no such directory".to_owned()));
+        let app = root.app.or_else(|| root.is_named.then_some(App::Loose));
+        let Some((reason, app)) = reason.zip(app) else {
+            if let Some(path) = root.path() {
+                root.was_never_seen();
+                self.index.remove_root(&path)?;
+            }
+            return Ok(());
+        };
+        if root.status.as_ref().and_then(|status| status.reason.as_ref()) != Some(&reason) {
+            tracing::warn!(path = %wanted.display(), reason, "root cannot be used");
+        }
+        root.status = Some(RootStatus {
+            path: WirePath::from(wanted),
+            app,
+            derived_from: None,
+            online: false,
+            offline_since: None,
+            watched: false,
+            degraded: true,
+            reason: Some(reason),
+            models: 0,
+            bytes: 0,
+            rescans: 0,
+            last_scan: None,
+            volume: None,
+        });
+        self.put_roots()
     }
 }
 

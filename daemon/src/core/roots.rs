@@ -38,6 +38,8 @@ pub(super) struct Roots {
 pub(super) struct Root {
     pub(super) app: Option<App>,
     pub(super) derived_from: Option<PathBuf>,
+    /// The user has named it: where it cannot be used, that is told.
+    pub(super) is_named: bool,
     /// Where it stands in its app's own layout.
     pub(super) place: PathBuf,
     /// None while it has never been seen.
@@ -74,6 +76,7 @@ impl Root {
         Self {
             app,
             derived_from,
+            is_named: false,
             place,
             stored: before.clone(),
             status: before.map(|status| RootStatus { online: false, ..status }),
@@ -102,6 +105,11 @@ impl Root {
         self.damaged.clear();
         self.status = Some(status);
         self.judge();
+    }
+
+    /// Whether there was ever a directory that could be read.
+    pub(super) fn was_there(&self) -> bool {
+        self.status.as_ref().is_some_and(|status| status.volume.is_some())
     }
 
     pub(super) fn path(&self) -> Option<PathBuf> {

@@ -4,6 +4,7 @@ mod barrier;
 mod clock;
 mod durable;
 mod inside;
+mod named;
 mod sight;
 mod silence;
 

@@ -331,9 +331,8 @@ async fn remove_root(hub: &Hub, path: PathBuf) -> Result<serde_json::Value, Fail
     });
     let stored = stored.await?;
     let at = stored.clone();
-    let is_offline = move |root: &RootStatus| !root.online && root.path.to_path() == at;
-    let is_left =
-        hub.read(move |reader| Ok(reader.roots()?.iter().any(is_offline))).await.map_err(refusal)?;
+    let is_kept = move |root: &RootStatus| !root.online && root.volume.is_some() && root.path.to_path() == at;
+    let is_left = hub.read(move |reader| Ok(reader.roots()?.iter().any(is_kept))).await.map_err(refusal)?;
     match hub.memory.change(UserChange::RemoveRoot(stored.clone())).await {
         // What a disk has left behind was added by nobody.
         Err(error) if is_left && matches!(error.downcast_ref(), Some(UserError::NotAdded { .. })) => {}

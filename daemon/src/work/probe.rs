@@ -2,10 +2,10 @@
 
 use crate::{look::resolved, seats::Seats, volume::Volumes, watch::Watch};
 use domain::{names::looks_like_model, stores};
+use rustix::io::Errno;
 use std::{
     collections::VecDeque,
-    fs,
-    io::ErrorKind,
+    fs, io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
@@ -40,18 +40,17 @@ pub struct There {
 const ENOUGH: usize = 1000;
 
 pub(crate) fn probe_root(wanted: &Path, volumes: &mut Volumes, watch: &Watch) -> Probed {
-    let resolved = watched_way(wanted, watch);
-    let is_barred = resolved.as_ref().is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
-    let path = resolved.ok();
-    let Some(path) = path else {
-        // What lies beyond a directory of another user is not seen, nor whether anything does.
-        let reason =
-            is_barred.then(|| "needs privilege: a directory on the way to it is another user's".into());
-        return Probed { wanted: wanted.to_owned(), there: None, reason };
+    let absent = |reason| Probed { wanted: wanted.to_owned(), there: None, reason };
+    if !wanted.is_absolute() {
+        return absent(Some("it is not an absolute path: write it in full, from /".into()));
+    }
+    let path = match watched_way(wanted, watch) {
+        Ok(path) => path,
+        Err(error) => return absent(unreachable(&error)),
     };
     let there = fs::metadata(&path).and_then(|meta| {
         if !meta.is_dir() {
-            return Err(std::io::Error::other("it is not a directory"));
+            return Err(io::Error::other("it is not a directory"));
         }
         let entries: Vec<_> =
             fs::read_dir(&path)?.take(ENOUGH).flatten().map(|entry| entry.file_name()).collect();
@@ -65,16 +64,24 @@ pub(crate) fn probe_root(wanted: &Path, volumes: &mut Volumes, watch: &Watch) ->
     });
     match there {
         Ok(there) => Probed { wanted: wanted.to_owned(), there: Some(there), reason: None },
-        Err(error) => {
-            let reason = Some(format!("{} cannot be read: {error}", path.display()));
-            Probed { wanted: wanted.to_owned(), there: None, reason }
-        }
+        Err(error) => absent(Some(format!("{} cannot be read: {error}", path.display()))),
+    }
+}
+
+/// Why a path leads nowhere, where that is more than that nothing is there.
+fn unreachable(error: &io::Error) -> Option<String> {
+    match Errno::from_io_error(error) {
+        Some(Errno::NOENT | Errno::NOTDIR) => None,
+        // What lies beyond a directory of another user is not seen, nor whether anything does.
+        Some(Errno::ACCESS) => Some("needs privilege: a directory on the way to it is another user's".into()),
+        Some(Errno::LOOP) => Some("links on the way to it lead in a circle".into()),
+        _ => Some(format!("it cannot be reached: {error}")),
     }
 }
 
 /// Returns where a path leads, with watches on the way: what appears, vanishes or is mounted there later is told from
 /// above, also past links.
-fn watched_way(wanted: &Path, watch: &Watch) -> std::io::Result<PathBuf> {
+fn watched_way(wanted: &Path, watch: &Watch) -> io::Result<PathBuf> {
     let nearest = || wanted.ancestors().skip(1).find(|dir| dir.is_dir());
     let mut above = nearest();
     for _ in wanted.ancestors() {

@@ -198,3 +198,59 @@ fn a_folder_that_cannot_be_read_is_told_and_its_siblings_are_listed() {
         state("inside").is_some() && state("unreadable") == Some("ok".into())
     });
 }
+
+#[test]
+fn a_root_of_the_user_that_cannot_be_used_is_shown_with_the_reason_until_it_can() {
+    let mut house = house!();
+    write(house.at("file"), "x");
+    symlink(house.at("loop-b"), house.at("loop-a")).unwrap();
+    symlink(house.at("loop-a"), house.at("loop-b")).unwrap();
+    write(house.at("good/m.gguf"), gguf("m"));
+    let base = house.at("");
+    let text = |path: &str| base.join(path).display().to_string();
+    let named = [text("nowhere/deep"), text("file"), text("loop-a"), "relative/models".into(), text("good")];
+    write(house.home(".config/modeld/config.toml"), format!("roots = {named:?}\n"));
+    house.start();
+    house.does(&["roots", "add", &text("good")]);
+    house.sync();
+    for round in 0..2 {
+        for (path, why) in [
+            (&named[0], "no such directory"),
+            (&named[1], "not a directory"),
+            (&named[2], "in a circle"),
+            (&named[3], "not an absolute path"),
+        ] {
+            let shown = root(&house, path.as_ref()).unwrap_or_else(|| panic!("{path}, start {round}"));
+            assert_eq!((&shown["online"], &shown["degraded"]), (&false.into(), &true.into()), "{shown}");
+            assert!(shown["offline_since"].is_null(), "{shown}");
+            assert!(shown["reason"].as_str().unwrap().contains(why), "{shown}");
+            let findings = house.json(&["doctor"])["findings"].take();
+            let is_it = |finding: &&Value| finding["about"] == path.as_str();
+            let finding = findings.as_array().unwrap().iter().find(is_it).cloned().unwrap_or_default();
+            assert!(finding["what"].as_str().is_some_and(|what| what.contains(why)), "{path}: {findings}");
+            assert!(finding["fix"].as_str().unwrap().contains("config.toml"), "{finding}");
+        }
+        assert_eq!(house.names(&[]), ["m"]);
+        house.restart();
+        house.sync();
+    }
+    // A hub's cache is one also where it was waited for.
+    write(house.at("nowhere/deep/models--o--r/snapshots/c0/late.gguf"), gguf("late"));
+    wait_until("it is looked at once it is there", 10, || house.list(&["app=huggingface"]).len() == 1);
+    let shown = root(&house, named[0].as_ref()).unwrap();
+    assert_eq!((&shown["online"], &shown["reason"]), (&true.into(), &Value::Null), "{shown}");
+    let said = house.ctl(&["roots", "remove", &named[1]]);
+    assert!(said.code == 1 && said.err.contains("not added by you"), "{said:?}");
+    // One that was added, and went before anybody saw it.
+    let added = text("added");
+    fs::create_dir(&added).unwrap();
+    house.does(&["roots", "add", &added]);
+    house.end(rustix::process::Signal::TERM);
+    fs::remove_dir(&added).unwrap();
+    fs::remove_file(house.state("index.db")).unwrap();
+    house.start();
+    house.sync();
+    assert!(root(&house, added.as_ref()).unwrap()["reason"].as_str().unwrap().contains("no such directory"));
+    house.does(&["roots", "remove", &added]);
+    assert_eq!(root(&house, added.as_ref()), None);
+}
