@@ -7,6 +7,7 @@ mod inbox;
 mod inside;
 mod links;
 mod models;
+mod naming;
 mod probe;
 mod queue;
 mod roots;

@@ -222,6 +222,26 @@ pub(crate) fn resolved(path: &Path) -> Option<PathBuf> {
     std::fs::canonicalize(path).ok()
 }
 
+/// Returns where a path leads, or would lead if what it leads to were there.
+pub(crate) fn led_to(path: &Path) -> Option<PathBuf> {
+    /// As many links as the kernel follows (path_resolution(7)).
+    const MOST: usize = 40;
+    let mut path = path.to_owned();
+    for _ in 0..MOST {
+        let (above, real) = path.ancestors().find_map(|above| Some((above, resolved(above)?)))?;
+        let mut missing = path.strip_prefix(above).ok()?.components();
+        let Some(first) = missing.next() else { return Some(real) };
+        let at = real.join(first);
+        let rest = missing.as_path();
+        let under = |dir: PathBuf| if rest.as_os_str().is_empty() { dir } else { dir.join(rest) };
+        match std::fs::read_link(&at) {
+            Ok(target) => path = under(real.join(target)),
+            Err(_) => return Some(under(at)),
+        }
+    }
+    None
+}
+
 /// Returns where an app keeps its models, if this is that app's own folder.
 pub(crate) fn models_in(dir: &Path) -> Option<(PathBuf, App)> {
     let real = resolved(dir)?;
@@ -249,6 +269,23 @@ mod tests {
             ("garbage", None),
         ] {
             assert_eq!(without_secrets(url).as_deref(), kept);
+        }
+    }
+
+    #[test]
+    fn a_link_leads_where_it_led_while_that_is_not_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path().canonicalize().unwrap();
+        let gone = base.join("disk/models");
+        symlink(&gone, base.join("far")).unwrap();
+        symlink("far/sub", base.join("near")).unwrap();
+        symlink("b", base.join("a")).unwrap();
+        symlink("a", base.join("b")).unwrap();
+        for _ in 0..2 {
+            assert_eq!(led_to(&base.join("far")), Some(gone.clone()));
+            assert_eq!(led_to(&base.join("near/x")), Some(gone.join("sub/x")));
+            assert_eq!(led_to(&base.join("a/x")), None);
+            std::fs::create_dir_all(gone.join("sub/x")).unwrap();
         }
     }
 

@@ -203,9 +203,12 @@ fn failed(job: &Job) -> Option<Event> {
     let why = || "a bug in modeld".to_owned();
     match job {
         Job::Unit(job) => Some(Event::Looked(job.unit.clone(), Looked::Unreadable(why()))),
-        Job::Root { wanted } => {
-            Some(Event::Probed(Probed { wanted: wanted.clone(), there: None, reason: Some(why()) }))
-        }
+        Job::Root { wanted } => Some(Event::Probed(Probed {
+            wanted: wanted.clone(),
+            there: None,
+            spot: None,
+            reason: Some(why()),
+        })),
         Job::Discover => Some(Event::Discovered(None)),
         Job::Link { .. } | Job::Growing { .. } | Job::Anew => None,
     }

@@ -10,12 +10,7 @@ use crate::{
     work::{Probed, There},
 };
 use domain::{App, RootStatus, WirePath};
-use std::{
-    collections::BTreeSet,
-    ffi::OsString,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{ffi::OsString, path::Path, sync::Arc};
 
 impl Core {
     /// Looks for roots; those that were known before the start are remembered as they were. Returns whether any was
@@ -48,23 +43,6 @@ impl Core {
         Ok(is_news)
     }
 
-    /// Looks for roots that the user has named.
-    pub(super) fn want_by_user(
-        &mut self,
-        wanted: Vec<Wanted>,
-        effects: &mut Vec<Effect>,
-    ) -> anyhow::Result<()> {
-        let paths: BTreeSet<PathBuf> = wanted.iter().map(|wanted| wanted.path.clone()).collect();
-        self.want(wanted, effects)?;
-        let named = self.roots.wanted.iter_mut().filter(|(path, _)| paths.contains(*path));
-        named.for_each(|(_, root)| root.is_named = true);
-        // One that was looked for before may have been found not to be there, and nobody was told.
-        let is_untold =
-            |path: &Path, root: &Root| paths.contains(path) && root.status.is_none() && root.unanswered == 0;
-        self.probe(is_untold, effects);
-        Ok(())
-    }
-
     pub(super) fn unwant(&mut self, wanted: &Path, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
         let by_path = |root: &Root| root.path().as_deref() == Some(wanted);
         let key = self
@@ -85,6 +63,7 @@ impl Core {
     /// Forgets a root with all that it holds and has held.
     fn forget_root(&mut self, path: &Path, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
         self.forget_below(&UnitRow { root: path.to_owned(), dir: path.to_owned() }, effects)?;
+        self.unlink_below(path, effects);
         let models = self.index.forget_away(Away::Inside(path))?;
         self.index.remove_root(path)?;
         self.refresh_all(&models, effects)
@@ -118,6 +97,10 @@ impl Core {
 
     pub(super) fn probed(&mut self, probed: Probed, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
         self.roots.answered(&probed.wanted);
+        if self.is_left_over(&probed) {
+            tracing::info!(path = %probed.wanted.display(), "nobody names the root any more");
+            return self.unwant(&probed.wanted, effects);
+        }
         match probed.there {
             Some(there) => self.root_is_there(&probed.wanted, &there, effects),
             None => self.root_is_gone(&probed.wanted, probed.reason, effects),
@@ -222,8 +205,8 @@ impl Core {
     /// There was never a directory that could be read. It is told of where there is more to say, or the user asked for it.
     fn root_is_unusable(&mut self, wanted: &Path, reason: Option<String>) -> anyhow::Result<()> {
         let Some(root) = self.roots.wanted.get_mut(wanted) else { return Ok(()) };
-        let reason = reason.or_else(|| root.is_named.then(|| "there is no such directory".to_owned()));
-        let app = root.app.or_else(|| root.is_named.then_some(App::Loose));
+        let reason = reason.or_else(|| root.names.by_user.then(|| "there is no such directory".to_owned()));
+        let app = root.app.or_else(|| root.names.by_user.then_some(App::Loose));
         let Some((reason, app)) = reason.zip(app) else {
             if let Some(path) = root.path() {
                 root.was_never_seen();

@@ -19,7 +19,7 @@ impl Core {
         unit: &UnitRow,
         links: Vec<(PathBuf, PathBuf)>,
         effects: &mut Vec<Effect>,
-    ) -> anyhow::Result<()> {
+    ) {
         self.links.retain(|link, _| link.parent() != Some(&unit.dir));
         let is_from_here =
             |root: &Root| root.derived_from.as_deref().and_then(Path::parent) == Some(&unit.dir);
@@ -33,25 +33,23 @@ impl Core {
             .filter(|(wanted, root)| is_from_here(root) && !leads_there(wanted, root))
             .map(|(wanted, _)| wanted.clone())
             .collect();
-        for wanted in re_pointed {
-            self.unwant(&wanted, effects)?;
-        }
+        re_pointed.iter().for_each(|wanted| self.unlink(wanted, effects));
         let paths = self.roots.paths();
         for (link, target) in links {
+            self.roots.wanted.entry(target.clone()).and_modify(|root| root.be_linked(&link));
             let overlaps = |root: &Path| target.starts_with(root) || root.starts_with(&target);
             if !self.roots.wanted.contains_key(&target) && !paths.iter().any(|root| overlaps(root)) {
                 self.links.insert(link, (target, self.now));
             }
         }
-        Ok(())
     }
 
     /// The app whose folder a link is, and which one, where the app would follow it.
     fn stands_for(&self, link: &Path) -> Option<(App, PathBuf)> {
-        let root = self.roots.unit_of(link)?.root;
-        let app = self.roots.app_of(&root)?;
+        let (path, root) = self.roots.around(link)?;
+        let app = root.app?;
         let store = STORES.iter().find(|store| store.app() == app && store.follows_links())?;
-        let place = self.roots.at(&root)?.place.join(link.strip_prefix(&root).ok()?);
+        let place = root.place.join(link.strip_prefix(&path).ok()?);
         (store.visit(&place) != Visit::Skip).then_some((app, place))
     }
 
@@ -74,6 +72,16 @@ impl Core {
         effects: &mut Vec<Effect>,
     ) -> anyhow::Result<()> {
         tracing::info!(link = %link.display(), target = %target.display(), "following a link to a directory of models");
+        self.want_behind(link, target, effects)
+    }
+
+    /// Looks for a root that a link names.
+    pub(super) fn want_behind(
+        &mut self,
+        link: &Path,
+        target: &Path,
+        effects: &mut Vec<Effect>,
+    ) -> anyhow::Result<()> {
         let (app, place) = self.stands_for(link).unzip();
         let (path, derived_from) = (target.to_owned(), Some(link.to_owned()));
         let wanted = Wanted { path, app, derived_from, place: place.unwrap_or_default() };

@@ -40,7 +40,10 @@ impl Core {
                 self.queue.push_as_of(unit.clone(), Why::Scan, self.queue.tick_of(unit));
             }
             Looked::Gone if unit.dir == unit.root => self.probe_again(&unit.root, effects),
-            Looked::Gone => self.forget_below(unit, effects)?,
+            Looked::Gone => {
+                self.forget_below(unit, effects)?;
+                self.unlink_below(&unit.dir, effects);
+            }
             Looked::Unreadable(why) => {
                 self.roots.cannot_read(unit, &why);
                 self.put_roots()?;
@@ -51,7 +54,7 @@ impl Core {
                 self.roots.damaged(unit, damaged);
                 self.roots.unwatched(unit, unwatched);
                 self.children(unit, &children, effects)?;
-                self.put_links(unit, links, effects)?;
+                self.put_links(unit, links, effects);
                 let whole = change.files.iter().filter(|(_, known)| known.is_whole);
                 let whole: Vec<PathBuf> = whole.map(|(path, _)| path.clone()).collect();
                 self.put(unit, change, effects)?;
@@ -157,6 +160,7 @@ impl Core {
         let children: BTreeSet<&PathBuf> = children.iter().collect();
         for gone in known.iter().filter(|dir| !children.contains(dir)) {
             self.forget_below(&UnitRow { root: unit.root.clone(), dir: gone.clone() }, effects)?;
+            self.unlink_below(gone, effects);
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Which places are watched, whether they are there, and how well they are watched.
 
-use super::{Core, Effect, queue::Why};
+use super::{Core, Effect, naming::Names, queue::Why};
 use crate::{index::UnitRow, seats::Seats, work::Job};
 use domain::{App, RootStatus};
 use jiff::Timestamp;
@@ -38,8 +38,7 @@ pub(super) struct Roots {
 pub(super) struct Root {
     pub(super) app: Option<App>,
     pub(super) derived_from: Option<PathBuf>,
-    /// The user has named it: where it cannot be used, that is told.
-    pub(super) is_named: bool,
+    pub(super) names: Names,
     /// Where it stands in its app's own layout.
     pub(super) place: PathBuf,
     /// None while it has never been seen.
@@ -76,7 +75,7 @@ impl Root {
         Self {
             app,
             derived_from,
-            is_named: false,
+            names: Names::default(),
             place,
             stored: before.clone(),
             status: before.map(|status| RootStatus { online: false, ..status }),
@@ -166,6 +165,13 @@ impl Roots {
 
     pub(super) fn at(&self, path: &Path) -> Option<&Root> {
         self.wanted.values().find(|root| root.path().as_deref() == Some(path))
+    }
+
+    /// The deepest root that a path lies in, there or not.
+    pub(super) fn around(&self, path: &Path) -> Option<(PathBuf, &Root)> {
+        let roots = self.wanted.values().filter_map(|root| Some((root.path()?, root)));
+        let around = roots.filter(|(root, _)| path.starts_with(root) && path != root);
+        around.max_by_key(|(root, _)| root.as_os_str().len())
     }
 
     pub(super) fn at_mut(&mut self, path: &Path) -> Option<&mut Root> {

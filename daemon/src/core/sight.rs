@@ -128,6 +128,10 @@ impl Core {
         }
     }
 
+    pub(super) fn is_sight_stale(&self) -> bool {
+        self.sight.is_stale
+    }
+
     pub(super) fn is_looking_for_places(&self) -> bool {
         self.sight.under_way.is_some()
     }
@@ -160,10 +164,12 @@ impl Core {
             self.discover(effects);
         }
         let Some(Discovered { wanted, concerns }) = found else { return Ok(()) };
-        let is_news = self.want(wanted, effects)?;
+        let is_news = self.want_by_stores(wanted, effects)?;
+        let is_doubtful = self.has_doubts();
         let sight = &mut self.sight;
         sight.last.get_or_insert(self.now);
         sight.concerns = concerns;
+        sight.is_stale |= is_doubtful;
         sight.pause =
             if is_news { SHORTEST_PAUSE } else { (sight.pause * 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE) };
         Ok(())

@@ -59,11 +59,11 @@ fn there(path: &str, inode: u64) -> Event {
         has_events: true,
         entries: Vec::new(),
     };
-    Event::Probed(Probed { wanted: path.into(), there: Some(there), reason: None })
+    Event::Probed(Probed { wanted: path.into(), there: Some(there), spot: None, reason: None })
 }
 
 fn gone(path: &str) -> Event {
-    Event::Probed(Probed { wanted: path.into(), there: None, reason: None })
+    Event::Probed(Probed { wanted: path.into(), there: None, spot: None, reason: None })
 }
 
 fn unit(dir: &str) -> UnitRow {
@@ -374,6 +374,7 @@ fn a_link_out_becomes_a_root_once_it_is_steady_and_goes_when_it_is_re_pointed() 
         |core: &Core| core.index.roots().unwrap().into_iter().find(|root| root.path.text() == "/mnt/big");
     assert_eq!(status(&core).unwrap().derived_from.as_deref(), link.to_str());
     handle(&mut core, links_found(Vec::new()));
+    handle(&mut core, there("/mnt/big", 7));
     assert_eq!(status(&core), None);
 }
 

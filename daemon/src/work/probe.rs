@@ -1,6 +1,11 @@
 //! Whether roots are there, and whether links lead to models.
 
-use crate::{look::resolved, seats::Seats, volume::Volumes, watch::Watch};
+use crate::{
+    look::{led_to, resolved},
+    seats::{Seats, Spot},
+    volume::Volumes,
+    watch::Watch,
+};
 use domain::{names::looks_like_model, stores};
 use rustix::io::Errno;
 use std::{
@@ -16,6 +21,8 @@ pub struct Probed {
     /// As it was configured, links not resolved.
     pub wanted: PathBuf,
     pub there: Option<There>,
+    /// Where it is or would be, as far as that can be told.
+    pub spot: Option<Spot>,
     /// Why it is not there, where that is more than its absence.
     pub reason: Option<String>,
 }
@@ -40,13 +47,14 @@ pub struct There {
 const ENOUGH: usize = 1000;
 
 pub(crate) fn probe_root(wanted: &Path, volumes: &mut Volumes, watch: &Watch) -> Probed {
-    let absent = |reason| Probed { wanted: wanted.to_owned(), there: None, reason };
+    let spot = led_to(wanted).and_then(|path| volumes.seats(&path).spot(&path));
+    let probed = |there, reason| Probed { wanted: wanted.to_owned(), there, spot, reason };
     if !wanted.is_absolute() {
-        return absent(Some("it is not an absolute path: write it in full, from /".into()));
+        return probed(None, Some("it is not an absolute path: write it in full, from /".into()));
     }
     let path = match watched_way(wanted, watch) {
         Ok(path) => path,
-        Err(error) => return absent(unreachable(&error)),
+        Err(error) => return probed(None, unreachable(&error)),
     };
     let there = fs::metadata(&path).and_then(|meta| {
         if !meta.is_dir() {
@@ -63,8 +71,8 @@ pub(crate) fn probe_root(wanted: &Path, volumes: &mut Volumes, watch: &Watch) ->
         Ok(There { path: path.clone(), identity, volume, seats, has_events, entries })
     });
     match there {
-        Ok(there) => Probed { wanted: wanted.to_owned(), there: Some(there), reason: None },
-        Err(error) => absent(Some(format!("{} cannot be read: {error}", path.display()))),
+        Ok(there) => probed(Some(there), None),
+        Err(error) => probed(None, Some(format!("{} cannot be read: {error}", path.display()))),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{Looked, UnitJob, Worker, found::Site};
 use crate::{
     index::{Depend, DependChange, UnitBefore, UnitChange, foreign},
-    look::{Beneath, resolved},
+    look::{Beneath, led_to, resolved},
     read,
 };
 use anyhow::Context as _;
@@ -259,7 +259,11 @@ pub(super) fn store_of(job: &UnitJob) -> anyhow::Result<&'static dyn Store> {
 
 /// A link to a directory outside its own root.
 fn leads_out(link: PathBuf, job: &UnitJob) -> Option<(PathBuf, PathBuf)> {
-    let target = resolved(&link).filter(|target| target.is_dir() && !target.starts_with(&job.unit.root))?;
+    let target = match resolved(&link) {
+        Some(target) => Some(target).filter(|target| target.is_dir()),
+        None => led_to(&link), // its disk may be out
+    };
+    let target = target.filter(|target| !target.starts_with(&job.unit.root))?;
     Some((link, target))
 }
 

@@ -32,5 +32,6 @@ mod split;
 mod start;
 mod stores;
 mod suggest;
+mod unnamed;
 mod verify;
 mod wire;

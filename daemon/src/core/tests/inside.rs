@@ -14,8 +14,8 @@ const NEAR: (&str, &str) = (ROOT, "home");
 const USB: (&str, &str) = ("/home/u/models/usb", "stick");
 
 fn seen(mounts: &[(&str, &str)]) -> Event {
-    let Event::Probed(Probed { wanted, there: Some(there), reason }) = there(ROOT, 2) else { panic!() };
-    Event::Probed(Probed { wanted, there: Some(There { seats: seats(mounts), ..there }), reason })
+    let Event::Probed(Probed { wanted, there: Some(there), spot, reason }) = there(ROOT, 2) else { panic!() };
+    Event::Probed(Probed { wanted, there: Some(There { seats: seats(mounts), ..there }), spot, reason })
 }
 
 /// A core that has seen a disk in a root, with a model.

@@ -5,17 +5,19 @@ use crate::discover::{Concerns, Discovered};
 
 const HOME: &str = "/home/u";
 
-fn discovered(wanted: Vec<Wanted>, unwatched: usize) -> Event {
+/// A look that found these besides both roots.
+fn discovered(mut also: Vec<Wanted>, unwatched: usize) -> Event {
+    also.extend([ROOT, OTHER].map(wanted));
     let dirs = [HOME, "/home/u/projects"].map(PathBuf::from).into();
     let files = [PathBuf::from("/home/u/.lmstudio/settings.json")].into();
     let concerns = Concerns { dirs, files, unwatched };
-    Event::Discovered(Some(Box::new(Discovered { wanted, concerns })))
+    Event::Discovered(Some(Box::new(Discovered { wanted: also, concerns })))
 }
 
 /// A core that has looked for places, at second 0, and found both roots.
 fn looked_for_places() -> Core {
     let mut core = core();
-    handle(&mut core, discovered(vec![wanted(ROOT), wanted(OTHER)], 0));
+    handle(&mut core, discovered(Vec::new(), 0));
     for (root, inode) in [(ROOT, 2), (OTHER, 3)] {
         handle(&mut core, there(root, inode));
         handle(&mut core, looked(root, &[], &[]));
@@ -131,7 +133,7 @@ fn folders_without_a_watch_are_looked_at_from_time_to_time_and_at_every_sync() {
 #[test]
 fn what_is_known_of_every_root_is_stored_when_a_look_for_places_is_the_last_to_end() {
     let mut core = core();
-    handle(&mut core, discovered(vec![wanted(ROOT), wanted(OTHER)], 0));
+    handle(&mut core, discovered(Vec::new(), 0));
     handle(&mut core, there(ROOT, 2));
     handle(&mut core, there(OTHER, 3));
     handle(&mut core, looked(ROOT, &[], &[]));
