@@ -45,6 +45,7 @@ pub(crate) struct Volumes {
     mounts: Vec<Mount>,
     uuids: HashMap<PathBuf, String>,
     known: HashMap<u64, Volume>,
+    seats: HashMap<PathBuf, Seats>,
     is_fine_kernel: bool,
 }
 
@@ -70,6 +71,7 @@ impl Volumes {
             mounts: table.lines().filter_map(mount).collect(),
             uuids: uuids(),
             known: HashMap::new(),
+            seats: HashMap::new(),
             is_fine_kernel: version(&release).is_some_and(|version| version >= FINE_SINCE),
         }
     }
@@ -103,7 +105,14 @@ impl Volumes {
     }
 
     /// What is seen at a directory, links resolved, and below it.
-    pub(crate) fn seats(&self, dir: &Path) -> Seats {
+    pub(crate) fn seats(&mut self, dir: &Path) -> &Seats {
+        if !self.seats.contains_key(dir) {
+            self.seats.insert(dir.to_owned(), self.seats_of(dir));
+        }
+        self.seats.entry(dir.to_owned()).or_default()
+    }
+
+    fn seats_of(&self, dir: &Path) -> Seats {
         let around = around(&self.mounts, dir).map(|mount| (dir.to_owned(), self.seat(mount, dir)));
         let points: BTreeSet<&Path> = self.points_below(dir).filter(|point| *point != dir).collect();
         // What is mounted over hides what was mounted there before.
@@ -126,7 +135,7 @@ impl Volumes {
 
     /// Returns the volume of a file whose `st_dev` is known; `path` finds the mount point the first time.
     pub(crate) fn of(&mut self, device: u64, path: &Path) -> &Volume {
-        let Self { mounts, uuids, known, is_fine_kernel } = self;
+        let Self { mounts, uuids, known, is_fine_kernel, .. } = self;
         known.entry(device).or_insert_with(|| {
             let number = format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
             // btrfs shows another number for each subvolume.
@@ -268,7 +277,7 @@ mod tests {
         ];
         let volumes =
             Volumes { mounts: lines.iter().filter_map(|line| mount(line)).collect(), ..Volumes::default() };
-        let seats = volumes.seats(Path::new("/m"));
+        let seats = volumes.seats_of(Path::new("/m"));
         let seen: Vec<(&str, &str, &str)> = seats
             .iter()
             .map(|(point, seat)| (point.to_str().unwrap(), &*seat.volume, seat.top.to_str().unwrap()))

@@ -67,7 +67,7 @@ pub(crate) fn probe_root(wanted: &Path, volumes: &mut Volumes, watch: &Watch) ->
         }
         let has_events = volumes.of(meta.dev(), &path).has_events;
         let volume = volumes.place(meta.dev(), &path);
-        let (identity, seats) = ((meta.dev(), meta.ino()), volumes.seats(&path));
+        let (identity, seats) = ((meta.dev(), meta.ino()), volumes.seats(&path).clone());
         Ok(There { path: path.clone(), identity, volume, seats, has_events, entries })
     });
     match there {

@@ -32,13 +32,13 @@ impl Worker {
     /// Looks at what is thought to be there: an empty mount point is no sign that anything was deleted.
     pub(super) fn look(&mut self, job: &UnitJob) -> anyhow::Result<Looked> {
         self.mind_mounts();
-        let before = self.volumes.seats(&job.unit.root).after(&job.seats);
+        let before = self.volumes.seats(&job.unit.root).clone().after(&job.seats);
         if before != *job.seats && !job.seats.is_empty() && !before.is_empty() {
             return Ok(Looked::Elsewhere(before));
         }
         let looked = self.look_here(job);
         if self.mind_mounts() {
-            let now = self.volumes.seats(&job.unit.root).after(&before);
+            let now = self.volumes.seats(&job.unit.root).clone().after(&before);
             if now != before || now.has_inner() {
                 return Ok(Looked::Elsewhere(now));
             }
