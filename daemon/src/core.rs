@@ -1,6 +1,7 @@
 //! All state; event → effects. Never waits, never reads a file, has no clock: an event that needs time carries it.
 
 mod arrive;
+mod dispatch;
 #[cfg(test)]
 mod growth_tests;
 mod inbox;
@@ -21,7 +22,7 @@ use crate::{
     discover::Discovered,
     index::{Index, UnitChange, UnitRow, User, UserChange},
     watch::Change,
-    work::{Job, Looked, Probed, Sight, UnitJob},
+    work::{Job, Looked, Probed, Sight},
 };
 use domain::Model;
 use jiff::Timestamp;
@@ -29,11 +30,7 @@ use queue::Queue;
 use roots::Roots;
 use settle::Growing;
 use sight::Lookout;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use tokio::sync::oneshot;
 
 pub use inbox::{Handle, Stopped};
@@ -60,6 +57,11 @@ pub enum Event {
     /// Every event of the kernel from before this cookie was made has been seen.
     Cookie(String),
     Looked(UnitRow, Looked),
+    /// Which units are as they were; the others are to be looked at.
+    Checked {
+        same: Vec<UnitRow>,
+        changed: Vec<UnitRow>,
+    },
     /// A part of what looking at a large unit brings; the rest follows.
     Partly(UnitRow, UnitChange),
     Probed(Probed),
@@ -113,16 +115,6 @@ pub struct Settled {
 
 /// Between an event that could not be stored and the next try.
 const TROUBLE_SECONDS: u64 = 5;
-
-impl Event {
-    /// How many locations a look has brought; None for what is no look, and stored by itself.
-    pub(crate) fn brought(&self) -> Option<usize> {
-        if let Self::Looked(_, Looked::Different { change, .. }) | Self::Partly(_, change) = self {
-            return Some(change.locations.len());
-        }
-        matches!(self, Self::Looked(..)).then_some(0)
-    }
-}
 
 /// The owner of the index.
 #[derive(Debug)]
@@ -194,8 +186,7 @@ impl Core {
     /// stored as a whole or not at all, before anybody is told.
     pub fn handle_all(&mut self, events: Vec<Event>, now: Timestamp) -> anyhow::Result<Vec<Effect>> {
         self.now = now;
-        let over = |event: &Event| if let Event::Looked(unit, _) = event { Some(unit.clone()) } else { None };
-        let reported: Vec<UnitRow> = events.iter().filter_map(over).collect();
+        let reported: Vec<UnitRow> = events.iter().flat_map(Event::reported).cloned().collect();
         let is_discovery = events.iter().any(|event| matches!(event, Event::Discovered(_)));
         let stored =
             self.as_one(|core, effects| events.into_iter().try_for_each(|event| core.react(event, effects)));
@@ -271,6 +262,7 @@ impl Core {
             Event::Cookie(name) => self.cookie(&name, effects),
             Event::Partly(unit, change) => self.partly(&unit, change, effects)?,
             Event::Looked(unit, looked) => self.looked(&unit, looked, effects)?,
+            Event::Checked { same, changed } => self.checked(&same, changed, effects)?,
             Event::Probed(probed) => self.probed(probed, effects)?,
             Event::LinkLeads { link, target } => self.link_leads(&link, &target, effects)?,
             Event::Grown(path, sight) => self.grown(&path, sight, effects)?,
@@ -344,23 +336,6 @@ impl Core {
         for waiting in self.waiting.extract_if(.., is_done) {
             let settled = Settled { read: self.read.saturating_sub(waiting.read_before) };
             waiting.reply.send(settled).ok(); // who asked may have gone
-        }
-    }
-
-    /// Hands waiting units to the workers.
-    fn dispatch(&mut self, effects: &mut Vec<Effect>) {
-        let roots: Arc<BTreeSet<PathBuf>> = self.roots.paths();
-        while let Some((unit, if_changed)) = self.queue.next(self.now) {
-            let Some(app) = self.roots.app_of(&unit.root) else {
-                self.queue.finish(&unit);
-                continue;
-            };
-            let growing = self.growing.below(&unit.dir);
-            let root = self.roots.at(&unit.root);
-            let (place, seats) =
-                root.map(|root| (root.place.clone(), Arc::clone(&root.seats))).unwrap_or_default();
-            let job = UnitJob { unit, app, place, seats, if_changed, growing, roots: Arc::clone(&roots) };
-            effects.push(Effect::Do(Job::Unit(job)));
         }
     }
 

@@ -1,5 +1,6 @@
 //! The blocking workers: they look at units and files and report. They read the index, the core writes it.
 
+mod check;
 mod deal;
 mod downloads;
 mod found;
@@ -45,6 +46,8 @@ const WORKERS: usize = 2;
 pub enum Job {
     /// Look at a unit.
     Unit(UnitJob),
+    /// Say which units of one root, of at least one, rest on something that has another stamp.
+    Check(Vec<UnitJob>),
     /// Say whether a root is there, watching the way to it where it is not.
     Root { wanted: PathBuf },
     /// Say whether a link out of a root leads to a directory of models.
@@ -66,8 +69,6 @@ pub struct UnitJob {
     pub place: PathBuf,
     /// Which filesystems are thought to be seen at the root and below.
     pub seats: Arc<Seats>,
-    /// Look only if something that the unit rests on has another stamp.
-    pub if_changed: bool,
     /// Files that are being written: `false` while that is news, `true` once it is worth showing.
     pub growing: Vec<(PathBuf, bool)>,
     /// Every root, so that none is indexed as part of another.
@@ -203,6 +204,10 @@ fn failed(job: &Job) -> Option<Event> {
     let why = || "a bug in modeld".to_owned();
     match job {
         Job::Unit(job) => Some(Event::Looked(job.unit.clone(), Looked::Unreadable(why()))),
+        Job::Check(jobs) => Some(Event::Checked {
+            same: Vec::new(),
+            changed: jobs.iter().map(|job| job.unit.clone()).collect(),
+        }),
         Job::Root { wanted } => Some(Event::Probed(Probed {
             wanted: wanted.clone(),
             there: None,
@@ -231,6 +236,10 @@ impl Worker {
             Job::Unit(job) => {
                 let looked = self.look(&job).unwrap_or_else(|error| Looked::Unreadable(format!("{error:#}")));
                 Some(Event::Looked(job.unit, looked))
+            }
+            Job::Check(jobs) => {
+                let (same, changed) = self.check(jobs);
+                Some(Event::Checked { same, changed })
             }
             Job::Root { wanted } => {
                 self.mind_mounts();

@@ -1,6 +1,7 @@
 //! The way to the core.
 
 use super::Event;
+use crate::{index::UnitRow, work::Looked};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 /// Events that wait; file events are gathered before they are sent, so this is much.
@@ -14,6 +15,24 @@ pub struct Stopped;
 /// Sends events to the core.
 #[derive(Debug, Clone)]
 pub struct Handle(SyncSender<Event>);
+
+impl Event {
+    /// How many locations a look has brought; None for what is no look, and stored by itself.
+    pub(crate) fn brought(&self) -> Option<usize> {
+        if let Self::Looked(_, Looked::Different { change, .. }) | Self::Partly(_, change) = self {
+            return Some(change.locations.len());
+        }
+        matches!(self, Self::Looked(..) | Self::Checked { .. }).then_some(0)
+    }
+
+    /// Units whose look, or check, is over with this.
+    pub(super) fn reported(&self) -> Vec<&UnitRow> {
+        if let Self::Checked { same, changed } = self {
+            return same.iter().chain(changed).collect();
+        }
+        if let Self::Looked(unit, _) = self { vec![unit] } else { Vec::new() }
+    }
+}
 
 impl Handle {
     pub(crate) fn new() -> (Self, Receiver<Event>) {

@@ -81,7 +81,7 @@ impl Core {
     }
 
     /// Whether what a look at a unit brings is still of use.
-    fn is_wanted(&self, unit: &UnitRow) -> bool {
+    pub(super) fn is_wanted(&self, unit: &UnitRow) -> bool {
         self.roots.app_of(&unit.root).is_some() && !self.queue.is_unwanted(unit)
     }
 

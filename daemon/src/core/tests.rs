@@ -2,6 +2,7 @@
 
 mod barrier;
 mod clock;
+mod dispatch;
 mod durable;
 mod inside;
 mod named;
@@ -175,14 +176,14 @@ fn published(effects: &[Effect]) -> Vec<(api::EventKind, String, State)> {
 }
 
 pub(super) fn units(effects: &[Effect]) -> Vec<(PathBuf, bool)> {
-    let unit = |effect: &Effect| {
-        if let Effect::Do(Job::Unit(job)) = effect {
-            Some((job.unit.dir.clone(), job.if_changed))
-        } else {
-            None
+    let dirs = |effect: &Effect| {
+        let Effect::Do(job) = effect else { return Vec::new() };
+        if let Job::Check(jobs) = job {
+            return jobs.iter().map(|job| (job.unit.dir.clone(), true)).collect();
         }
+        if let Job::Unit(job) = job { vec![(job.unit.dir.clone(), false)] } else { Vec::new() }
     };
-    effects.iter().filter_map(unit).collect()
+    effects.iter().flat_map(dirs).collect()
 }
 
 /// What each look at a unit is told of files that are being written.

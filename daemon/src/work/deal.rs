@@ -117,6 +117,7 @@ impl Deal {
 fn place(job: &Job) -> &Path {
     match job {
         Job::Unit(job) => &job.unit.root,
+        Job::Check(jobs) => jobs.first().map_or(Path::new(""), |job| &job.unit.root),
         Job::Root { wanted: path } | Job::Link { target: path, .. } | Job::Growing { path, .. } => path,
         Job::Discover => Path::new("discovery"), // keeps nobody from any other place
         Job::Anew => Path::new(""),

@@ -48,9 +48,6 @@ impl Worker {
 
     fn look_here(&mut self, job: &UnitJob) -> anyhow::Result<Looked> {
         let depends = self.reader()?.depends(&job.unit)?;
-        if job.if_changed && !depends.is_empty() && self.is_same(&depends, &Self::incoming(job)) {
-            return Ok(Looked::Same);
-        }
         // One view of the index for the whole look.
         self.reader()?.begin()?;
         let looked = self.look_anew(job, depends);
@@ -145,17 +142,6 @@ impl Worker {
     fn table(&self, beneath: &Beneath<'_>, table: &Table) -> Option<Result<Rows, String>> {
         let open = |path: &Path| beneath.open_anywhere(path).ok();
         foreign::rows(&self.index, table, open)
-    }
-
-    /// Says whether everything that a unit rests on is as it was, and watches its directories again; the `optional`
-    /// ones too, where they are there.
-    fn is_same(&mut self, depends: &[Depend], optional: &[PathBuf]) -> bool {
-        let listed = depends.iter().filter(|depend| depend.is_dir).map(|depend| depend.path.clone());
-        let dirs = listed.chain(optional.iter().cloned()).collect();
-        if !self.watch.add(dirs).iter().all(|(dir, _)| optional.contains(dir)) {
-            return false;
-        }
-        depends.iter().all(|depend| depend.stamp.is_some() && self.stamp_of(&depend.path) == depend.stamp)
     }
 
     fn depends(&mut self, ground: &mut Ground) -> Vec<Depend> {
