@@ -50,8 +50,8 @@ pub(super) struct Root {
     pub(super) has_events: bool,
     /// Directories that cannot be read, and why.
     unreadable: BTreeMap<PathBuf, String>,
-    /// Directories without a watch, the unit that wants it, and why there is none.
-    unwatched: BTreeMap<PathBuf, (PathBuf, String)>,
+    /// Units and their directories that have no watch, and why there is none: there may be tens of thousands.
+    unwatched: BTreeMap<(PathBuf, PathBuf), String>,
     /// Directories of units with files of the app's own that cannot be understood: the first, and why.
     damaged: BTreeMap<PathBuf, (PathBuf, String)>,
     /// What is stored.
@@ -127,7 +127,7 @@ impl Root {
         status.watched = status.online && self.has_events && self.unwatched.is_empty();
         status.reason = if !status.online {
             Some("it is not there now; what it held is kept as offline".into())
-        } else if let Some((dir, (_, why))) = self.unwatched.first_key_value() {
+        } else if let Some(((_, dir), why)) = self.unwatched.first_key_value() {
             Some(format!("{} is not watched: {why}{}", dir.display(), others(self.unwatched.len())))
         } else if let Some((dir, why)) = self.unreadable.first_key_value() {
             Some(format!("{} cannot be read: {why}{}", dir.display(), others(self.unreadable.len())))
@@ -227,10 +227,13 @@ impl Roots {
     pub(super) fn unwatched(&mut self, unit: &UnitRow, dirs: Vec<(PathBuf, String)>) {
         let Some(root) = self.at_mut(&unit.root) else { return };
         let was_watched = root.unwatched.is_empty();
-        root.unwatched.retain(|_, (wanted_by, _)| *wanted_by != unit.dir);
-        root.unwatched.extend(dirs.into_iter().map(|(dir, why)| (dir, (unit.dir.clone(), why))));
+        let from = root.unwatched.range((unit.dir.clone(), PathBuf::new())..);
+        let before = from.map(|(key, _)| key).take_while(|(wanted_by, _)| *wanted_by == unit.dir);
+        let before: Vec<(PathBuf, PathBuf)> = before.cloned().collect();
+        before.iter().for_each(|key| drop(root.unwatched.remove(key)));
+        root.unwatched.extend(dirs.into_iter().map(|(dir, why)| ((unit.dir.clone(), dir), why)));
         match root.unwatched.first_key_value() {
-            Some((dir, (_, why))) if was_watched => {
+            Some(((_, dir), why)) if was_watched => {
                 tracing::warn!(path = %dir.display(), why, "directory cannot be watched, looking at it from time to time");
             }
             None if !was_watched => {
@@ -244,7 +247,7 @@ impl Roots {
     pub(super) fn forget(&mut self, unit: &UnitRow) {
         if let Some(root) = self.at_mut(&unit.root) {
             root.unreadable.retain(|dir, _| !dir.starts_with(&unit.dir));
-            root.unwatched.retain(|dir, _| !dir.starts_with(&unit.dir));
+            root.unwatched.retain(|(_, dir), _| !dir.starts_with(&unit.dir));
             root.damaged.retain(|dir, _| !dir.starts_with(&unit.dir));
             root.judge();
         }
