@@ -155,6 +155,8 @@ impl Core {
         let (tick, why) = (self.queue.tick_of(unit), self.queue.why_of(unit));
         for child in children.iter().filter(|child| !known.contains(*child)) {
             let child = UnitRow { root: unit.root.clone(), dir: child.clone() };
+            // Its parent is as it was at the next start, wherever a kill comes in between.
+            self.index.note_unit(&child)?;
             self.queue.push_as_of(child, why, tick);
         }
         let children: BTreeSet<&PathBuf> = children.iter().collect();

@@ -154,6 +154,12 @@ impl Index {
         Ok(applied)
     }
 
+    /// Notes that there is a unit, which is still to be looked at: it rests on nothing yet.
+    pub fn note_unit(&mut self, unit: &UnitRow) -> anyhow::Result<()> {
+        put_unit(&self.db, unit)?;
+        Ok(())
+    }
+
     /// Forgets a unit; returns the models that had locations there.
     pub fn remove_unit(&mut self, unit: &UnitRow) -> anyhow::Result<BTreeSet<String>> {
         let transaction = &self.db;

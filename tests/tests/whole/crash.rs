@@ -69,3 +69,25 @@ fn every_tag_that_was_acknowledged_survives_20_kills() {
     assert_eq!(house.list(&[]).len(), 51 + KILLS);
     assert_eq!(house.list(&["state!=ok"]).len(), 0);
 }
+
+#[test]
+fn a_kill_in_the_middle_of_a_first_scan_leaves_nothing_out_after_the_next_start() {
+    const FOLDERS: i64 = 1000;
+    let mut house = house!();
+    for n in 0..FOLDERS {
+        write(house.models(format!("author-{n}/m{n}.gguf")), gguf(&format!("m{n}")));
+    }
+    house.start();
+    let stored = || -> rusqlite::Result<i64> {
+        let db = rusqlite::Connection::open(house.state("index.db"))?;
+        db.query_row("SELECT count(*) FROM location", [], |row| row.get(0))
+    };
+    let early = tests::poll(20, || stored().ok().filter(|count| *count > 0)).unwrap();
+    house.end(Signal::KILL);
+    if early >= FOLDERS {
+        return println!("skipped: the scan was over before it could be killed");
+    }
+    house.start();
+    house.sync();
+    assert_eq!(house.list(&[]).len() as i64, FOLDERS);
+}
