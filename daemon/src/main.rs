@@ -32,7 +32,8 @@ fn main() -> ExitCode {
 fn serve() -> anyhow::Result<()> {
     daemon::be_frugal();
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    log.log_internal_errors(false).init(); // telling stderr that stderr is full would panic
     let config = daemon::Config::from_environment()?;
     let listener = listenfd::ListenFd::from_env().take_unix_listener(0)?;
     let runtime =

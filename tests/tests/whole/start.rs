@@ -77,3 +77,14 @@ fn a_daemon_that_is_asked_to_end_ends_cleanly_also_with_clients_on_it() {
     house.start();
     assert!(house.end(Signal::INT).success());
 }
+
+#[test]
+fn a_log_that_cannot_be_written_stops_nothing() {
+    let mut house = house!();
+    house.wrap(&["sh", "-c", "exec \"$0\" 2>/dev/full"]);
+    house.start();
+    write(house.models("m.gguf"), gguf("m"));
+    house.sync();
+    assert_eq!(house.names(&[]), ["m"]);
+    assert!(house.end(Signal::TERM).success());
+}
