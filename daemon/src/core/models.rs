@@ -145,24 +145,21 @@ impl Core {
         children: &[PathBuf],
         effects: &mut Vec<Effect>,
     ) -> anyhow::Result<()> {
-        let known: BTreeSet<PathBuf> = self
-            .index
-            .units_below(unit)?
-            .into_iter()
-            .map(|known| known.dir)
-            .filter(|dir| dir.parent() == Some(&unit.dir) && *dir != unit.dir)
-            .collect();
+        // By name: comparing thousands of paths takes longer than all the rest.
+        let mut known = self.index.names_below(unit)?;
         let (tick, why) = (self.queue.tick_of(unit), self.queue.why_of(unit));
-        for child in children.iter().filter(|child| !known.contains(*child)) {
+        for child in children {
+            if child.file_name().is_some_and(|name| known.remove(name)) {
+                continue;
+            }
             let child = UnitRow { root: unit.root.clone(), dir: child.clone() };
             // Its parent is as it was at the next start, wherever a kill comes in between.
             self.index.note_unit(&child)?;
             self.queue.push_as_of(child, why, tick);
         }
-        let children: BTreeSet<&PathBuf> = children.iter().collect();
-        for gone in known.iter().filter(|dir| !children.contains(dir)) {
+        for gone in known.into_iter().map(|name| unit.dir.join(name)) {
             self.forget_below(&UnitRow { root: unit.root.clone(), dir: gone.clone() }, effects)?;
-            self.unlink_below(gone, effects);
+            self.unlink_below(&gone, effects);
         }
         Ok(())
     }

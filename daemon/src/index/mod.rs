@@ -3,6 +3,7 @@
 
 mod away;
 mod backup;
+mod below;
 #[cfg(test)]
 mod damage;
 pub(crate) mod foreign;

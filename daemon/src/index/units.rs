@@ -103,10 +103,6 @@ pub struct Applied {
     pub adopted: Vec<(Vec<u8>, String, PathBuf)>,
 }
 
-/// Two searches: with an OR in their place all units of the root are read.
-const UNITS_BELOW: &str = "SELECT root, dir FROM unit WHERE root = ?1 AND dir = ?2
-    UNION ALL SELECT root, dir FROM unit WHERE root = ?1 AND dir > ?3 AND dir < ?4 ORDER BY dir";
-
 impl Index {
     /// Stores what a unit's look has brought. `durable` finds a content in user.db, `mint` makes a new model id.
     pub fn apply(
@@ -191,14 +187,6 @@ impl Index {
         units(&self.db, root)
     }
 
-    /// A directory's unit and every unit below it.
-    pub fn units_below(&self, unit: &UnitRow) -> anyhow::Result<Vec<UnitRow>> {
-        let mut select = self.db.prepare_cached(UNITS_BELOW)?;
-        let [above, below] = [b'/', b'/' + 1].map(|end| [bytes(&unit.dir), &[end]].concat());
-        let rows = select.query_map(params![bytes(&unit.root), bytes(&unit.dir), above, below], unit_row)?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
-    }
-
     /// Units that have listed this directory.
     pub fn listing(&self, dir: &Path) -> anyhow::Result<Vec<UnitRow>> {
         let mut select = self.db.prepare_cached(
@@ -246,7 +234,7 @@ pub(super) fn units(db: &Connection, root: &Path) -> anyhow::Result<Vec<UnitRow>
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-fn unit_row(row: &Row<'_>) -> rusqlite::Result<UnitRow> {
+pub(super) fn unit_row(row: &Row<'_>) -> rusqlite::Result<UnitRow> {
     Ok(UnitRow { root: path(row.get(0)?), dir: path(row.get(1)?) })
 }
 
@@ -381,20 +369,4 @@ pub(super) fn remove_location(
 
 fn models_where(db: &Connection, sql: &'static str, id: i64) -> rusqlite::Result<BTreeSet<String>> {
     db.prepare_cached(sql)?.query_map([id], |row| row.get(0))?.collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_lies_below_is_found_without_reading_all_that_lies_beside() {
-        let index = Index::in_memory().unwrap();
-        let plan = format!("EXPLAIN QUERY PLAN {UNITS_BELOW}");
-        let mut select = index.db.prepare(&plan).unwrap();
-        let none = params![None::<i64>, None::<i64>, None::<i64>, None::<i64>];
-        let steps = select.query_map(none, |row| row.get::<_, String>(3)).unwrap();
-        let steps: Vec<String> = steps.map(Result::unwrap).filter(|step| step.contains(" unit ")).collect();
-        assert!(!steps.is_empty() && steps.iter().all(|step| step.contains("dir")), "{steps:?}");
-    }
 }
