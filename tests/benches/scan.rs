@@ -1,5 +1,5 @@
-//! The first scan against a walk that reads every header, a start with nothing changed against a walk with stats, and
-//! the memory that the daemon has after each. The cache is warm. `MODELCTL_BENCH_FILES` says how many files; 10,000 are
+//! The first scan against a walk that reads every header, a start with nothing changed against a walk with stats, the
+//! memory that the daemon has after each, and a sync after one change. The cache is warm. `MODELCTL_BENCH_FILES` says how many files; 10,000 are
 //! the goal's.
 
 mod figures;
@@ -25,8 +25,11 @@ use tests::{
 
 const FIRST_RUNS: usize = 3;
 const RESTARTS: usize = 7;
+const CHANGES: usize = 20;
 const GOAL_FIRST: f64 = 2.0;
 const GOAL_RESTART: f64 = 1.5;
+/// Milliseconds.
+const GOAL_SYNC: f64 = 20.0;
 /// KiB.
 const GOAL_RSS: u64 = 40 << 10;
 /// Between attempts to connect; short against what is measured.
@@ -52,7 +55,23 @@ fn main() {
         assert!(Command::new("sync").status().unwrap().success());
         first_scans(&mut house, &models, files);
         restarts(&mut house, &models, files);
+        let hub = house.home(".cache/huggingface/hub");
+        if hub.exists() {
+            changes(&house, &hub, files);
+        }
     }
+}
+
+/// `modelctl sync`, exec to exit, right after a model has appeared in a repository of its own.
+fn changes(house: &House, hub: &Path, files: usize) {
+    let mut syncs = Vec::new();
+    for n in 0..CHANGES {
+        in_repository(hub, files + n);
+        syncs.push(millis(|| drop(house.does(&["sync"]))));
+    }
+    let (p50, p90) = (percentile(&syncs, 0.5), percentile(&syncs, 0.9));
+    let verdict = if p50 <= GOAL_SYNC { "met" } else { "MISSED" };
+    println!("sync after a new repository: p50 {p50:.1}, p90 {p90:.1} ms  (goal {GOAL_SYNC}: {verdict})");
 }
 
 fn first_scans(house: &mut House, models: &Path, files: usize) {
@@ -195,15 +214,17 @@ fn in_directories(root: &Path, files: usize, dirs: usize) -> PathBuf {
 }
 
 fn in_hub(hub: &Path, files: usize) -> PathBuf {
-    for n in 0..files {
-        let (repository, name) =
-            (format!("author-{:03}/model-a{n:05}", n % 500), format!("model-a{n:05}.Q4_K_M.gguf"));
-        let header = header(n);
-        let commit = &sha256(repository.as_bytes())[..40];
-        let snapshot = hugging_face(hub, Hub::Links, &repository, commit, &[(&name, &header)]);
-        add_data(&snapshot.join(name), &header);
-    }
+    (0..files).for_each(|n| in_repository(hub, n));
     hub.to_owned()
+}
+
+fn in_repository(hub: &Path, n: usize) {
+    let (repository, name) =
+        (format!("author-{:03}/model-a{n:05}", n % 500), format!("model-a{n:05}.Q4_K_M.gguf"));
+    let header = header(n);
+    let commit = &sha256(repository.as_bytes())[..40];
+    let snapshot = hugging_face(hub, Hub::Links, &repository, commit, &[(&name, &header)]);
+    add_data(&snapshot.join(name), &header);
 }
 
 /// Lets a file be as long as its header says, with a hole.
