@@ -298,6 +298,11 @@ impl Core {
         self.queue.is_idle() && self.roots.are_probed()
     }
 
+    /// Whether something could not be stored, and was not tried again yet.
+    pub fn is_behind(&self) -> bool {
+        self.is_troubled
+    }
+
     /// Ends, leaving the index in order.
     pub fn close(self) -> anyhow::Result<()> {
         self.index.close()

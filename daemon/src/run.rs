@@ -202,6 +202,9 @@ fn turn(mut core: Core, events: &Receiver<Event>, world: &World, config: &Config
         let is_settled = core.is_settled();
         let is_news =
             world.settled.send_if_modified(|settled| std::mem::replace(settled, is_settled) != is_settled);
+        if is_settled && !core.is_behind() {
+            world.failed.send_if_modified(|failed| failed.take().is_some());
+        }
         if is_news && is_settled {
             world.verify.kick();
         }

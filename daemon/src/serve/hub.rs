@@ -200,7 +200,12 @@ impl Hub {
                 aside.display()
             )
         });
-        index.into_iter().chain(user).collect()
+        let failed = self.failed.borrow().as_ref().map(|error| {
+            let hint =
+                if let ApiError::Refused { hint: Some(hint), .. } = error { hint } else { "see its log" };
+            format!("the index is behind the disk: {error}; {hint}")
+        });
+        index.into_iter().chain(user).chain(failed).collect()
     }
 
     /// Returns when everything that happened on disk before is in the index.

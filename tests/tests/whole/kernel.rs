@@ -272,8 +272,11 @@ fn a_full_disk_is_said_nothing_stops_and_all_goes_on_when_there_is_room() {
     assert!(said.code == 1 && (said.err.contains("full") || said.err.contains("space")), "{said:?}");
     assert!(house.is_alive());
     assert_eq!(house.names(&["tag=before"]), ["first"], "what is known can be read");
+    let home = house.does(&[]);
+    assert!(home.contains("behind the disk") && home.contains("free some space"), "{home}");
     inside(&house, "-m", &format!("rm {filler}"));
     wait_until("all models are there", 30, || house.list(&[]).len() == 301);
     house.does(&["tag", "first", "after"]);
     assert_eq!(house.show("first")["tags"], serde_json::json!(["after", "before"]));
+    wait_until("it says no longer that it is behind", 20, || !house.does(&[]).contains("behind the disk"));
 }
