@@ -52,9 +52,10 @@ const MAGICS: &[(&[u8], Magic)] = &[
     (b"\xfd7zXZ\0", Magic::Packed("xz")),
     (b"BZh", Magic::Packed("bzip2")),
     (b"\x28\xb5\x2f\xfd", Magic::Packed("zstd")),
-    // zlib's usual settings, as joblib has them
-    (b"\x78\x9c", Magic::Packed("zlib")),
+    // zlib at each of its levels; joblib packs at 3, whose byte is 5e
     (b"\x78\x01", Magic::Packed("zlib")),
+    (b"\x78\x5e", Magic::Packed("zlib")),
+    (b"\x78\x9c", Magic::Packed("zlib")),
     (b"\x78\xda", Magic::Packed("zlib")),
     (b"ftrt", Magic::TensorRt),
     (b"ptrt", Magic::TensorRt),
@@ -160,6 +161,7 @@ mod tests {
         check(b"\x93NUMPY\x01\0", Magic::NumPy);
         check(b"7z\xbc\xaf\x27\x1c\0\x04", Magic::Packed("a 7z archive"));
         check(b"\x1f\x8b\x08\0", Magic::Packed("gzip"));
+        check(b"\x78\x5e\xa5\x54", Magic::Packed("zlib"));
         check(b"version https://git-lfs.github.com/spec/v1\noid sha256:", Magic::LfsPointer);
         check(b"version 2", None);
         check(b"", Magic::Empty);

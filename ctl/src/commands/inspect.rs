@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 /// Say what a file is, whatever it is called and wherever it lies
 ///
-/// Exits with 4 where loading the file would run code that is not on the list of harmless ones.
+/// Exits with 4 where loading the file runs code (`dangerous`); where that cannot be ruled out (`unverifiable`), with 0.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 EXAMPLES:

@@ -94,7 +94,7 @@ pub(super) fn packed(name: &str, what: &str) -> Option<Verdict> {
     (is_claimed(name) || what == "a 7z archive").then(|| doubted(verdict))
 }
 
-/// A file of no bytes under such a name.
+/// Says that nobody can vouch for it.
 pub(super) fn doubted(verdict: Verdict) -> Verdict {
     Verdict { safety: Some(Safety::Unverifiable), ..verdict }
 }

@@ -6,6 +6,7 @@ use super::{
     heap::{Storage, Value, View},
     machine::{Halt, Machine},
 };
+use crate::quoted;
 
 /// torch has no tensors of more dimensions.
 const MAX_DIMS: usize = 64;
@@ -72,7 +73,7 @@ impl Machine<'_> {
             return Ok(Value::Opaque);
         };
         let Some(bytes) = size_within(&storage, *offset, &shape, &strides, width) else {
-            self.findings.damage(format!("a tensor reaches outside its storage {:.40}", storage.key));
+            self.findings.damage(format!("a tensor reaches outside its storage {}", quoted(&storage.key)));
             return Ok(Value::Opaque);
         };
         Ok(self.heap.new_tensor(View { storage: *at, offset: *offset, dtype, shape, bytes })?)
@@ -109,7 +110,7 @@ impl Machine<'_> {
         let value = self.heap.storage(storage)?;
         let first = if let Value::Storage(at) = value { self.heap.storages.get(at) } else { None };
         if first.is_some_and(|first| first != storage) {
-            self.findings.doubt(format!("it describes its storage {:.40} in two ways", storage.key));
+            self.findings.doubt(format!("it describes its storage {} in two ways", quoted(&storage.key)));
         }
         Ok(value)
     }

@@ -1,5 +1,6 @@
 //! What a pickle builds, as far as it tells tensors from other things. Holds descriptions, never what they describe.
 
+use crate::quoted;
 use std::collections::HashMap;
 
 /// Lists, dictionaries and tuples in all; a checkpoint of 50,000 tensors has 200,000.
@@ -75,6 +76,13 @@ pub(super) struct Heap {
     by_key: HashMap<String, usize>,
     pub(super) tensors: Vec<View>,
     memo: HashMap<u32, Value>,
+}
+
+impl Storage {
+    /// What is wrong where a tensor is of it and it is not there.
+    pub(super) fn missing(&self) -> String {
+        format!("a tensor is of the storage {}, which is not there", quoted(&self.key))
+    }
 }
 
 /// There is no room for more: the pickle is larger than any model's.

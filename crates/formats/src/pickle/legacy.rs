@@ -2,7 +2,7 @@
 //! and these one after the other. Of the tar archives before that only the pickles are followed.
 
 use super::{Findings, Header, Layout, follow_one, follow_rest, state};
-use crate::{Error, Input, cursor::Cursor};
+use crate::{Error, Input, cursor::Cursor, quoted};
 use std::collections::BTreeSet;
 
 /// `pickle.dumps(0x1950a86a20f9469cfc6c, 2)`, from `torch/serialization.py`.
@@ -40,13 +40,13 @@ pub(super) fn parse(input: &mut impl Input) -> Result<Header, Error> {
     let mut kept = 0;
     for storage in &object.heap.storages {
         if !keys.contains(storage.key.as_str()) {
-            findings.damage(format!("a tensor is of the storage {:.40}, which is not there", storage.key));
+            findings.damage(storage.missing());
             continue;
         }
         kept += 1;
         let bytes = storage.elements.checked_mul(storage.width).and_then(|bytes| bytes.checked_add(COUNT));
         let Some(end) = bytes.and_then(|bytes| data_end.checked_add(bytes)) else {
-            let what = format!("the storage {:.40} is larger than any file", storage.key);
+            let what = format!("the storage {} is larger than any file", quoted(&storage.key));
             return Err(Error::Corrupt { what, at });
         };
         data_end = end;

@@ -218,6 +218,20 @@ fn a_tensor_stays_within_its_storage() {
 }
 
 #[test]
+fn what_a_file_calls_its_storages_is_escaped_where_it_is_told() {
+    let odd = "\x1b[2J";
+    let object = dict(&[("w", tensor(odd, &[4]))]);
+    let outside = [tuple(&[int(4)]), tuple(&[int(1)])].concat();
+    let at = object.windows(outside.len()).position(|window| window == outside).unwrap();
+    let outside =
+        [&object[..at], &tuple(&[int(5)]), &tuple(&[int(1)]), &object[at + outside.len()..]].concat();
+    for bytes in [checkpoint(&object, &[]), legacy(&object), checkpoint(&outside, &[])] {
+        let damage = read(&bytes).damage.unwrap().to_string();
+        assert!(!damage.contains('\x1b') && damage.contains("u{1b}[2J"), "{damage}");
+    }
+}
+
+#[test]
 fn an_archive_that_is_described_in_two_ways_is_not_vouched_for() {
     let fine = checkpoint(&weights(), &[]);
     check(&fine, true, &[]);

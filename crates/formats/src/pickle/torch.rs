@@ -1,9 +1,7 @@
 //! Zip archives with pickles in them: what `torch.save` has written since 1.6, TorchScript, NumPy's `.npz`. Every
 //! member is looked at but the storages of tensors, which no loader takes for code.
 
-use super::{
-    Findings, Header, Layout, Tensor, follow_one, follow_rest, heap::Storage, machine::Built, npy, state,
-};
+use super::{Findings, Header, Layout, Tensor, follow_one, follow_rest, machine::Built, npy, state};
 use crate::{
     Error, Input, Slice, quoted,
     zip::{Archive, Content},
@@ -186,14 +184,12 @@ fn tensors(built: &Built, archive: &Archive, top: Option<&str>, findings: &mut F
         .iter()
         .filter_map(|entry| Some((entry.name.strip_prefix(top?)?.strip_prefix("data/")?, entry.size)))
         .collect();
-    for Storage { key, width, elements, .. } in &built.heap.storages {
-        let wanted = elements.checked_mul(*width);
-        match sizes.get(key.as_str()) {
-            None => {
-                findings.damage(format!("a tensor is of the storage {}, which is not there", quoted(key)));
-            }
+    for storage in &built.heap.storages {
+        let wanted = storage.elements.checked_mul(storage.width);
+        match sizes.get(storage.key.as_str()) {
+            None => findings.damage(storage.missing()),
             Some(size) if wanted.is_none_or(|wanted| wanted > *size) => {
-                findings.damage(format!("the storage {} has only {size} bytes", quoted(key)));
+                findings.damage(format!("the storage {} has only {size} bytes", quoted(&storage.key)));
             }
             Some(_) => {}
         }
