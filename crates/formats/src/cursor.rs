@@ -10,18 +10,23 @@ pub(crate) struct Cursor<'a, I> {
     /// A header that would reach past this byte is refused.
     limit: u64,
     big_endian: bool,
+    /// Bytes of lines so far.
+    lines: u64,
 }
+
+/// Bytes of all lines that are read: a header in lines of text has a few MiB.
+const MAX_LINES: u64 = 8 << 20;
 
 impl<'a, I: Input> Cursor<'a, I> {
     pub(crate) fn new(input: &'a mut I, limit: u64) -> Self {
-        Self { input, at: 0, limit, big_endian: false }
+        Self { input, at: 0, limit, big_endian: false, lines: 0 }
     }
 
     /// From one byte of the input up to another, which bounds what may be read.
     pub(crate) fn within(input: &'a mut I, range: std::ops::Range<u64>) -> Self {
         // What runs out with the input is cut off there; what runs out before is too long.
         let limit = if range.end >= input.len() { u64::MAX } else { range.end };
-        Self { input, at: range.start, limit, big_endian: false }
+        Self { input, at: range.start, limit, big_endian: false, lines: 0 }
     }
 
     pub(crate) fn read_big_endian(&mut self) {
@@ -102,21 +107,32 @@ impl<'a, I: Input> Cursor<'a, I> {
         Ok(bytes)
     }
 
-    /// Reads up to the end of a line and steps over that. A line of more than `most` bytes is refused.
-    pub(crate) fn line(&mut self, most: usize) -> Result<Vec<u8>, Error> {
+    /// Steps over a line and its end, and returns the first of it, at most `kept` bytes. None where all lines together
+    /// are longer than is read.
+    pub(crate) fn line(&mut self, kept: usize) -> Result<Option<Vec<u8>>, Error> {
         const USUAL: usize = 64;
-        for want in [USUAL.min(most), most] {
+        const LONG: usize = 64 << 10;
+        let mut line = Vec::new();
+        let mut want = USUAL;
+        while self.lines < MAX_LINES {
             let window = self.input.view(self.at, want)?;
-            if let Some(end) = window.iter().take(most).position(|byte| *byte == b'\n') {
-                let line = self.bytes(end as u64, end)?;
+            let window = window.get(..LONG).unwrap_or(window);
+            let end = window.iter().position(|byte| *byte == b'\n');
+            let part = window.get(..end.unwrap_or(window.len())).unwrap_or_default();
+            line.extend(part.iter().take(kept - line.len()));
+            let (seen, is_last) = (part.len() as u64, window.len() < want);
+            self.lines += seen;
+            self.skip(seen, 1)?;
+            if end.is_some() {
                 self.skip(1, 1)?;
-                return Ok(line);
+                return Ok(Some(line));
             }
-            if window.len() < want {
-                return Err(Error::Truncated { at: self.at + window.len() as u64 });
+            if is_last {
+                return Err(Error::Truncated { at: self.at });
             }
+            want = LONG;
         }
-        self.corrupt(format!("a line of more than {most} bytes"))
+        Ok(None)
     }
 
     /// Reads a string with its length in front. At most 1 MiB of it is kept.

@@ -20,6 +20,7 @@ impl Machine<'_> {
 
     fn call_within(&mut self, callee: Value, arguments: Value, depth: usize) -> Result<Value, Halt> {
         let Value::Global(at) = callee else {
+            self.findings.calls = true;
             self.findings.doubt("it calls something that it made itself".to_owned());
             return Ok(Value::Opaque);
         };

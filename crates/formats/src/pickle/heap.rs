@@ -10,6 +10,8 @@ const MAX_TEXT: usize = 8 << 20;
 const MAX_TEXTS: usize = 1 << 18;
 const MAX_MEMO: usize = 1 << 19;
 const MAX_TENSORS: usize = 1 << 16;
+/// Dimensions of all tensors; real ones have up to five.
+const MAX_DIMS: usize = 1 << 18;
 /// Containers in each other; readers that go down by calling themselves end at about as many.
 pub(super) const MAX_NESTING: u32 = 1000;
 /// Things in a container, each as often as it is in there; a checkpoint has under a million.
@@ -75,7 +77,8 @@ pub(super) struct Heap {
     pub(super) storages: Vec<Storage>,
     by_key: HashMap<String, usize>,
     pub(super) tensors: Vec<View>,
-    memo: HashMap<u32, Value>,
+    dims: usize,
+    memo: HashMap<u64, Value>,
 }
 
 impl Storage {
@@ -184,7 +187,8 @@ impl Heap {
     }
 
     pub(super) fn new_tensor(&mut self, view: View) -> Result<Value, Full> {
-        if self.tensors.len() >= MAX_TENSORS {
+        self.dims += view.shape.len();
+        if self.tensors.len() >= MAX_TENSORS || self.dims > MAX_DIMS {
             return Err(Full);
         }
         self.tensors.push(view);
@@ -205,11 +209,11 @@ impl Heap {
         Ok(Value::Storage(at))
     }
 
-    pub(super) fn remembered(&self, at: u32) -> Option<Value> {
+    pub(super) fn remembered(&self, at: u64) -> Option<Value> {
         self.memo.get(&at).copied()
     }
 
-    pub(super) fn remember(&mut self, at: u32, value: Value) -> Result<(), Full> {
+    pub(super) fn remember(&mut self, at: u64, value: Value) -> Result<(), Full> {
         if self.memo.len() >= MAX_MEMO {
             return Err(Full);
         }
@@ -218,8 +222,8 @@ impl Heap {
     }
 
     /// The next place that `MEMOIZE` takes.
-    pub(super) fn next_memo(&self) -> u32 {
-        u32::try_from(self.memo.len()).unwrap_or(u32::MAX)
+    pub(super) fn next_memo(&self) -> u64 {
+        self.memo.len() as u64
     }
 
     fn check_room(&self) -> Result<(), Full> {

@@ -57,8 +57,9 @@ pub(super) fn parse(input: &mut impl Input) -> Result<Header, Error> {
         follow_rest(input, data_end..length, &mut findings)?;
         findings.doubt(format!("{} bytes behind its storages", length - data_end));
     }
-    let header = findings.header(Layout::TorchLegacy, state::tensors(object));
-    Ok(Header { data_end: (kept == keys.len()).then_some(data_end), ..header })
+    let tensors = state::tensors(object, &mut findings);
+    let header = findings.header(Layout::TorchLegacy, tensors);
+    Ok(Header { data_end: (kept == keys.len()).then_some(data_end), is_pickle: true, ..header })
 }
 
 /// A tar, which torch before 0.1.10 wrote, with a member named as those were.
@@ -87,7 +88,7 @@ pub(super) fn parse_tar(input: &mut impl Input) -> Result<Header, Error> {
         at = end.next_multiple_of(BLOCK);
     }
     findings.member = None;
-    Ok(findings.header(Layout::TorchTar, Vec::new()))
+    Ok(Header { is_pickle: true, ..findings.header(Layout::TorchTar, Vec::new()) })
 }
 
 /// Name and size of the member at a place; None at the end.

@@ -24,7 +24,7 @@ pub(super) struct Machine<'f> {
 }
 
 /// Readers keep the memo as a table; places are taken in turn.
-const MAX_PLACE: u32 = 1 << 24;
+const MAX_PLACE: u64 = 1 << 24;
 /// Protocols that there are.
 const NEWEST_PROTOCOL: u8 = 5;
 
@@ -43,6 +43,7 @@ pub(super) fn follow(cursor: &mut Cursor<'_, impl Input>, findings: &mut Finding
             Ok(()) => {}
             Err(Halt::Wrong(what)) => return cursor.corrupt(what),
             Err(Halt::Full) => {
+                machine.findings.is_cut = true;
                 let what = "it builds more than any model has".to_owned();
                 return Err(Error::TooLarge { what, limit: cursor.at() });
             }
@@ -66,6 +67,7 @@ impl Machine<'_> {
     fn perform(&mut self, op: Op) -> Result<(), Halt> {
         match op {
             Op::Nothing | Op::Stop => {}
+            Op::TooLong => return Err(Halt::Full),
             Op::Protocol(version) => self.protocol(version),
             Op::Mark => self.marks.push(self.stack.len()),
             Op::Pop => self.drop_top()?,
@@ -129,13 +131,13 @@ impl Machine<'_> {
         Ok(())
     }
 
-    fn recall(&mut self, at: u32) -> Result<(), Halt> {
+    fn recall(&mut self, at: u64) -> Result<(), Halt> {
         let value = self.heap.remembered(at).ok_or(Halt::Wrong("it recalls what it never kept"))?;
         self.push(value);
         Ok(())
     }
 
-    fn keep(&mut self, at: u32) -> Result<(), Halt> {
+    fn keep(&mut self, at: u64) -> Result<(), Halt> {
         if at > MAX_PLACE {
             self.findings.doubt(format!("it keeps something at place {at} of its memo"));
         }

@@ -16,6 +16,7 @@ mod torch;
 use crate::{Error, Input, cursor::Cursor, quoted};
 pub use globals::Standing;
 use machine::Built;
+use std::collections::HashMap;
 
 /// What a file with pickles in it says.
 #[derive(Debug, Default)]
@@ -25,6 +26,9 @@ pub struct Header {
     pub globals: Vec<Global>,
     /// Why nobody can vouch for it, besides names that are not known.
     pub doubts: Vec<String>,
+    /// Whether it is followed as a pickle by what stands in it, rather than by a name: bytes of anything may begin like
+    /// one, and then stop.
+    pub is_pickle: bool,
     /// Where it contradicts itself or breaks off, or became too large to be followed. A loader runs what comes before
     /// that all the same.
     pub damage: Option<Error>,
@@ -79,11 +83,15 @@ pub struct Tensor {
 
 /// Steps of all pickles in a file; 20,000 tensors take about a million.
 const MAX_STEPS: u32 = 1 << 20;
+/// Of bytes that are no pickle, 27 of 100 are a step; more than a few in a row there are not.
+const FEW_STEPS: u32 = 16;
 /// Names of one standing that are kept; a whole-model pickle has a few dozen.
 const MAX_GLOBALS: usize = 256;
 const MAX_DOUBTS: usize = 16;
-/// Steps that a name or a doubt counts for: looking at them takes longer than a step of the machine.
+/// Steps that a new name or a doubt counts for: looking at them takes longer than a step of the machine.
 const COST: u32 = 64;
+/// Bytes of a name that count for a step, each time that it is reached.
+const BYTES_A_STEP: usize = 64;
 /// A pickle behind which others follow: no file has more of them than a legacy checkpoint by far.
 const MAX_PICKLES: usize = 64;
 
@@ -91,11 +99,19 @@ const MAX_PICKLES: usize = 64;
 #[derive(Debug, Default)]
 struct Findings {
     globals: Vec<Global>,
+    /// Places in that list, by module and name.
+    places: HashMap<String, usize>,
     doubts: Vec<String>,
     damage: Option<String>,
     member: Option<String>,
     at: u64,
+    /// What following it has cost; at least one for each step.
     steps: u32,
+    followed: u32,
+    /// It calls something that is not harmless.
+    calls: bool,
+    /// It goes on where it was no longer followed.
+    is_cut: bool,
 }
 
 /// Reads a file that is made of pickles, whatever it is wrapped in. `BadMagic` where nothing of it is one.
@@ -129,14 +145,17 @@ fn parse_bare(input: &mut impl Input) -> Result<Header, Error> {
     let (first, end) = match follow_one(input, 0..length, &mut findings) {
         Ok(built) => built,
         Err(Error::Io(error)) => return Err(error.into()),
-        Err(error @ Error::TooLarge { .. }) => {
-            return Ok(findings.header(Layout::Bare, Vec::new()).damaged(error));
+        Err(error) if findings.globals.is_empty() && findings.doubts.is_empty() && !findings.is_pickle() => {
+            return Err(error);
         }
-        Err(error) if findings.globals.is_empty() && findings.doubts.is_empty() => return Err(error),
         Err(error) => return Ok(findings.header(Layout::Bare, Vec::new()).damaged(error)),
     };
     follow_rest(input, end..length, &mut findings)?;
-    Ok(findings.header(Layout::Bare, state::tensors(&first)))
+    if !first.heap.storages.is_empty() {
+        findings.damage("its tensors are in storages that are not here".to_owned());
+    }
+    let tensors = state::tensors(&first, &mut findings);
+    Ok(findings.header(Layout::Bare, tensors))
 }
 
 /// Follows the pickle that begins a range, and returns it with its end.
@@ -198,7 +217,9 @@ impl Findings {
     fn step(&mut self, cursor: &Cursor<'_, impl Input>) -> Result<(), Error> {
         self.at = cursor.at();
         self.steps = self.steps.saturating_add(1);
+        self.followed = self.followed.saturating_add(1);
         if self.steps > MAX_STEPS {
+            self.is_cut = true;
             let what = "it has more steps than any model needs".to_owned();
             return Err(Error::TooLarge { what, limit: self.at });
         }
@@ -207,9 +228,10 @@ impl Findings {
 
     /// Notes a name that is reached, and returns its place in the list.
     fn global(&mut self, module: &str, name: &str) -> usize {
-        let known = |global: &Global| global.module == module && global.name == name;
-        if let Some(at) = self.globals.iter().position(known) {
-            return at;
+        let key = format!("{}:{module}{name}", module.len());
+        self.steps = self.steps.saturating_add(u32::try_from(key.len() / BYTES_A_STEP).unwrap_or(u32::MAX));
+        if let Some(at) = self.places.get(&key) {
+            return *at;
         }
         self.steps = self.steps.saturating_add(COST);
         let standing = globals::standing(module, name);
@@ -218,6 +240,7 @@ impl Findings {
             self.doubt("it reaches more names than any model needs".to_owned());
             return self.globals.iter().position(|global| alike(&global)).unwrap_or_default();
         }
+        self.places.insert(key, self.globals.len());
         self.globals.push(Global {
             module: module.to_owned(),
             name: name.to_owned(),
@@ -230,6 +253,7 @@ impl Findings {
     }
 
     fn call(&mut self, global: usize) {
+        self.calls = true;
         if let Some(global) = self.globals.get_mut(global) {
             global.is_called = true;
         }
@@ -245,6 +269,11 @@ impl Findings {
 
     fn has_danger(&self) -> bool {
         self.globals.iter().any(|global| global.standing == Standing::Dangerous)
+    }
+
+    /// Whether a loader does more with it than to stop: a few bytes of anything are steps of a pickle.
+    fn is_pickle(&self) -> bool {
+        self.calls || self.is_cut || self.has_danger() || self.followed >= FEW_STEPS
     }
 
     fn doubt(&mut self, why: String) {
@@ -271,7 +300,9 @@ impl Findings {
     }
 
     fn header(self, layout: Layout, tensors: Vec<Tensor>) -> Header {
+        let is_pickle = self.is_pickle();
         let damage = self.damage.map(|what| Error::Corrupt { what, at: self.at });
-        Header { layout, globals: self.globals, doubts: self.doubts, damage, tensors, data_end: None }
+        let Self { globals, doubts, .. } = self;
+        Header { layout, globals, doubts, is_pickle, damage, tensors, data_end: None }
     }
 }

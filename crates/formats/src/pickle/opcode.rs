@@ -2,7 +2,7 @@
 
 use crate::{Error, Input, cursor::Cursor};
 
-/// Longest line that is read: a module and a name are short.
+/// Bytes of a line that are kept: a module and a name are short.
 const MAX_LINE: usize = 4096;
 /// Longest text that is kept, bytes: keys and names are short, and nothing else is looked at.
 const MAX_TEXT: usize = 1024;
@@ -39,8 +39,8 @@ pub(super) enum Op {
     AddItems,
     SetItem,
     SetItems,
-    Get(u32),
-    Put(u32),
+    Get(u64),
+    Put(u64),
     Memoize,
     Global {
         module: String,
@@ -62,6 +62,8 @@ pub(super) enum Op {
     Extension,
     /// Bytes that are handed over beside the pickle.
     Buffer,
+    /// A line that is longer than is read here.
+    TooLong,
 }
 
 /// Reads the next step.
@@ -89,10 +91,10 @@ pub(super) fn read(cursor: &mut Cursor<'_, impl Input>) -> Result<Op, Error> {
         b'C' => skipped(u64::from(byte(cursor)?), cursor)?,
         b'B' => skipped(u64::from(cursor.u32()?), cursor)?,
         0x8e | 0x96 => skipped(cursor.u64()?, cursor)?,
-        b'h' => Op::Get(u32::from(byte(cursor)?)),
-        b'j' => Op::Get(cursor.u32()?),
-        b'q' => Op::Put(u32::from(byte(cursor)?)),
-        b'r' => Op::Put(cursor.u32()?),
+        b'h' => Op::Get(u64::from(byte(cursor)?)),
+        b'j' => Op::Get(u64::from(cursor.u32()?)),
+        b'q' => Op::Put(u64::from(byte(cursor)?)),
+        b'r' => Op::Put(u64::from(cursor.u32()?)),
         0x80 => Op::Protocol(byte(cursor)?),
         0x95 => skipped(8, cursor).map(|_| Op::Nothing)?,
         0x82 => skipped(1, cursor).map(|_| Op::Extension)?,
@@ -144,23 +146,28 @@ fn plain(code: u8) -> Option<Op> {
 
 /// Steps whose operands are lines of text.
 fn text_protocol(code: u8, cursor: &mut Cursor<'_, impl Input>) -> Result<Option<Op>, Error> {
-    let mut line = || cursor.line(MAX_LINE);
+    if !b"ciSVILFPgp".contains(&code) {
+        return Ok(None);
+    }
+    let Some(line) = cursor.line(MAX_LINE)? else { return Ok(Some(Op::TooLong)) };
     Ok(Some(match code {
-        b'c' => Op::Global { module: lossy(&line()?), name: lossy(&line()?) },
-        b'i' => Op::Inst { module: lossy(&line()?), name: lossy(&line()?) },
-        b'S' => Op::Text(unquoted(&line()?)),
-        b'V' => Op::Text(plain_text(&line()?)),
-        b'I' | b'L' => number(&line()?).map_or(Op::Opaque, Op::Int),
-        b'F' => line().map(|_| Op::Opaque)?,
-        b'P' => line().map(|_| Op::PersId)?,
+        b'c' | b'i' => {
+            let Some(name) = cursor.line(MAX_LINE)? else { return Ok(Some(Op::TooLong)) };
+            let (module, name) = (lossy(&line), lossy(&name));
+            if code == b'c' { Op::Global { module, name } } else { Op::Inst { module, name } }
+        }
+        b'S' => Op::Text(unquoted(&line)),
+        b'V' => Op::Text(plain_text(&line)),
+        b'I' | b'L' => number(&line).map_or(Op::Opaque, Op::Int),
+        b'g' | b'p' if line.len() >= MAX_LINE => Op::TooLong,
         b'g' | b'p' => {
-            let line = line()?;
-            let Some(at) = number(&line).and_then(|at| u32::try_from(at).ok()) else {
+            let Some(at) = place(&line) else {
                 return cursor.corrupt("a place in the memo that is no number");
             };
             if code == b'g' { Op::Get(at) } else { Op::Put(at) }
         }
-        _ => return Ok(None),
+        b'P' => Op::PersId,
+        _ => Op::Opaque,
     }))
 }
 
@@ -216,4 +223,16 @@ fn unquoted(line: &[u8]) -> Option<String> {
 /// A decimal number as protocol 0 writes it, with Python 2's `L` behind a long one.
 fn number(line: &[u8]) -> Option<i64> {
     std::str::from_utf8(line).ok()?.trim().trim_end_matches('L').parse().ok()
+}
+
+/// A place in the memo as Python's `int` reads it: `0_1`, ` +7`. None where that fails too.
+fn place(line: &[u8]) -> Option<u64> {
+    let line = std::str::from_utf8(line).ok()?;
+    let text = line.trim_matches([' ', '\t', '\n', '\r', '\x0b', '\x0c']);
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let is_number =
+        digits.split('_').all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()));
+    let add = |sum: u64, digit: u8| sum.saturating_mul(10).saturating_add(u64::from(digit - b'0'));
+    let number = digits.bytes().filter(u8::is_ascii_digit).fold(0, add);
+    (is_number && (number == 0 || !text.starts_with('-'))).then_some(number)
 }

@@ -1,7 +1,7 @@
 //! From what a pickle built to the tensors of a model, by their names. Optimizers and the like are left out.
 
 use super::{
-    Tensor,
+    Findings, Tensor,
     heap::{Heap, Value},
     machine::Built,
 };
@@ -11,6 +11,8 @@ use std::collections::HashSet;
 const MAX_STEPS: usize = 1 << 18;
 const MAX_DEPTH: usize = 24;
 const MAX_NAME: usize = 512;
+/// Bytes of all names; 20,000 tensors have about 2 MiB.
+const MAX_NAMES: usize = 4 << 20;
 
 /// Where training tools and apps keep a model's weights among other things.
 const MODELS: &[&str] = &[
@@ -31,24 +33,33 @@ const BESIDE: &[&str] =
 const PARTS: &[&str] = &["_parameters", "_buffers", "_modules"];
 
 /// Returns the model's tensors, each once.
-pub(super) fn tensors(built: &Built) -> Vec<Tensor> {
-    let mut walk = Walk { heap: &built.heap, steps: 0, tensors: Vec::new(), seen: HashSet::new() };
+pub(super) fn tensors(built: &Built, findings: &mut Findings) -> Vec<Tensor> {
+    let mut walk = Walk::over(&built.heap);
     let inner =
         MODELS.iter().find_map(|key| walk.find(built.root, key).filter(|found| walk.has_tensors(*found)));
     walk.steps = 0;
     walk.gather(inner.unwrap_or(built.root), "", 0);
+    if walk.names > MAX_NAMES {
+        findings.doubt_whole("its tensors have longer names than any model's".to_owned());
+    }
     walk.tensors
 }
 
 struct Walk<'a> {
     heap: &'a Heap,
     steps: usize,
+    /// Bytes of names so far.
+    names: usize,
     tensors: Vec<Tensor>,
     /// Storage, offset and shape of those that are there: tied weights have two names.
     seen: HashSet<(usize, i64, &'a [u64])>,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn over(heap: &'a Heap) -> Self {
+        Self { heap, steps: 0, names: 0, tensors: Vec::new(), seen: HashSet::new() }
+    }
+
     /// A container below one of the root's own keys.
     fn find(&self, root: Value, key: &str) -> Option<Value> {
         let entries = self.heap.dict(root)?;
@@ -58,7 +69,7 @@ impl Walk<'_> {
     }
 
     fn has_tensors(&self, value: Value) -> bool {
-        let mut walk = Walk { heap: self.heap, steps: 0, tensors: Vec::new(), seen: HashSet::new() };
+        let mut walk = Walk::over(self.heap);
         walk.gather(value, "", 0);
         !walk.tensors.is_empty()
     }
@@ -125,6 +136,10 @@ impl Walk<'_> {
         if let Some(view) = self.heap.tensors.get(at)
             && self.seen.insert((view.storage, view.offset, &view.shape))
         {
+            self.names += path.len();
+            if self.names > MAX_NAMES {
+                return;
+            }
             let (dtype, shape) = (view.dtype.to_owned(), view.shape.clone());
             self.tensors.push(Tensor { name: path.to_owned(), dtype, shape, size: view.bytes });
         }

@@ -2,6 +2,8 @@ use super::*;
 use crate::Slice;
 use std::time::{Duration, Instant};
 
+mod hidden;
+
 /// `module.name` as protocol 4 reaches it, from texts on the stack.
 fn global(module: &str, name: &str) -> Vec<u8> {
     [text(module), text(name), vec![0x93]].concat()

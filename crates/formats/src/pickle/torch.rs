@@ -194,5 +194,5 @@ fn tensors(built: &Built, archive: &Archive, top: Option<&str>, findings: &mut F
             Some(_) => {}
         }
     }
-    state::tensors(built)
+    state::tensors(built, findings)
 }
