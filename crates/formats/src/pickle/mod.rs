@@ -138,8 +138,8 @@ pub fn parse_zip(input: &mut impl Input) -> Result<Header, Error> {
     torch::parse(input)
 }
 
-/// Follows one pickle after another.
-fn parse_bare(input: &mut impl Input) -> Result<Header, Error> {
+/// Follows one pickle after another, whatever else the first bytes are the magic of.
+pub fn parse_bare(input: &mut impl Input) -> Result<Header, Error> {
     let mut findings = Findings::default();
     let length = input.len();
     let (first, end) = match follow_one(input, 0..length, &mut findings) {
@@ -269,6 +269,25 @@ impl Findings {
 
     fn has_danger(&self) -> bool {
         self.globals.iter().any(|global| global.standing == Standing::Dangerous)
+    }
+
+    /// For a look at the same member that may come to nothing.
+    fn apart(&self) -> Self {
+        Self { member: self.member.clone(), steps: self.steps, ..Self::default() }
+    }
+
+    /// Takes over what such a look found.
+    fn absorb(&mut self, apart: Self) {
+        for global in apart.globals {
+            self.at = global.at;
+            let at = self.global(&global.module, &global.name);
+            if global.is_called {
+                self.call(at);
+            }
+        }
+        apart.doubts.into_iter().for_each(|doubt| self.doubt_whole(doubt));
+        self.calls |= apart.calls;
+        self.is_cut |= apart.is_cut;
     }
 
     /// Whether a loader does more with it than to stop: a few bytes of anything are steps of a pickle.

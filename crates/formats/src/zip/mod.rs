@@ -8,10 +8,7 @@ mod tests;
 use crate::{Error, Input, cursor::Cursor, quoted};
 use end::EndRecord;
 pub use end::has_end;
-use std::{
-    collections::{BTreeSet, HashSet},
-    ops::Range,
-};
+use std::{collections::BTreeSet, ops::Range};
 
 /// Members of an archive; a checkpoint has one for each storage.
 const MAX_ENTRIES: u64 = 1 << 17;
@@ -20,6 +17,11 @@ const MAX_DIRECTORY: u64 = 16 << 20;
 /// Bytes of a member's own header before its name.
 const LOCAL: u64 = 30;
 const MAX_ODD: usize = 8;
+/// Headers of members' own that are compared; real checkpoints have under 20,000 storages.
+const MAX_COMPARED: usize = 1 << 15;
+/// Bytes of a packed member that are read for its start, and of that start.
+const PACKED_START: u64 = 16 << 10;
+const START: usize = 8 << 10;
 
 /// Bits of a member's flags.
 const ENCRYPTED: u16 = 1;
@@ -105,14 +107,16 @@ impl Archive {
         }
     }
 
-    /// Notes what the directory alone contradicts itself in.
+    /// Notes what the directory alone contradicts itself in. Some readers tell names apart without regard to case.
     fn check(&mut self, directory: u64) {
-        let mut names = HashSet::new();
-        let twice: BTreeSet<String> = self
-            .entries
-            .iter()
-            .filter(|entry| !names.insert(entry.name.as_str()))
-            .map(|entry| entry.name.clone())
+        let mut names: Vec<&str> = self.entries.iter().map(|entry| entry.name.as_str()).collect();
+        names.sort_unstable_by(|one, other| letters(one).cmp(letters(other)));
+        let twice: BTreeSet<String> = names
+            .windows(2)
+            .filter_map(|pair| if let [one, other] = pair { Some((one, other)) } else { None })
+            .filter(|(one, other)| one.eq_ignore_ascii_case(other))
+            .map(|(one, _)| (*one).to_owned())
+            .take(MAX_ODD)
             .collect();
         for name in twice {
             self.odd(format!("two members called {}", quoted(&name)));
@@ -127,6 +131,45 @@ impl Archive {
         let overlap = spans.windows(2).any(|pair| matches!(pair, [(_, end), (next, _)] if end > next));
         if overlap || spans.last().is_some_and(|(_, end)| *end > directory) {
             self.odd("members that share bytes".to_owned());
+        }
+    }
+
+    /// Notes where the two headers of any member differ.
+    pub(crate) fn compare(&mut self, input: &mut impl Input) -> Result<(), Error> {
+        let mut found = Vec::new();
+        for entry in self.entries.iter().take(MAX_COMPARED) {
+            match entry.packed_range(input) {
+                Ok((_, odd)) => found.extend(odd),
+                Err(Error::Io(error)) => return Err(error.into()),
+                Err(error) => found.push(format!("no header of {}: {error}", quoted(&entry.name))),
+            }
+            if found.len() >= MAX_ODD {
+                break;
+            }
+        }
+        if self.entries.len() > MAX_COMPARED {
+            found.push(format!("more members than the {MAX_COMPARED} that were compared"));
+        }
+        found.into_iter().for_each(|odd| self.odd(odd));
+        Ok(())
+    }
+
+    /// Returns the first bytes of a member, all of them where it is not packed.
+    pub(crate) fn start(&self, input: &mut impl Input, at: usize) -> Result<Content, Error> {
+        let Some(entry) = self.entries.get(at) else { return Ok(Content::Unknown("it is not there".into())) };
+        let packed = match entry.packed_range(input) {
+            Ok((range, _)) => range,
+            Err(Error::Io(error)) => return Err(error.into()),
+            Err(error) => return Ok(Content::Unknown(error.to_string())),
+        };
+        match entry.method {
+            STORED => Ok(Content::Stored(packed)),
+            DEFLATED => {
+                let bytes = all(input, packed.start..packed.end.min(packed.start + PACKED_START))?;
+                let start = miniz_oxide::inflate::decompress_to_vec_with_limit(&bytes, START);
+                Ok(Content::Unpacked(start.unwrap_or_else(|cut| cut.output)))
+            }
+            _ => Ok(Content::Unknown("it is packed otherwise".into())),
         }
     }
 
@@ -245,6 +288,10 @@ impl Entry {
         }
         Ok((start..start + self.packed, odd))
     }
+}
+
+fn letters(name: &str) -> impl Iterator<Item = u8> + '_ {
+    name.bytes().map(|byte| byte.to_ascii_lowercase())
 }
 
 fn u16(cursor: &mut Cursor<'_, impl Input>) -> Result<u16, Error> {
