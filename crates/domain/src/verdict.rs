@@ -5,6 +5,7 @@ use formats::{Error, Input, Magic, gguf, safetensors, sniff};
 use serde::{Deserialize, Serialize};
 use std::{ffi::OsStr, io};
 
+mod disguise;
 mod ggml;
 mod graph;
 mod pickle;
@@ -34,23 +35,30 @@ pub struct Verdict {
 /// Reads what an input is. Fails only when reading itself fails.
 pub fn judge(file_name: &OsStr, input: &mut impl Input) -> Result<Verdict, io::Error> {
     let name = file_name.to_string_lossy();
-    let verdict = judge_start(&name, input)?;
+    let length = input.len();
+    let head = input.view(0, HEAD)?;
+    let magic = sniff(head.get(..HEAD).unwrap_or(head), length);
+    let verdict = match magic {
+        Some(magic) => judge_start(magic, &name, input)?,
+        None => judge_unknown(&name, input)?,
+    };
+    if magic == Some(Magic::Zip) {
+        return Ok(verdict);
+    }
+    let verdict = if verdict.safety.is_none() { disguise::look(verdict, &name, input)? } else { verdict };
     pickle::with_archive(verdict, &name, input)
 }
 
 /// Reads what an input begins as.
-fn judge_start(name: &str, input: &mut impl Input) -> Result<Verdict, io::Error> {
+fn judge_start(magic: Magic, name: &str, input: &mut impl Input) -> Result<Verdict, io::Error> {
     let length = input.len();
-    let head = input.view(0, HEAD)?;
-    let Some(magic) = sniff(head.get(..HEAD).unwrap_or(head), length) else {
-        return judge_unknown(name, input);
-    };
     match magic {
         Magic::Gguf => judge_gguf(name, input),
         Magic::Safetensors => judge_safetensors(name, input),
         Magic::Ggml => ggml::judge(name, input),
         Magic::Zip => pickle::judge_zip(name, input),
-        Magic::Pickle | Magic::NumPy => pickle::judge(name, input),
+        Magic::Pickle => pickle::judge(name, input),
+        Magic::NumPy => pickle::judge_array(name, input),
         Magic::Packed(what) => pickle::packed(name, what).map_or_else(|| judge_unknown(name, input), Ok),
         Magic::Onnx => graph::judge(name, Layout::claimed(name).unwrap_or(Layout::Onnx), input),
         Magic::CoreMl => graph::judge(name, Layout::claimed(name).unwrap_or(Layout::CoreMl), input),

@@ -39,12 +39,10 @@ pub enum Standing {
 const MAX_NAME: usize = 200;
 
 /// Reads what a pickle tells.
-pub(crate) fn pickle(header: &Header) -> Facts {
-    let tensors = header.tensors.iter().map(|tensor| Tensor {
-        name: tensor.name.clone(),
-        dtype: tensor.dtype.clone(),
-        shape: tensor.shape.clone(),
-        size: tensor.size,
+pub(crate) fn pickle(header: Header) -> Facts {
+    let tensors = header.tensors.into_iter().map(|tensor| {
+        let pickle::Tensor { name, dtype, shape, size } = tensor;
+        Tensor { name, dtype, shape, size }
     });
     let tensors = Tensors {
         metadata: Vec::new(),

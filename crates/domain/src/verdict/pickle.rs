@@ -19,7 +19,18 @@ const MAX_TOLD: usize = 6;
 /// Judges a file that begins like a pickle or like an archive of pickles.
 pub(super) fn judge(name: &str, input: &mut impl Input) -> Result<Verdict, io::Error> {
     match pickle::parse(input) {
-        Ok(header) => Ok(verdict(name, &header, input.len())),
+        Ok(header) => Ok(verdict(name, header, input.len())),
+        Err(error) => Ok(doubted(Verdict::unreadable(Format::Pickle, error)?)),
+    }
+}
+
+/// Judges an array in a file of NumPy's: of objects, or of numbers, which run nothing.
+pub(super) fn judge_array(name: &str, input: &mut impl Input) -> Result<Verdict, io::Error> {
+    match pickle::parse(input) {
+        Ok(header) => Ok(verdict(name, header, input.len())),
+        Err(Error::BadMagic { .. }) => {
+            Ok(Verdict::new(None, State::NotAModel, "an array of numbers, as NumPy writes it"))
+        }
         Err(error) => Ok(doubted(Verdict::unreadable(Format::Pickle, error)?)),
     }
 }
@@ -27,7 +38,12 @@ pub(super) fn judge(name: &str, input: &mut impl Input) -> Result<Verdict, io::E
 /// Judges a zip archive: a checkpoint, or what only has such a name, or neither.
 pub(super) fn judge_zip(name: &str, input: &mut impl Input) -> Result<Verdict, io::Error> {
     match pickle::parse(input) {
-        Ok(header) => Ok(verdict(name, &header, input.len())),
+        Ok(header) if !header.is_pickle => {
+            let doubt = header.doubts.first().map(String::as_str).unwrap_or_default();
+            let reason = format!("a zip archive, not all of which could be looked at: {doubt}");
+            Ok(doubted(Verdict::new(None, State::NotAModel, &reason)))
+        }
+        Ok(header) => Ok(verdict(name, header, input.len())),
         Err(Error::BadMagic { .. }) => {
             let verdict = Verdict::new(None, State::NotAModel, "a zip archive without a pickle in it");
             Ok(if is_claimed(name) { doubted(verdict) } else { verdict })
@@ -43,18 +59,30 @@ pub(super) fn judge_zip(name: &str, input: &mut impl Input) -> Result<Verdict, i
 /// Judges what begins like nothing that is known: pickles of the oldest protocols have no magic.
 pub(super) fn judge_unknown(name: &str, input: &mut impl Input) -> Result<Verdict, io::Error> {
     let is_claimed = is_claimed(name);
+    let is_taken = is_claimed || is_tar(name, input)?;
     match pickle::parse(input) {
         Err(Error::Io(error)) => Err(error),
         // A few letters of any text are steps of a pickle too.
         Ok(header) if header.dangers().next().is_some() || is_claimed || is_likely(&header) => {
-            Ok(verdict(name, &header, input.len()))
+            Ok(verdict(name, header, input.len()))
         }
-        Ok(_) | Err(_) if is_claimed => Ok(doubted(unknown())),
+        Ok(header) if is_in_doubt(name, &header) => Ok(doubted(unknown())),
+        Ok(_) | Err(_) if is_taken => Ok(doubted(unknown())),
         Ok(_) | Err(_) => Ok(unknown()),
     }
 }
 
-fn is_likely(header: &Header) -> bool {
+/// Whether a file that loaders may take for a pickle does more as one than to stop at once, as raw data does.
+pub(super) fn is_in_doubt(name: &str, header: &Header) -> bool {
+    is_possible(name) && header.is_pickle && !header.is_tensors_only()
+}
+
+/// Whether it is a tar under such a name, whatever its members are called: the oldest loader of torch's looks for its own.
+pub(super) fn is_tar(name: &str, input: &mut impl Input) -> Result<bool, io::Error> {
+    Ok(is_possible(name) && input.view(257, 5)?.starts_with(b"ustar"))
+}
+
+pub(super) fn is_likely(header: &Header) -> bool {
     header.damage.is_none() && (!header.globals.is_empty() || header.layout != pickle::Layout::Bare)
 }
 
@@ -67,9 +95,9 @@ pub(super) fn with_archive(
     let has_end = match formats::ends_like_zip(input) {
         Err(Error::Io(error)) => return Err(error),
         Err(_) => false,
-        Ok(has_end) => has_end || claimed_format(name) == Some(Format::Pickle),
+        Ok(has_end) => has_end || is_possible(name),
     };
-    if verdict.safety.is_some() && verdict.state.is_usable() || !has_end {
+    if !has_end {
         return Ok(verdict);
     }
     let header = match pickle::parse_zip(input) {
@@ -77,14 +105,24 @@ pub(super) fn with_archive(
         Err(Error::Io(error)) => return Err(error),
         Err(_) => return Ok(verdict),
     };
-    let found = self::verdict(name, &header, input.len());
-    if !verdict.state.is_usable() {
-        return Ok(found);
+    let hidden = if header.is_pickle {
+        "a zip archive with pickles in it stands behind what it begins as"
+    } else {
+        "a zip archive, not all of which could be looked at, stands behind what it begins as"
+    };
+    let is_pickle = header.is_pickle;
+    let found = self::verdict(name, header, input.len());
+    let all = [verdict.safety, found.safety, Some(Safety::Unverifiable)];
+    let safety = Safety::worst(all.into_iter().flatten());
+    if verdict.state.is_usable() {
+        let warnings = [verdict.warnings, vec![hidden.to_owned()], found.warnings].concat();
+        return Ok(Verdict { warnings, safety, state: State::OkWithWarning, ..verdict });
     }
-    let hidden = "a zip archive with pickles in it stands behind what it begins as".to_owned();
-    let warnings = [verdict.warnings, vec![hidden], found.warnings].concat();
-    let safety = Safety::worst([found.safety, Some(Safety::Unverifiable)].into_iter().flatten());
-    Ok(Verdict { warnings, safety, state: State::OkWithWarning, ..verdict })
+    if !is_pickle {
+        return Ok(Verdict { safety, ..verdict });
+    }
+    let warnings = [verdict.warnings, found.warnings].concat();
+    Ok(Verdict { warnings, safety, ..found })
 }
 
 /// A file that is packed as a whole, where it may be a pickle; what it holds is not looked at.
@@ -104,16 +142,24 @@ pub(super) fn is_claimed(name: &str) -> bool {
     claimed_format(name) == Some(Format::Pickle)
 }
 
-fn verdict(name: &str, header: &Header, length: u64) -> Verdict {
+/// Whether loaders may: `.bin` is any program's, torch's among them.
+pub(super) fn is_possible(name: &str) -> bool {
+    let end = name.rsplit_once('.').map(|(_, end)| end);
+    is_claimed(name) || end.is_some_and(|end| end.eq_ignore_ascii_case("bin"))
+}
+
+pub(super) fn verdict(name: &str, mut header: Header, length: u64) -> Verdict {
     let safety = match header.dangers().next() {
         Some(_) => Safety::Dangerous,
         None if header.is_tensors_only() => Safety::TensorsOnly,
         None => Safety::Unverifiable,
     };
-    let facts = facts::pickle(header);
-    let warnings = [warnings(header), name_warnings(name, Format::Pickle, &facts)].concat();
     let missing = header.data_end.and_then(|end| Some((end, end.checked_sub(length)?)));
-    let (state, reason) = match (&header.damage, missing) {
+    let told = warnings(&header);
+    let damage = header.damage.take();
+    let facts = facts::pickle(header);
+    let warnings = [told, name_warnings(name, Format::Pickle, &facts)].concat();
+    let (state, reason) = match (&damage, missing) {
         (Some(Error::TooLarge { .. }), _) => (State::OkWithWarning, None),
         (Some(Error::Truncated { at }), _) => {
             (State::Incomplete, Some(format!("it breaks off at byte {at}")))
@@ -126,7 +172,7 @@ fn verdict(name: &str, header: &Header, length: u64) -> Verdict {
         (None, _) if warnings.is_empty() => (State::Ok, None),
         (None, _) => (State::OkWithWarning, None),
     };
-    let facts = header.damage.is_none().then_some(facts);
+    let facts = damage.is_none().then_some(facts);
     Verdict {
         format: Some(Format::Pickle),
         state,
@@ -253,6 +299,29 @@ mod tests {
         assert!(verdict.warnings[0].starts_with("a zip archive with pickles in it stands behind"));
         assert!(verdict.warnings.contains(&warning.replace("42", "74")), "{verdict:?}");
         check("m.pt", &zip[..60], pickle, State::Incomplete, Some(Safety::Unverifiable));
+    }
+
+    /// What `torch.save` wrote before 1.6, of one storage that holds these bytes.
+    fn legacy(storage: &[u8]) -> Vec<u8> {
+        let length = u8::try_from(storage.len()).unwrap();
+        let object = [
+            &b"\x80\x02}X\x01\0\0\0wctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nByteStorage\n"[..],
+            &[b"X\x01\0\0\x007X\x03\0\0\0cpuK", &[length][..], b"NtQK\0K", &[length], b"\x85K\x01\x85\x89"].concat(),
+            b"ccollections\nOrderedDict\n)RtRs.",
+        ];
+        let start = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.\x80\x02}.";
+        let keys = b"\x80\x02]X\x01\0\0\x007a.";
+        [&start[..], &object.concat(), keys, &u64::from(length).to_le_bytes(), storage].concat()
+    }
+
+    #[test]
+    fn an_archive_at_the_end_counts_though_what_is_before_it_is_fine() {
+        let (pickle, dangerous) = (Some(Format::Pickle), Some(Safety::Dangerous));
+        check("m.pt", &legacy(&[7; 200]), pickle, State::Ok, Some(Safety::TensorsOnly));
+        check("m.pt", &legacy(&zip("m/data.pkl", CALL)), pickle, State::OkWithWarning, dangerous);
+        // and the other way round
+        let harmless = zip("m/data.pkl", b"\x80\x02}.");
+        check("m.pt", &[CALL, b"\xff", &harmless].concat(), pickle, State::OkWithWarning, dangerous);
     }
 
     #[test]

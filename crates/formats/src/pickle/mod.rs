@@ -26,8 +26,8 @@ pub struct Header {
     pub globals: Vec<Global>,
     /// Why nobody can vouch for it, besides names that are not known.
     pub doubts: Vec<String>,
-    /// Whether it is followed as a pickle by what stands in it, rather than by a name: bytes of anything may begin like
-    /// one, and then stop.
+    /// Whether a loader does more with it than to stop at once: bytes of anything may begin like a pickle. Of an archive,
+    /// whether a member is one.
     pub is_pickle: bool,
     /// Where it contradicts itself or breaks off, or became too large to be followed. A loader runs what comes before
     /// that all the same.
