@@ -53,10 +53,11 @@ impl Core {
         effects: &mut Vec<Effect>,
     ) -> anyhow::Result<()> {
         for unit in changed {
-            let tick = self.queue.tick_of(&unit);
-            if self.is_wanted(&unit) {
-                self.queue.push_as_of(unit.clone(), Why::Scan, tick);
+            if !self.is_wanted(&unit) {
+                self.finish_unwanted(&unit, effects);
+                continue;
             }
+            self.queue.push_as_of(unit.clone(), Why::Scan, self.queue.tick_of(&unit));
             self.queue.finish(&unit);
         }
         same.iter().try_for_each(|unit| self.looked(unit, Looked::Same, effects))

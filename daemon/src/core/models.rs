@@ -21,11 +21,7 @@ impl Core {
         effects: &mut Vec<Effect>,
     ) -> anyhow::Result<()> {
         if !self.is_wanted(unit) {
-            let was_given_up = self.queue.is_given_up(&unit.root);
-            self.queue.finish(unit);
-            if was_given_up && !self.queue.is_given_up(&unit.root) {
-                self.probe_again(&unit.root, effects); // it answers again
-            }
+            self.finish_unwanted(unit, effects);
             return Ok(());
         }
         self.queue.heard_of(&unit.root, self.now);
@@ -67,6 +63,15 @@ impl Core {
             }
         }
         self.queue.finish(unit);
+    /// A look at a unit is over that nobody wants to know of.
+    pub(super) fn finish_unwanted(&mut self, unit: &UnitRow, effects: &mut Vec<Effect>) {
+        let was_given_up = self.queue.is_given_up(&unit.root);
+        self.queue.finish(unit);
+        if was_given_up && !self.queue.is_given_up(&unit.root) {
+            self.probe_again(&unit.root, effects); // it answers again
+        }
+    }
+
         Ok(())
     }
 

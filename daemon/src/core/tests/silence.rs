@@ -38,6 +38,19 @@ fn a_root_whose_look_does_not_come_back_is_offline_and_nobody_waits_for_it() {
 }
 
 #[test]
+fn a_root_that_was_given_up_is_asked_about_when_a_check_comes_back() {
+    let mut core = settled();
+    core.look_at_root(Path::new(ROOT), queue::Why::Check).unwrap();
+    let (reply, _answer) = oneshot::channel();
+    assert_eq!(units(&handle(&mut core, Event::Sync { cookie: "c1".into(), reply })), [(ROOT.into(), true)]);
+    core.handle(Event::Tick, at(0)).unwrap();
+    core.handle(Event::Tick, at(16)).unwrap();
+    assert!(!root_status(&core, ROOT).online);
+    let late = handle(&mut core, Event::Checked { same: Vec::new(), changed: vec![unit(ROOT)] });
+    assert!(late.contains(&Effect::Do(Job::Root { wanted: ROOT.into() })), "{late:?}");
+}
+
+#[test]
 fn a_root_of_which_parts_come_is_not_silent() {
     let mut core = settled();
     handle(&mut core, asked(ROOT));
