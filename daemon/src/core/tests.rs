@@ -106,7 +106,7 @@ fn found(path: &str, content: u8, state: State) -> (NewLocation, (PathBuf, Known
         lineage: Vec::new(),
         hints: Hints::default(),
         weights: vec![file.path],
-        verdicts: None,
+        kept: None,
     };
     let verdict = Verdict {
         format: Some(Format::Gguf),

@@ -1,13 +1,16 @@
 //! Models on filesystems that were seen in a root and are not now: kept apart from what is seen there instead.
 
 use super::{
-    Index, LocationRow, UnitRow, bytes, held, json, path,
+    Index, LocationRow, UnitRow, bytes,
+    hashes::{self, Stamped},
+    held, json, path,
     units::{put_unit, remove_location},
 };
 use crate::seats::{Seat, Seats};
-use domain::{App, WirePath};
+use domain::{App, Verdict, WirePath};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
+use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
@@ -21,6 +24,15 @@ const REASON: &str =
 pub enum Away<'p> {
     Inside(&'p Path),
     At(&'p Path),
+}
+
+/// What was read of a location's files.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Of its weights, as far as they could be read.
+    pub verdicts: Vec<Verdict>,
+    /// What the hashes of each file are found by.
+    pub stamps: Vec<Option<Stamped>>,
 }
 
 /// A location that goes from one root to another.
@@ -73,7 +85,7 @@ impl Index {
             put_away(&self.db, key, root, (point, seat), at)?;
         }
         for gone in leave {
-            self.keep_verdicts(gone.location)?;
+            self.keep(gone.location)?;
             models.extend(transfer(&self.db, &gone, false)?);
         }
         for (key, point, seat) in away(&self.db, root)? {
@@ -115,10 +127,14 @@ impl Index {
     }
 
     /// Another file may take the place of a file that is not seen any more: what was read of it goes with its location.
-    fn keep_verdicts(&self, location: i64) -> anyhow::Result<()> {
+    fn keep(&self, location: i64) -> anyhow::Result<()> {
         let mut select = self.db.prepare_cached("SELECT placed FROM location WHERE id = ?1")?;
         let mut row: LocationRow = select.query_row([location], |row| json(row.get_ref(0)?.as_str()?, 0))?;
-        row.verdicts = Some(self.verdicts(&row.weights)?);
+        if row.kept.is_some() {
+            return Ok(()); // it came back, and has not been looked at since
+        }
+        let (verdicts, stamps) = (self.verdicts(&row.weights)?, hashes::stamps(&self.db, &row.location)?);
+        row.kept = Some(Kept { verdicts, stamps });
         let placed = serde_json::to_string(&row)?;
         let mut update = self.db.prepare_cached("UPDATE location SET placed = ?2 WHERE id = ?1")?;
         update.execute(params![location, placed])?;

@@ -1,8 +1,8 @@
 //! Hashes of whole files: `user.db` keeps them by what a file is on disk, `index.db` says which models have which.
 //! A hash is never handed out for a file that is not as it was when it was computed.
 
-use super::{Reader, User, bytes, path};
-use domain::{Hashes, Location, Model, Role};
+use super::{LocationRow, Reader, User, bytes, path};
+use domain::{File, Hashes, Location, Model, Role};
 use rusqlite::{Connection, OptionalExtension as _, params};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,6 +11,9 @@ use std::{
 
 /// Finds the hashes of a file by its stamp without ctime, and its sampled id.
 pub(crate) type Known<'a> = &'a dyn Fn(&str, &[u8]) -> anyhow::Result<Option<Hashes>>;
+
+/// A file's stamp without its ctime, and its sampled id: what its hashes are found by.
+pub(super) type Stamped = (String, Vec<u8>);
 
 /// What hashing a file has brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,9 +137,13 @@ pub(super) fn put(db: &Connection, row: &HashRow, now: &str) -> rusqlite::Result
 }
 
 /// Gives the files of a location the hashes that are known of them.
-pub(super) fn fill(db: &Connection, location: &mut Location, known: Known<'_>) -> anyhow::Result<()> {
-    for file in location.files.iter_mut().filter(|file| file.is_hashed()) {
-        file.hashes = match stamped(db, &file.path.to_path())? {
+pub(super) fn fill(db: &Connection, row: &mut LocationRow, known: Known<'_>) -> anyhow::Result<()> {
+    let stamps = match &row.kept {
+        Some(kept) => kept.stamps.clone(),
+        None => stamps(db, &row.location)?,
+    };
+    for (file, stamped) in row.location.files.iter_mut().zip(stamps) {
+        file.hashes = match stamped {
             Some((same, sampled)) => known(&same, &sampled)?,
             None => None,
         };
@@ -144,8 +151,14 @@ pub(super) fn fill(db: &Connection, location: &mut Location, known: Known<'_>) -
     Ok(())
 }
 
-/// A file's stamp without its ctime, and its sampled id, as it was read last.
-fn stamped(db: &Connection, path: &Path) -> rusqlite::Result<Option<(String, Vec<u8>)>> {
+/// What the hashes of each file of a location are found by, where it has any.
+pub(super) fn stamps(db: &Connection, location: &Location) -> rusqlite::Result<Vec<Option<Stamped>>> {
+    let of = |file: &File| if file.is_hashed() { stamped(db, &file.path.to_path()) } else { Ok(None) };
+    location.files.iter().map(of).collect()
+}
+
+/// What was read of a file last.
+fn stamped(db: &Connection, path: &Path) -> rusqlite::Result<Option<Stamped>> {
     db.prepare_cached("SELECT stamp, inode, sampled FROM file WHERE path = ?1")?
         .query_row([bytes(path)], |row| {
             let stamp: String = row.get(0)?;

@@ -155,7 +155,9 @@ pub(super) fn group_of(db: &Connection, model: &str) -> rusqlite::Result<Option<
 /// What the bytes at a path go by, where another path holds them too.
 fn group(db: &Connection, sampled: &[u8], of: &Path) -> rusqlite::Result<Option<String>> {
     let mut select = db.prepare_cached(
-        "SELECT path, volume, inode, sha256, (SELECT sha256 FROM hashed WHERE hashed.path = held.path)
+        "SELECT path, volume, inode, sha256, (SELECT hashed.sha256 FROM hashed
+            JOIN location ON location.model = hashed.model JOIN held AS same ON same.location = location.id
+            WHERE hashed.path = held.path AND same.path = held.path AND same.sampled = held.sampled)
          FROM held WHERE sampled = ?1",
     )?;
     let class: Vec<Known> = select.query_map([sampled], known)?.collect::<rusqlite::Result<_>>()?;

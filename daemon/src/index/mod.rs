@@ -18,7 +18,7 @@ mod search;
 mod units;
 mod user;
 
-pub use away::Away;
+pub use away::{Away, Kept};
 pub use backup::Restored;
 pub use hashes::{HashRow, HashedRow};
 pub use models::Refreshed;

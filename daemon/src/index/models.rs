@@ -126,11 +126,11 @@ impl Index {
     }
 
     fn placed(&self, id: &str, known: Known<'_>) -> anyhow::Result<Vec<Placed>> {
-        let mut placed = placed(&self.db, id, &self.fresh)?;
-        for place in &mut placed {
-            hashes::fill(&self.db, &mut place.location, known)?;
+        let mut rows = rows(&self.db, id, &self.fresh)?;
+        for row in &mut rows {
+            hashes::fill(&self.db, row, known)?;
         }
-        Ok(placed)
+        Ok(rows.into_iter().map(|row| place(&self.db, row, &self.fresh)).collect::<rusqlite::Result<_>>()?)
     }
 
     /// What is known of weight files, as far as they could be read.
@@ -141,6 +141,11 @@ impl Index {
 
 /// Where a model lies, with what its files turned out to be; none of their hashes.
 pub(super) fn placed(db: &Connection, id: &str, fresh: &Fresh) -> anyhow::Result<Vec<Placed>> {
+    let rows = rows(db, id, fresh)?.into_iter();
+    Ok(rows.map(|row| place(db, row, fresh)).collect::<rusqlite::Result<_>>()?)
+}
+
+fn rows(db: &Connection, id: &str, fresh: &Fresh) -> anyhow::Result<Vec<LocationRow>> {
     let mut select =
         db.prepare_cached("SELECT placed, online, id FROM location WHERE model = ?1 ORDER BY id")?;
     let rows = select.query_map([id], |row| {
@@ -149,13 +154,13 @@ pub(super) fn placed(db: &Connection, id: &str, fresh: &Fresh) -> anyhow::Result
         placed.location.online = row.get(1)?;
         Ok(placed)
     })?;
-    let mut placed = Vec::new();
-    for row in rows {
-        let LocationRow { location, on_disk, base_models, lineage, hints, weights, verdicts: kept } = row?;
-        let verdicts = kept.map_or_else(|| verdicts(db, &weights, fresh), Ok)?;
-        placed.push(Placed { location, on_disk, base_models, lineage, hints, verdicts });
-    }
-    Ok(placed)
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+fn place(db: &Connection, row: LocationRow, fresh: &Fresh) -> rusqlite::Result<Placed> {
+    let LocationRow { location, on_disk, base_models, lineage, hints, weights, kept } = row;
+    let verdicts = kept.map_or_else(|| verdicts(db, &weights, fresh), |kept| Ok(kept.verdicts))?;
+    Ok(Placed { location, on_disk, base_models, lineage, hints, verdicts })
 }
 
 fn verdicts(db: &Connection, weights: &[WirePath], fresh: &Fresh) -> rusqlite::Result<Vec<Verdict>> {

@@ -48,9 +48,9 @@ pub struct LocationRow {
     pub hints: Hints,
     /// Where the bytes of each weight file are opened, in order.
     pub weights: Vec<domain::WirePath>,
-    /// What was read of them, while they are not seen: another file may be at their paths meanwhile.
+    /// While they are not seen: another file may be at their paths meanwhile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub verdicts: Option<Vec<Verdict>>,
+    pub kept: Option<away::Kept>,
 }
 
 /// What looking at a unit again has brought.

@@ -156,7 +156,7 @@ impl Worker {
                 .collect(),
             on_disk: seen.into_iter().map(|seen| seen.on_disk).collect(),
             base_models: found.base_models,
-            verdicts: None,
+            kept: None,
             lineage: found.lineage,
             hints: found.hints,
             location,

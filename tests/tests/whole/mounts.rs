@@ -6,7 +6,9 @@ use std::{fs, path::Path};
 use tests::{
     House,
     files::{gguf, write},
-    house, skip, wait_until,
+    house, skip,
+    stores::sha256,
+    wait_until,
 };
 
 /// A line that mounts an empty disk.
@@ -183,6 +185,43 @@ fn disks_that_take_turns_at_one_place_are_told_apart() {
     house.sync();
     assert_eq!(house.list(&["state=offline"]).len(), 2);
     assert_eq!(away(&house, &usb).len(), 2);
+}
+
+#[test]
+fn a_model_that_is_put_away_keeps_its_hashes_whatever_lies_in_its_place() {
+    let mut house = house!();
+    let usb = house.models("usb");
+    fs::create_dir(&usb).unwrap();
+    if let Err(why) = in_namespace(&mut house, "-m", "true") {
+        skip!("{why}");
+    }
+    house.start();
+    let ids = ["one", "two"].map(|name| {
+        let (file, bytes) = (house.at(format!("{name}/m.gguf")), gguf(name));
+        write(&file, &bytes);
+        inside(&house, "-m", &format!("{} && {}", disk(name, &usb), put(&file, &usb.join("m.gguf"))));
+        house.sync();
+        let id = house.list(&["state=ok"])[0]["id"].as_str().unwrap().to_owned();
+        house.does(&["verify", &id]);
+        if name == "one" {
+            inside(&house, "-m", &format!("umount {}", usb.display()));
+            house.sync();
+        }
+        (id, sha256(&bytes))
+    });
+    for what in ["note", "scan"] {
+        let args = if what == "note" { vec!["note", &ids[0].0, "put away"] } else { vec!["scan"] };
+        house.does(&args);
+        house.does(&["tag", &ids[0].0, what]);
+        for (id, sha256) in &ids {
+            let shown = house.show(id);
+            assert_eq!(
+                shown["locations"][0]["files"][0]["hashes"]["sha256"], **sha256,
+                "after {what}: {shown}"
+            );
+        }
+    }
+    assert_eq!(house.show(&ids[0].0)["state"], "offline");
 }
 
 #[test]
