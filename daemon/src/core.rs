@@ -350,7 +350,7 @@ impl Core {
             return TROUBLE_SECONDS;
         }
         let mut next = self.roots.next_look(self.poll_seconds);
-        if self.growing.is_awaited() || !self.links.is_empty() {
+        if self.growing.is_awaited() || !self.links.is_empty() || self.queue.is_holding() {
             next = next.min(1);
         }
         if self.is_expecting() {

@@ -17,7 +17,7 @@ use std::{
     fs::File,
     io::Read as _,
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
+        fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
         unix::{
             ffi::{OsStrExt as _, OsStringExt as _},
             fs::FileExt as _,
@@ -40,6 +40,17 @@ impl<'a> Beneath<'a> {
     pub(crate) fn open(root: &'a Path) -> Result<Self, Errno> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(Self { root, descriptor: rustix::fs::open(root, flags, Mode::empty())? })
+    }
+
+    /// Opens a directory without looking into it. As long as that is held, no other mount gets the number of its own.
+    pub(crate) fn hold(&self, dir: &Path) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        self.open_beneath(dir, flags, ResolveFlags::NO_SYMLINKS)
+    }
+
+    /// The number of the mount that it stands in.
+    pub(crate) fn mount(&self) -> Option<u32> {
+        mount_of(self.descriptor.as_fd())
     }
 
     /// Performs a look and notes its answer.
@@ -128,6 +139,12 @@ impl<'a> Beneath<'a> {
         let relative = if relative.as_os_str().is_empty() { Path::new(".") } else { relative };
         open_untouched(self.descriptor.as_fd(), relative, flags, resolve | ResolveFlags::BENEATH)
     }
+}
+
+/// The number of the mount that an open file is in (proc_pid_fdinfo(5)).
+pub(crate) fn mount_of(descriptor: BorrowedFd<'_>) -> Option<u32> {
+    let told = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", descriptor.as_raw_fd())).ok()?;
+    told.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim().parse().ok()
 }
 
 /// Opens without changing the access time by what is read; of another user's file the kernel does not allow that.

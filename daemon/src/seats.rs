@@ -20,10 +20,26 @@ pub type Spot = (String, PathBuf);
 
 /// What is seen by paths at a directory and below it, by mount point; the directory itself is one as well.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Seats(BTreeMap<PathBuf, Seat>);
+pub struct Seats {
+    by_name: BTreeMap<PathBuf, Seat>,
+    /// By the kernel's own words, where the mount table was read.
+    mounts: BTreeMap<PathBuf, Mounted>,
+}
+
+/// A mount as its table has it. Names are made from more than that, and may be found out later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mounted {
+    /// As long as it is in use no other has it.
+    pub number: u32,
+    pub device: String,
+    /// Type and source.
+    pub of: String,
+}
 
 /// Disks appear in its place once somebody looks, and go when nobody does.
 const AUTOMOUNT: &str = "autofs:";
+/// No UUID has it; type and source, which stand for one, do.
+const NAMELESS: char = ':';
 
 impl Seat {
     /// Where a path lies, if this is mounted at a point above it.
@@ -35,22 +51,43 @@ impl Seat {
 
 impl Seats {
     pub fn iter(&self) -> impl Iterator<Item = (&Path, &Seat)> {
-        self.0.iter().map(|(point, seat)| (&**point, seat))
+        self.by_name.iter().map(|(point, seat)| (&**point, seat))
     }
 
     /// Whether nothing is known of them.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.by_name.is_empty()
     }
 
-    /// Whether anything is mounted below the directory.
-    pub fn has_inner(&self) -> bool {
-        self.0.len() > 1
+    /// Whether the same is seen, whatever it is called by a table that was read sooner or later: udev names disks when
+    /// they are mounted already. A table that could not be read tells nothing else.
+    pub fn are_in_place(&self, other: &Self) -> bool {
+        let is_alike = |(one, other): (&Seat, &Seat)| {
+            let is_named = |seat: &Seat| !seat.volume.contains(NAMELESS);
+            one.top == other.top && (one.volume == other.volume || !is_named(one) || !is_named(other))
+        };
+        self.mounts.is_empty()
+            || other.mounts.is_empty()
+            || (self.mounts == other.mounts
+                && self.by_name.values().zip(other.by_name.values()).all(is_alike))
+    }
+
+    /// The number of the mount that a path is in.
+    pub fn number(&self, path: &Path) -> Option<u32> {
+        let (point, _) = self.seat(path)?;
+        self.mounts.get(point).map(|mounted| mounted.number)
+    }
+
+    /// Whether the same filesystems are seen, by their names.
+    pub fn have_names_of(&self, other: &Self) -> bool {
+        self.by_name == other.by_name
     }
 
     /// The mount that a path is in, with its point.
     pub fn seat(&self, path: &Path) -> Option<(&Path, &Seat)> {
-        path.ancestors().find_map(|above| self.0.get_key_value(above)).map(|(point, seat)| (&**point, seat))
+        path.ancestors()
+            .find_map(|above| self.by_name.get_key_value(above))
+            .map(|(point, seat)| (&**point, seat))
     }
 
     pub fn spot(&self, path: &Path) -> Option<Spot> {
@@ -61,8 +98,8 @@ impl Seats {
     /// What is known now: a disk that only waits to be looked at is as good as mounted.
     #[must_use]
     pub fn after(mut self, before: &Self) -> Self {
-        for (point, seat) in self.0.iter_mut().filter(|(_, seat)| seat.volume.starts_with(AUTOMOUNT)) {
-            if let Some(before) = before.0.get(point) {
+        for (point, seat) in self.by_name.iter_mut().filter(|(_, seat)| seat.volume.starts_with(AUTOMOUNT)) {
+            if let Some(before) = before.by_name.get(point) {
                 seat.clone_from(before);
             }
         }
@@ -71,15 +108,26 @@ impl Seats {
 
     /// Points at which another filesystem is seen than before.
     pub fn changes<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = &'a Path> {
-        let new = self.0.iter().filter(|(point, seat)| before.0.get(*point) != Some(seat));
-        let gone = before.0.iter().filter(|(point, _)| !self.0.contains_key(*point));
+        let new = self.by_name.iter().filter(|(point, seat)| before.by_name.get(*point) != Some(seat));
+        let gone = before.by_name.iter().filter(|(point, _)| !self.by_name.contains_key(*point));
         new.chain(gone).map(|(point, _)| &**point)
     }
 }
 
 impl FromIterator<(PathBuf, Seat)> for Seats {
     fn from_iter<T: IntoIterator<Item = (PathBuf, Seat)>>(seats: T) -> Self {
-        Self(seats.into_iter().collect())
+        Self { by_name: seats.into_iter().collect(), mounts: BTreeMap::new() }
+    }
+}
+
+impl FromIterator<(PathBuf, Seat, Mounted)> for Seats {
+    fn from_iter<T: IntoIterator<Item = (PathBuf, Seat, Mounted)>>(seats: T) -> Self {
+        let mut all = Self::default();
+        for (point, seat, mounted) in seats {
+            all.by_name.insert(point.clone(), seat);
+            all.mounts.insert(point, mounted);
+        }
+        all
     }
 }
 
@@ -117,6 +165,26 @@ mod tests {
         let idle = seats(&[("/m", "home", "/m"), ("/m/nas", "autofs:systemd-1", "/")]);
         assert_eq!(idle.clone().after(&before), before);
         assert_eq!(idle.clone().after(&Seats::default()), idle);
+    }
+
+    #[test]
+    fn a_mount_is_in_place_under_another_name_and_another_mount_is_not() {
+        let seat = |number, device: &str, volume: &str| {
+            let mounted = Mounted { number, device: device.into(), of: "ext4:/dev/sdb1".into() };
+            Seats::from_iter([("/m".into(), Seat { volume: volume.into(), top: "/".into() }, mounted)])
+        };
+        let before = seat(63, "8:17", "ext4:/dev/sdb1");
+        for (now, is_in_place) in [
+            (seat(63, "8:17", "ext4:/dev/sdb1"), true),
+            (seat(63, "8:17", "1234-ABCD"), true),
+            (seat(64, "8:17", "ext4:/dev/sdb1"), false),
+            (seat(63, "8:33", "ext4:/dev/sdb1"), false),
+            (Seats::default(), true),
+        ] {
+            assert_eq!(now.are_in_place(&before), is_in_place, "{now:?}");
+        }
+        // The kernel gives a number again.
+        assert!(!seat(63, "8:17", "1234-ABCD").are_in_place(&seat(63, "8:17", "5678-ABCD")));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Which filesystem a file is on, named so that the name outlives a reboot, and what that filesystem can promise.
 
-use crate::seats::{Seat, Seats};
+use crate::seats::{Mounted, Seat, Seats};
 use std::{
     collections::{BTreeSet, HashMap},
     fs,
@@ -113,24 +113,25 @@ impl Volumes {
     }
 
     fn seats_of(&self, dir: &Path) -> Seats {
-        let around = around(&self.mounts, dir).map(|mount| (dir.to_owned(), self.seat(mount, dir)));
+        let seated = |mount: &Mount, at: &Path| (at.to_owned(), self.seat(mount, at), mount.mounted());
+        let around = around(&self.mounts, dir).map(|mount| seated(mount, dir));
         let points: BTreeSet<&Path> = self.points_below(dir).filter(|point| *point != dir).collect();
         // What is mounted over hides what was mounted there before.
         let inner = points.into_iter().filter_map(|point| {
             let mount = around_point(&self.mounts, point)?;
-            Some((point.to_owned(), self.seat(mount, point)))
+            Some(seated(mount, point))
         });
         around.into_iter().chain(inner).collect()
     }
 
     /// What a mount shows at a path in it. Without the device number: that is another one after each mount.
     fn seat(&self, mount: &Mount, at: &Path) -> Seat {
-        let Mount { kind, source, top, point, .. } = mount;
+        let Mount { source, top, point, .. } = mount;
         let device = fs::canonicalize(source).ok();
         let uuid = device.and_then(|device| self.uuids.get(&device)).cloned();
         let below = at.strip_prefix(point).unwrap_or(Path::new(""));
         let top = if below.as_os_str().is_empty() { top.clone() } else { top.join(below) };
-        Seat { volume: uuid.unwrap_or_else(|| format!("{kind}:{source}")), top }
+        Seat { volume: uuid.unwrap_or_else(|| mount.of()), top }
     }
 
     /// Returns the volume of a file whose `st_dev` is known; `path` finds the mount point the first time.
@@ -169,6 +170,14 @@ fn around_point<'m>(mounts: &'m [Mount], point: &Path) -> Option<&'m Mount> {
 }
 
 impl Mount {
+    fn of(&self) -> String {
+        format!("{}:{}", self.kind, self.source)
+    }
+
+    fn mounted(&self) -> Mounted {
+        Mounted { number: self.number, device: self.device.clone(), of: self.of() }
+    }
+
     /// Whether its point lies in another mount, or in none of the table.
     fn is_in(&self, other: Option<&Self>, table: &[Self]) -> bool {
         match other {
@@ -292,6 +301,10 @@ mod tests {
             ]
         );
         assert_eq!(seats.spot(Path::new("/m/bound/a")), Some(("ext4:/none/root".into(), "/srv/x/a".into())));
+        assert_eq!(
+            ["/m/a", "/m/nas", "/m/usb/deep/a"].map(|path| seats.number(Path::new(path))),
+            [20, 26, 24].map(Some)
+        );
         assert_eq!(seats.spot(Path::new("/m/usb/deep/a")), Some(("tmpfs:over".into(), "/deep/a".into())));
     }
 

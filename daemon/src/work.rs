@@ -105,8 +105,8 @@ pub enum Looked {
         restless: Vec<PathBuf>,
     },
     /// Other filesystems are seen in the root than was thought, or were for a moment: what was looked at may be
-    /// another disk's. It is to be looked at again.
-    Elsewhere(Seats),
+    /// another disk's. It is to be looked at again once it is known what is seen.
+    Elsewhere,
     /// The directory is not there any more.
     Gone,
     /// The directory cannot be read; what was known of it stays.

@@ -102,9 +102,12 @@ impl Core {
             return self.unwant(&probed.wanted, effects);
         }
         match probed.there {
-            Some(there) => self.root_is_there(&probed.wanted, &there, effects),
-            None => self.root_is_gone(&probed.wanted, probed.reason, effects),
+            Some(there) => self.root_is_there(&probed.wanted, &there, effects)?,
+            None => self.root_is_gone(&probed.wanted, probed.reason, effects)?,
         }
+        let answered = self.roots.wanted.get(&probed.wanted).filter(|root| root.unanswered == 0);
+        answered.and_then(Root::path).into_iter().for_each(|path| self.queue.release(&path));
+        Ok(())
     }
 
     fn root_is_there(

@@ -31,10 +31,7 @@ impl Core {
                 self.roots.can_read(unit);
                 self.roots.unwatched(unit, Vec::new());
             }
-            Looked::Elsewhere(seats) => {
-                self.reseat(&unit.root, &seats, effects)?;
-                self.queue.push_as_of(unit.clone(), Why::Scan, self.queue.tick_of(unit));
-            }
+            Looked::Elsewhere => self.ask_what_is_seen(unit, effects),
             Looked::Gone if unit.dir == unit.root => self.probe_again(&unit.root, effects),
             Looked::Gone => {
                 self.forget_below(unit, effects)?;
@@ -63,6 +60,9 @@ impl Core {
             }
         }
         self.queue.finish(unit);
+        Ok(())
+    }
+
     /// A look at a unit is over that nobody wants to know of.
     pub(super) fn finish_unwanted(&mut self, unit: &UnitRow, effects: &mut Vec<Effect>) {
         let was_given_up = self.queue.is_given_up(&unit.root);
@@ -70,9 +70,6 @@ impl Core {
         if was_given_up && !self.queue.is_given_up(&unit.root) {
             self.probe_again(&unit.root, effects); // it answers again
         }
-    }
-
-        Ok(())
     }
 
     pub(super) fn partly(

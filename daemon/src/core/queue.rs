@@ -11,6 +11,10 @@ use std::{
 /// in one go; few enough that news is not stuck behind a scan.
 const IN_FLIGHT: usize = 64;
 
+/// A root may be held so often between two ticks before the next one is waited for: what is seen there may change all
+/// the time, or not be found out.
+const OFTEN: u32 = 2;
+
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     /// Grows with every job, so that one can wait for all that came before.
@@ -25,6 +29,15 @@ pub(super) struct Queue {
     unwanted: BTreeSet<UnitRow>,
     /// Ticks that are not done, with how many jobs have them.
     open: BTreeMap<u64, usize>,
+    /// Roots that were held since the last tick.
+    held: BTreeMap<PathBuf, Hold>,
+}
+
+/// Nothing of a root is handed over until it is known what is seen there.
+#[derive(Debug, Default)]
+struct Hold {
+    times: u32,
+    is_over: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -86,9 +99,13 @@ impl Queue {
         if self.in_flight.values().filter(|flight| flight.tick.is_some()).count() >= IN_FLIGHT {
             return None;
         }
-        let news = take(&mut self.news, &self.in_flight);
+        let Self { in_flight, held, .. } = self;
+        let is_free = |unit: &UnitRow| {
+            !in_flight.contains_key(unit) && held.get(&unit.root).is_none_or(|hold| hold.is_over)
+        };
+        let news = take(&mut self.news, is_free);
         let is_news = news.is_some();
-        let unit = news.or_else(|| take(&mut self.scan, &self.in_flight))?;
+        let unit = news.or_else(|| take(&mut self.scan, is_free))?;
         let entry = self.waiting.remove(&unit)?;
         self.in_flight.insert(unit.clone(), Flight { tick: Some(entry.tick), heard: now, is_news });
         Some((unit, entry.if_changed))
@@ -164,6 +181,30 @@ impl Queue {
         unwanted.retain(|unit| in_flight.contains_key(unit));
     }
 
+    /// Hands over nothing of a root until `release`. Returns whether it did until now.
+    pub(super) fn hold(&mut self, root: &Path) -> bool {
+        let hold = self.held.entry(root.to_owned()).or_insert(Hold { times: 0, is_over: true });
+        let is_new = std::mem::take(&mut hold.is_over);
+        hold.times += u32::from(is_new);
+        is_new
+    }
+
+    /// Goes on with a root, unless it was held too often.
+    pub(super) fn release(&mut self, root: &Path) {
+        if let Some(hold) = self.held.get_mut(root) {
+            hold.is_over = hold.times <= OFTEN;
+        }
+    }
+
+    /// Goes on with all roots: time has passed.
+    pub(super) fn release_all(&mut self) {
+        self.held.clear();
+    }
+
+    pub(super) fn is_holding(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     /// Begins something that is no look, but is waited for like one; `close` ends it.
     pub(super) fn open(&mut self) -> u64 {
         self.tick += 1;
@@ -219,8 +260,8 @@ impl Queue {
     }
 }
 
-/// The first unit that is not being looked at.
-fn take(queue: &mut VecDeque<UnitRow>, in_flight: &HashMap<UnitRow, Flight>) -> Option<UnitRow> {
-    let at = queue.iter().position(|unit| !in_flight.contains_key(unit))?;
+/// The first unit that can be looked at.
+fn take(queue: &mut VecDeque<UnitRow>, is_free: impl Fn(&UnitRow) -> bool) -> Option<UnitRow> {
+    let at = queue.iter().position(is_free)?;
     queue.remove(at)
 }

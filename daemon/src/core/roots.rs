@@ -332,6 +332,7 @@ impl Core {
     pub(super) fn tick(&mut self, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
         let now = self.now;
         self.try_again(effects)?;
+        self.queue.release_all();
         self.give_up_silent(effects)?;
         self.look_at_growing(effects)?;
         self.look_at_links(effects);

@@ -33,10 +33,7 @@ impl Worker {
 
     /// Whether the same filesystems are seen in the root as was thought; a look says what there is else.
     fn is_in_place(&mut self, jobs: &[UnitJob]) -> bool {
-        jobs.first().is_none_or(|job| {
-            let now = self.volumes.seats(&job.unit.root).clone().after(&job.seats);
-            now == *job.seats || job.seats.is_empty() || now.is_empty()
-        })
+        jobs.first().is_none_or(|job| self.volumes.seats(&job.unit.root).are_in_place(&job.seats))
     }
 
     /// Nothing is known of a unit that cannot be read: it is looked at, which says why.

@@ -2,8 +2,8 @@
 
 use super::{Looked, UnitJob, Worker, found::Site};
 use crate::{
-    index::{Depend, DependChange, UnitBefore, UnitChange, foreign},
-    look::{Beneath, led_to, resolved},
+    index::{Depend, DependChange, UnitBefore, UnitChange, UnitRow, foreign},
+    look::{Beneath, led_to, mount_of, resolved},
     read,
 };
 use anyhow::Context as _;
@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use std::{
     collections::{BTreeSet, HashMap},
     fs::Metadata,
-    os::unix::fs::MetadataExt as _,
+    os::{fd::AsFd as _, unix::fs::MetadataExt as _},
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -32,37 +32,47 @@ impl Worker {
     /// Looks at what is thought to be there: an empty mount point is no sign that anything was deleted.
     pub(super) fn look(&mut self, job: &UnitJob) -> anyhow::Result<Looked> {
         self.mind_mounts();
-        let before = self.volumes.seats(&job.unit.root).clone().after(&job.seats);
-        if before != *job.seats && !job.seats.is_empty() && !before.is_empty() {
-            return Ok(Looked::Elsewhere(before));
+        let UnitRow { root, dir } = &job.unit;
+        let before = self.volumes.seats(root).clone();
+        if !before.are_in_place(&job.seats) {
+            return Ok(Looked::Elsewhere);
         }
-        let looked = self.look_here(job);
+        let beneath = Beneath::open(root);
+        let held = beneath.as_ref().map_err(|error| *error).and_then(|beneath| beneath.hold(dir));
+        let looked = match &beneath {
+            Ok(beneath) => self.look_here(job, beneath),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(Looked::Gone),
+            Err(error) => Ok(Looked::Unreadable(error.to_string())),
+        };
         if self.mind_mounts() {
-            let now = self.volumes.seats(&job.unit.root).clone().after(&before);
-            if now != before || now.has_inner() {
-                return Ok(Looked::Elsewhere(now));
+            let now = self.volumes.seats(root);
+            // What went and came back meanwhile has the same number only if it was not held: then it is not this one.
+            let is_held = beneath.is_ok_and(|beneath| beneath.mount() == now.number(root))
+                && held.is_ok_and(|held| mount_of(held.as_fd()) == now.number(dir));
+            if !is_held || !now.are_in_place(&before) {
+                return Ok(Looked::Elsewhere);
             }
         }
         looked
     }
 
-    fn look_here(&mut self, job: &UnitJob) -> anyhow::Result<Looked> {
+    fn look_here(&mut self, job: &UnitJob, beneath: &Beneath<'_>) -> anyhow::Result<Looked> {
         let depends = self.reader()?.depends(&job.unit)?;
         // One view of the index for the whole look.
         self.reader()?.begin()?;
-        let looked = self.look_anew(job, depends);
+        let looked = self.look_anew(job, beneath, depends);
         self.reader()?.end()?;
         looked
     }
 
-    fn look_anew(&mut self, job: &UnitJob, depends: Vec<Depend>) -> anyhow::Result<Looked> {
+    fn look_anew(
+        &mut self,
+        job: &UnitJob,
+        beneath: &Beneath<'_>,
+        depends: Vec<Depend>,
+    ) -> anyhow::Result<Looked> {
         let store = store_of(job)?;
         let before = UnitBefore { locations: self.reader()?.fingerprints(&job.unit)?, depends };
-        let beneath = match Beneath::open(&job.unit.root) {
-            Ok(beneath) => beneath,
-            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Looked::Gone),
-            Err(error) => return Ok(Looked::Unreadable(error.to_string())),
-        };
         let mut ground = Ground::default();
         // Before the list: what appears after it is told by an event.
         ground.unwatched.extend(self.watch.add(vec![job.unit.dir.clone()]));
@@ -80,13 +90,13 @@ impl Worker {
         ground.known.lists.insert(job.unit.dir.clone(), Some(entries));
         ground.dirs.insert(job.unit.dir.clone());
         let mut found = match visit {
-            Visit::Unit | Visit::Whole => self.steps(store, job, &beneath, &mut ground)?,
+            Visit::Unit | Visit::Whole => self.steps(store, job, beneath, &mut ground)?,
             Visit::Pass | Visit::Skip => Vec::new(),
         };
-        let unknown = self.downloads((store, job), &beneath, (&mut ground, &before), &mut found);
+        let unknown = self.downloads((store, job), beneath, (&mut ground, &before), &mut found);
         let mut site = Site {
             job,
-            beneath: &beneath,
+            beneath,
             change: UnitChange::default(),
             read: 0,
             restless: unknown,

@@ -225,6 +225,35 @@ fn a_model_that_is_put_away_keeps_its_hashes_whatever_lies_in_its_place() {
 }
 
 #[test]
+fn a_disk_that_udev_names_after_it_was_mounted_is_the_same_disk() {
+    let mut house = house!();
+    let [usb, other] = ["usb", "other"].map(|name| house.models(name));
+    let kept = house.at("kept.gguf");
+    write(&kept, gguf("kept"));
+    for dir in [&usb, &other] {
+        fs::create_dir(dir).unwrap();
+    }
+    let names = "mkdir -p /dev/disk && mount -t tmpfs none /dev/disk && mkdir /dev/disk/by-uuid";
+    if let Err(why) = in_namespace(&mut house, "-m", names) {
+        skip!("{why}");
+    }
+    house.start();
+    let mount = format!("{} && {}", disk("/dev/zero", &usb), put(&kept, &usb.join("kept.gguf")));
+    inside(&house, "-m", &mount);
+    house.sync();
+    let id = house.show("kept")["id"].clone();
+    // The workers hear of the name when something is mounted.
+    inside(&house, "-m", "ln -s /dev/zero /dev/disk/by-uuid/1234-ABCD");
+    inside(&house, "-m", &disk("two", &other));
+    house.sync();
+    assert_eq!(house.names(&["state=ok"]), ["kept"]);
+    assert_eq!((away(&house, &usb).len(), &house.show("kept")["id"]), (0, &id));
+    inside(&house, "-m", &format!("umount {}", usb.display()));
+    house.sync();
+    assert_eq!(house.names(&["state=offline"]), ["kept"]);
+}
+
+#[test]
 fn a_bind_mount_inside_a_root_comes_and_goes_with_its_models() {
     let mut house = house!();
     write(house.at("elsewhere/kept.gguf"), gguf("kept"));

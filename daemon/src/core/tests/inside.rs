@@ -1,7 +1,7 @@
 //! Disks that come and go in a root, or over a part of it.
 
 use super::*;
-use crate::seats::{Seat, Seats};
+use crate::seats::{Mounted, Seat, Seats};
 
 fn seats(mounts: &[(&str, &str)]) -> Seats {
     let seat = |(point, volume): &(&str, &str)| {
@@ -71,8 +71,9 @@ fn a_look_that_met_another_disk_than_was_thought_is_made_again() {
     let (reply, mut answer) = oneshot::channel();
     handle(&mut core, Event::Sync { cookie: "c".into(), reply });
     handle(&mut core, Event::Cookie("c".into()));
-    let met = Looked::Elsewhere(seats(&[NEAR]));
-    let effects = handle(&mut core, Event::Looked(unit(USB.0), met));
+    let effects = handle(&mut core, Event::Looked(unit(USB.0), Looked::Elsewhere));
+    assert_eq!((is_asking(&effects), units(&effects)), (true, Vec::new()));
+    let effects = handle(&mut core, seen(&[NEAR]));
     assert_eq!(states(&effects), [(api::EventKind::ModelChanged, State::Offline)]);
     assert!(units(&effects).contains(&(USB.0.into(), false)), "{effects:?}");
     handle(&mut core, Event::Looked(unit(ROOT), Looked::Same));
@@ -80,6 +81,60 @@ fn a_look_that_met_another_disk_than_was_thought_is_made_again() {
     handle(&mut core, looked(USB.0, &[], &[]));
     handle(&mut core, Event::Looked(unit(ROOT), Looked::Same));
     assert!(answer.try_recv().is_ok() && core.is_settled());
+}
+
+fn is_asking(effects: &[Effect]) -> bool {
+    effects.contains(&Effect::Do(Job::Root { wanted: ROOT.into() }))
+}
+
+#[test]
+fn a_root_in_which_looks_never_meet_what_was_thought_is_asked_about_twice_and_then_once_a_tick() {
+    let mut core = plugged();
+    handle(&mut core, Event::Changed(vec![("/home/u/models/usb".into(), Change::Settled)]));
+    let meet = |core: &mut Core| {
+        let effects = handle(core, Event::Looked(unit(USB.0), Looked::Elsewhere));
+        assert!(is_asking(&effects) && units(&effects).is_empty(), "{effects:?}");
+        handle(core, seen(&[NEAR, USB]))
+    };
+    for _ in 0..2 {
+        assert_eq!(units(&meet(&mut core)), [(USB.0.into(), false)]);
+    }
+    for second in 1..4 {
+        let effects = meet(&mut core);
+        assert!(units(&effects).is_empty() && effects.contains(&Effect::Wake(1)), "{effects:?}");
+        assert!(!core.is_settled());
+        assert_eq!(units(&core.handle(Event::Tick, at(second)).unwrap()), [(USB.0.into(), false)]);
+        handle(&mut core, Event::Looked(unit(USB.0), Looked::Elsewhere));
+        handle(&mut core, seen(&[NEAR, USB]));
+        handle(&mut core, Event::Looked(unit(USB.0), Looked::Elsewhere));
+        handle(&mut core, seen(&[NEAR, USB]));
+    }
+}
+
+#[test]
+fn a_disk_that_gets_its_name_after_it_was_mounted_has_its_models_under_that() {
+    let mut core = plugged();
+    let makeshift = ("/home/u/models/usb", "ext4:/dev/sdb1");
+    handle(&mut core, seen(&[NEAR, makeshift]));
+    handle(&mut core, looked(USB.0, &[("/home/u/models/usb/kept.gguf", 2, State::Ok)], &[]));
+    assert_eq!(offline(&core), Vec::<String>::new());
+    handle(&mut core, seen(&[NEAR, USB]));
+    handle(&mut core, looked(USB.0, &[("/home/u/models/usb/kept.gguf", 2, State::Ok)], &[]));
+    assert_eq!(offline(&core), Vec::<String>::new());
+    let named = |name: &str| {
+        let mounted = Mounted { number: 63, device: "8:17".into(), of: makeshift.1.into() };
+        Seats::from_iter([(USB.0.into(), Seat { volume: name.into(), top: "/".into() }, mounted)])
+    };
+    let mut named_later = Vec::new();
+    for name in [makeshift.1, "1234-ABCD", "1234-ABCD"] {
+        let Event::Probed(Probed { wanted, there: Some(there), spot, reason }) = there(ROOT, 2) else {
+            panic!()
+        };
+        let there = Some(There { seats: named(name), ..there });
+        let effects = handle(&mut core, Event::Probed(Probed { wanted, there, spot, reason }));
+        named_later.push(effects.contains(&Effect::Do(Job::Anew)));
+    }
+    assert_eq!(named_later[1..], [true, false], "all workers are to call it so");
 }
 
 #[test]
