@@ -254,7 +254,7 @@ impl Core {
         match event {
             Event::Want(wanted) => self.want_by_user(wanted, effects)?,
             Event::Discovered(found) => self.discovered(found.map(|found| *found), effects)?,
-            Event::Unwant(path) => self.unwant(&path, effects)?,
+            Event::Unwant(path) => self.unwant_by_user(&path, effects)?,
             Event::Forget(path) => self.forget_offline(&path, effects)?,
             Event::Changed(changes) => self.changed(changes, effects)?,
             Event::Lost => self.lost(effects)?,

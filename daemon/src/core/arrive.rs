@@ -97,7 +97,8 @@ impl Core {
 
     pub(super) fn probed(&mut self, probed: Probed, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
         self.roots.answered(&probed.wanted);
-        if self.is_left_over(&probed) {
+        let path = self.roots.wanted.get(&probed.wanted).and_then(Root::path);
+        if self.is_left_over(&probed) && !path.map_or(Ok(false), |path| self.is_linked(&path))? {
             tracing::info!(path = %probed.wanted.display(), "nobody names the root any more");
             return self.unwant(&probed.wanted, effects);
         }

@@ -19,7 +19,8 @@ impl Core {
         unit: &UnitRow,
         links: Vec<(PathBuf, PathBuf)>,
         effects: &mut Vec<Effect>,
-    ) {
+    ) -> anyhow::Result<()> {
+        self.index.put_links(unit, &links)?;
         self.links.retain(|link, _| link.parent() != Some(&unit.dir));
         let is_from_here =
             |root: &Root| root.derived_from.as_deref().and_then(Path::parent) == Some(&unit.dir);
@@ -42,6 +43,7 @@ impl Core {
                 self.links.insert(link, (target, self.now));
             }
         }
+        Ok(())
     }
 
     /// The app whose folder a link is, and which one, where the app would follow it.

@@ -47,10 +47,10 @@ impl Core {
                 self.roots.damaged(unit, damaged);
                 self.roots.unwatched(unit, unwatched);
                 self.children(unit, &children, effects)?;
-                self.put_links(unit, links, effects);
                 let whole = change.files.iter().filter(|(_, known)| known.is_whole);
                 let whole: Vec<PathBuf> = whole.map(|(path, _)| path.clone()).collect();
                 self.put(unit, change, effects)?;
+                self.put_links(unit, links, effects)?;
                 whole.iter().for_each(|path| self.growing.end(path));
                 // Unless it was closed meanwhile: then the look that waits reads it whole.
                 for path in restless.into_iter().filter(|_| !is_news_waiting) {

@@ -34,6 +34,9 @@ impl Root {
     pub(super) fn be_linked(&mut self, link: &Path) {
         if self.is_nameless() {
             (self.derived_from, self.names.doubts) = (Some(link.to_owned()), 0);
+            if let Some(status) = &mut self.status {
+                status.derived_from = Some(link.to_string_lossy().into_owned());
+            }
         }
     }
 
@@ -108,6 +111,26 @@ impl Core {
             self.roots.wanted.entry(path).and_modify(|root| root.names.doubts = SURE);
         }
         Ok(())
+    }
+
+    /// The user names a root no longer; a link may do so still.
+    pub(super) fn unwant_by_user(&mut self, wanted: &Path, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
+        if let Some(root) = self.roots.at_mut(wanted) {
+            let was_by_user = std::mem::take(&mut root.names.by_user);
+            if was_by_user && self.is_linked(wanted)? {
+                return Ok(());
+            }
+        }
+        self.unwant(wanted, effects)
+    }
+
+    /// Whether a link leads to a root that nobody else names any more; then that names it.
+    pub(super) fn is_linked(&mut self, path: &Path) -> anyhow::Result<bool> {
+        let Some(link) = self.index.link_to(path)? else { return Ok(false) };
+        if let Some(root) = self.roots.at_mut(path) {
+            root.be_linked(&link);
+        }
+        Ok(true)
     }
 
     /// Whether a root has lost its name, and another look is to say so too.

@@ -10,6 +10,7 @@ pub(crate) mod foreign;
 mod hashes;
 mod held;
 mod kin;
+mod links;
 mod models;
 mod open;
 mod read;

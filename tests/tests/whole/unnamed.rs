@@ -110,6 +110,40 @@ fn what_an_app_held_goes_when_its_settings_lead_elsewhere_and_when_it_is_deleted
 }
 
 #[test]
+fn what_an_app_and_a_link_name_stays_when_the_app_names_it_no_longer() {
+    let mut house = house!();
+    let settings = house.home(".lmstudio/settings.json");
+    let lead_to = |dir: PathBuf| format!("{{\"downloadsFolder\": \"{}\"}}", dir.display());
+    let [old, mine] = ["old", "mine"].map(|name| house.at(name));
+    write(old.join("publisher/repo/kept.gguf"), gguf("kept"));
+    write(mine.join("mine.gguf"), gguf("mine"));
+    write(&settings, lead_to(old.clone()));
+    symlink(&old, house.models("far")).unwrap();
+    symlink(&mine, house.models("mine")).unwrap();
+    house.start();
+    house.does(&["roots", "add", mine.to_str().unwrap()]);
+    house.sync();
+    let names = |house: &House| house.names(&["state=ok"]);
+    assert_eq!(names(&house), ["kept", "mine"]);
+    house.restart(); // which looks at no folder that is as it was
+    house.sync();
+    write(&settings, lead_to(house.at("new")));
+    house.does(&["roots", "remove", mine.to_str().unwrap()]);
+    for (dir, link) in [(&old, "far"), (&mine, "mine")] {
+        wait_until("the link names it", 10, || {
+            root(&house, dir)["derived_from"] == house.models(link).to_str().unwrap()
+        });
+    }
+    assert_eq!(names(&house), ["kept", "mine"]);
+    house.restart();
+    house.sync();
+    assert_eq!(names(&house), ["kept", "mine"]);
+    fs::remove_file(house.models("far")).unwrap();
+    fs::remove_file(house.models("mine")).unwrap();
+    wait_until("the links are gone, and what they named", 10, || house.list(&[]).is_empty());
+}
+
+#[test]
 fn what_lies_behind_a_link_is_watched_after_a_restart_and_goes_with_the_link() {
     let mut house = house!();
     let far = house.at("far");

@@ -141,6 +141,52 @@ fn what_was_known_before_the_start_and_nobody_names_is_asked_about_as_well() {
     }
 }
 
+/// A look at the first root that found a link to the disk there, or none.
+fn with_link(is_there: bool) -> Event {
+    let Event::Looked(unit, Looked::Different { change, children, unwatched, damaged, read, restless, .. }) =
+        looked(ROOT, &[], &[])
+    else {
+        panic!()
+    };
+    let links = if is_there { vec![(format!("{ROOT}/far").into(), DISK.into())] } else { Vec::new() };
+    Event::Looked(unit, Looked::Different { change, children, links, unwatched, damaged, read, restless })
+}
+
+fn link_of_disk(core: &Core) -> Option<String> {
+    let roots = core.index.roots().unwrap().into_iter();
+    roots.filter(|root| root.path.text() == DISK).find_map(|root| root.derived_from)
+}
+
+#[test]
+fn what_an_app_or_the_user_names_no_longer_stays_while_a_link_leads_there() {
+    for is_restarted in [false, true] {
+        let mut core = with_disk();
+        handle(&mut core, with_link(true));
+        assert_eq!(link_of_disk(&core), None);
+        if is_restarted {
+            core.roots = Roots::default();
+            handle(&mut core, found(&[ROOT]));
+            handle(&mut core, Event::Want(Vec::new()));
+            handle(&mut core, there(ROOT, 2));
+        } else {
+            handle(&mut core, found(&[ROOT]));
+            found_later(&mut core, &[ROOT]);
+        }
+        assert_eq!(kinds(&handle(&mut core, on_disk(true))), []);
+        assert_eq!(link_of_disk(&core), Some(format!("{ROOT}/far")));
+        handle(&mut core, Event::Changed(vec![(ROOT.into(), Change::Settled)]));
+        assert!(is_probing(&handle(&mut core, with_link(false)), DISK));
+        assert_eq!(kinds(&handle(&mut core, on_disk(true))), [(api::EventKind::ModelRemoved, State::Ok)]);
+    }
+    let mut core = with_disk();
+    handle(&mut core, Event::Want(vec![wanted(DISK)]));
+    handle(&mut core, found(&[ROOT]));
+    handle(&mut core, with_link(true));
+    assert_eq!(kinds(&handle(&mut core, Event::Unwant(DISK.into()))), []);
+    assert_eq!(link_of_disk(&core), Some(format!("{ROOT}/far")));
+    assert_eq!(kinds(&handle(&mut core, Event::Unwant(DISK.into()))).len(), 1);
+}
+
 #[test]
 fn what_a_link_led_to_before_the_start_is_looked_for_again() {
     let mut core = core();
