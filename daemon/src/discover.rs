@@ -4,9 +4,12 @@
 mod ground;
 
 use crate::{core::Wanted, volume::Volumes, watch::Watch};
-use domain::stores::{Entry, EntryKind, Environment, STORES, VOLUME, assignments};
+use domain::{
+    App,
+    stores::{Entry, EntryKind, Environment, STORES, Store, VOLUME, assignments, damage},
+};
 pub(crate) use ground::Concerns;
-use ground::Ground;
+use ground::{Ground, why_unread};
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
@@ -64,7 +67,11 @@ pub struct Discovered {
     /// Where stores may live, the daemon's own environment first.
     pub wanted: Vec<Wanted>,
     pub concerns: Concerns,
+    pub doubts: Doubts,
 }
+
+/// For each app with such, a settings file that cannot be understood, and why: the app may name more places than are seen.
+pub(crate) type Doubts = BTreeMap<App, (PathBuf, String)>;
 
 /// Returns where stores may live.
 pub(crate) fn roots(own: &Environment) -> Vec<Wanted> {
@@ -74,11 +81,11 @@ pub(crate) fn roots(own: &Environment) -> Vec<Wanted> {
 /// Looks where stores may live; what that rests on is watched before it is looked at.
 pub(crate) fn discover(own: &Environment, watch: Option<&Watch>) -> Discovered {
     let mut ground = Ground::new(watch);
-    let wanted = wanted(own, &mut ground);
-    Discovered { wanted, concerns: ground.concerns() }
+    let (wanted, doubts) = wanted(own, &mut ground);
+    Discovered { wanted, concerns: ground.concerns(), doubts }
 }
 
-fn wanted(own: &Environment, ground: &mut Ground<'_>) -> Vec<Wanted> {
+fn wanted(own: &Environment, ground: &mut Ground<'_>) -> (Vec<Wanted>, Doubts) {
     let mut environment = own.clone();
     environment.places = places(&environment, ground);
     let default = Alternative {
@@ -88,11 +95,14 @@ fn wanted(own: &Environment, ground: &mut Ground<'_>) -> Vec<Wanted> {
     };
     let others = settings(&environment, ground).into_iter().chain(sandboxes(&environment, ground));
     let mut seen = BTreeSet::new();
-    let mut wanted = Vec::new();
+    let (mut wanted, mut doubts) = (Vec::new(), Doubts::new());
     for alternative in std::iter::once(default).chain(others) {
         (environment.home, environment.variables) = (alternative.home, alternative.variables);
         read_pointers(&mut environment, ground);
         for store in STORES {
+            if let Some(doubt) = doubt(*store, &environment) {
+                doubts.entry(store.app()).or_insert(doubt);
+            }
             let mut roots = store.roots(&environment);
             if alternative.is_sandbox {
                 roots = ground.those_there(roots);
@@ -107,7 +117,18 @@ fn wanted(own: &Environment, ground: &mut Ground<'_>) -> Vec<Wanted> {
             }));
         }
     }
-    wanted
+    (wanted, doubts)
+}
+
+/// The first settings file of a store that is there and says nothing.
+fn doubt(store: &dyn Store, environment: &Environment) -> Option<(PathBuf, String)> {
+    store.pointers(environment).into_iter().find_map(|path| {
+        let why = match environment.pointers.get(&path) {
+            Some(content) => damage(&path, content),
+            None => why_unread(&path),
+        };
+        Some((path, why?))
+    })
 }
 
 /// Lists the home and its folders, two deep, without hidden ones, through no link and onto no network; and containers'

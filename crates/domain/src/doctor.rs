@@ -124,6 +124,9 @@ fn root(root: &RootStatus) -> Option<Finding> {
             means,
             Some("let its app download it again, or remove what it shows as broken"),
         )
+    } else if reason.contains("does not say where models are") {
+        let means = "Folders that it named before stay listed; what it names now is not known.";
+        problem(about, reason, means, Some("have its app write it again, or mend it"))
     } else if reason.contains("cannot be read") {
         let means = "What lies there is not listed.";
         problem(about, reason, means, Some("make it readable for you, or join the group that owns it"))

@@ -21,6 +21,8 @@ pub(super) struct Names {
     pub(super) by_user: bool,
     /// When places were looked for last.
     by_store: bool,
+    /// Settings of its store that cannot be understood, and why: they are no sign that it is named no longer.
+    pub(super) illegible: Option<(PathBuf, String)>,
     /// How often in a row nobody named it.
     doubts: u32,
 }
@@ -36,6 +38,17 @@ impl Root {
             (self.derived_from, self.names.doubts) = (Some(link.to_owned()), 0);
             if let Some(status) = &mut self.status {
                 status.derived_from = Some(link.to_string_lossy().into_owned());
+            }
+        }
+    }
+
+    /// Notes which settings of its store cannot be understood.
+    fn have_settings(&mut self, illegible: Option<(PathBuf, String)>) {
+        let illegible = illegible.filter(|_| self.names.by_store);
+        if self.names.illegible != illegible {
+            self.names.illegible = illegible;
+            if self.status.as_ref().is_some_and(|status| status.online) {
+                self.judge();
             }
         }
     }
@@ -71,8 +84,11 @@ impl Core {
     ) -> anyhow::Result<bool> {
         let paths: BTreeSet<PathBuf> = wanted.iter().map(|wanted| wanted.path.clone()).collect();
         let is_news = self.want(wanted, effects)?;
+        let illegible = self.doubts().clone();
         for (path, root) in &mut self.roots.wanted {
-            root.names.by_store = paths.contains(path);
+            let of_app = root.app.and_then(|app| illegible.get(&app));
+            root.names.by_store = paths.contains(path) || (root.names.by_store && of_app.is_some());
+            root.have_settings(of_app.cloned());
             root.names.doubts = if root.is_nameless() { root.names.doubts.saturating_add(1) } else { 0 };
         }
         self.probe(|_, root| root.is_given_up(), effects);
@@ -108,7 +124,14 @@ impl Core {
                 place: PathBuf::new(),
             };
             self.want(vec![wanted], effects)?;
-            self.roots.wanted.entry(path).and_modify(|root| root.names.doubts = SURE);
+            let illegible = self.doubts().get(&status.app).cloned();
+            self.roots.wanted.entry(path).and_modify(|root| match illegible {
+                None => root.names.doubts = SURE,
+                Some(_) => {
+                    root.names.by_store = true; // as far as can be told
+                    root.have_settings(illegible);
+                }
+            });
         }
         Ok(())
     }

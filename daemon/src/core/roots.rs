@@ -133,6 +133,8 @@ impl Root {
             Some(format!("{} cannot be read: {why}{}", dir.display(), others(self.unreadable.len())))
         } else if let Some((file, why)) = self.damaged.values().next() {
             Some(format!("{} is damaged: {why}{}", file.display(), others(self.damaged.len())))
+        } else if let Some((file, why)) = &self.names.illegible {
+            Some(format!("{} does not say where models are: {why}", file.display()))
         } else if !self.has_events {
             Some("its filesystem does not tell of changes: it is looked at every `poll_seconds` (60 unless set)".into())
         } else {

@@ -2,7 +2,7 @@
 
 use super::{Core, Effect};
 use crate::{
-    discover::{Concerns, Discovered},
+    discover::{Concerns, Discovered, Doubts},
     watch::Change,
     work::Job,
 };
@@ -19,6 +19,7 @@ const UNWATCHED_PAUSE: i64 = 600;
 #[derive(Debug, Default)]
 pub(super) struct Lookout {
     concerns: Concerns,
+    doubts: Doubts,
     /// Something may be new since the last look began.
     is_stale: bool,
     /// The ticket of the look that is under way.
@@ -128,6 +129,11 @@ impl Core {
         }
     }
 
+    /// What cannot be understood of an app's settings.
+    pub(super) fn doubts(&self) -> &Doubts {
+        &self.sight.doubts
+    }
+
     pub(super) fn is_sight_stale(&self) -> bool {
         self.sight.is_stale
     }
@@ -163,7 +169,13 @@ impl Core {
         if self.sight.next.is_some() {
             self.discover(effects);
         }
-        let Some(Discovered { wanted, concerns }) = found else { return Ok(()) };
+        let Some(Discovered { wanted, concerns, doubts }) = found else { return Ok(()) };
+        for (app, (file, why)) in &doubts {
+            if !self.sight.doubts.contains_key(app) {
+                tracing::warn!(path = %file.display(), %app, why, "settings of an app cannot be understood");
+            }
+        }
+        self.sight.doubts = doubts;
         let is_news = self.want_by_stores(wanted, effects)?;
         let is_doubtful = self.has_doubts();
         let sight = &mut self.sight;

@@ -8,6 +8,7 @@ use domain::stores::Entry;
 use std::{
     collections::BTreeSet,
     fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
@@ -123,6 +124,15 @@ impl<'w> Ground<'w> {
             held = nearest;
         }
         0
+    }
+}
+
+/// Why a file that is there could not be read.
+pub(super) fn why_unread(file: &Path) -> Option<String> {
+    match fs::metadata(file) {
+        Ok(meta) => meta.is_file().then(|| "it cannot be read, or is far too long".to_owned()),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => None,
+        Err(error) => Some(error.to_string()),
     }
 }
 

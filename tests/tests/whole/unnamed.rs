@@ -110,6 +110,35 @@ fn what_an_app_held_goes_when_its_settings_lead_elsewhere_and_when_it_is_deleted
 }
 
 #[test]
+fn damaged_settings_take_no_models_away_and_are_told() {
+    let mut house = house!();
+    let settings = house.home(".lmstudio/settings.json");
+    let text = format!("{{\"downloadsFolder\": \"{}\"}}", house.at("far").display());
+    write(house.at("far/publisher/repo/kept.gguf"), gguf("kept"));
+    write(&settings, &text);
+    house.start();
+    house.sync();
+    write(&settings, &text[..20]);
+    let told = |house: &House| {
+        let reason = root(house, &house.at("far"))["reason"].to_string();
+        reason.contains("settings.json does not say where models are")
+    };
+    wait_until("it is told", 10, || told(&house));
+    let findings = house.json(&["doctor"])["findings"].take();
+    assert!(findings.to_string().contains("have its app write it again"), "{findings}");
+    for _ in 0..2 {
+        house.sync();
+        assert_eq!(house.names(&["state=ok"]), ["kept"]);
+        house.restart();
+        house.sync();
+        assert!(told(&house) && root(&house, &house.at("far"))["degraded"] == true);
+    }
+    write(&settings, text);
+    wait_until("it is well", 10, || root(&house, &house.at("far"))["reason"].is_null());
+    assert_eq!(house.names(&["state=ok"]), ["kept"]);
+}
+
+#[test]
 fn what_an_app_and_a_link_name_stays_when_the_app_names_it_no_longer() {
     let mut house = house!();
     let settings = house.home(".lmstudio/settings.json");

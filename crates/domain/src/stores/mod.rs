@@ -11,6 +11,7 @@ mod base;
 mod bundle;
 mod comfyui;
 mod config;
+mod damage;
 mod data;
 mod docker_model_runner;
 #[cfg(test)]
@@ -50,6 +51,7 @@ mod yaml;
 use crate::{App, Format, Role, Source, facts::Part};
 pub use ask::lexical;
 pub use base::models_of;
+pub use damage::damage;
 pub use image::civitai::{Record, record};
 use std::{
     collections::BTreeMap,

@@ -141,6 +141,38 @@ fn what_was_known_before_the_start_and_nobody_names_is_asked_about_as_well() {
     }
 }
 
+#[test]
+fn settings_that_cannot_be_understood_are_no_sign_that_nobody_names_a_root() {
+    let file = PathBuf::from("/home/u/.lmstudio/settings.json");
+    let damaged = || {
+        let doubts = [(App::Loose, (file.clone(), "it ends early".to_owned()))].into();
+        let wanted = vec![wanted(ROOT)];
+        Event::Discovered(Some(Box::new(Discovered { wanted, doubts, ..Discovered::default() })))
+    };
+    let reason = format!("{} does not say where models are: it ends early", file.display());
+    for is_restarted in [false, true] {
+        let mut core = with_disk();
+        if is_restarted {
+            core.roots = Roots::default();
+        }
+        for _ in 0..3 {
+            handle(&mut core, damaged());
+        }
+        handle(&mut core, Event::Want(Vec::new()));
+        handle(&mut core, there(ROOT, 2));
+        assert_eq!(kinds(&handle(&mut core, on_disk(true))), []);
+        core.put_roots().unwrap();
+        assert_eq!(shown(&core), [ROOT, DISK].map(|path| (path.into(), Some(reason.clone()))));
+        // Mended, they name another place.
+        handle(&mut core, found(&[ROOT]));
+        core.handle(Event::Tick, at(5)).unwrap();
+        assert!(is_probing(&handle(&mut core, found(&[ROOT])), DISK));
+        assert_eq!(kinds(&handle(&mut core, on_disk(true))), [(api::EventKind::ModelRemoved, State::Ok)]);
+        core.put_roots().unwrap();
+        assert_eq!(shown(&core), [(ROOT.into(), None)]);
+    }
+}
+
 /// A look at the first root that found a link to the disk there, or none.
 fn with_link(is_there: bool) -> Event {
     let Event::Looked(unit, Looked::Different { change, children, unwatched, damaged, read, restless, .. }) =

@@ -11,7 +11,7 @@ fn discovered(mut also: Vec<Wanted>, unwatched: usize) -> Event {
     let dirs = [HOME, "/home/u/projects"].map(PathBuf::from).into();
     let files = [PathBuf::from("/home/u/.lmstudio/settings.json")].into();
     let concerns = Concerns { dirs, files, unwatched };
-    Event::Discovered(Some(Box::new(Discovered { wanted: also, concerns })))
+    Event::Discovered(Some(Box::new(Discovered { wanted: also, concerns, ..Discovered::default() })))
 }
 
 /// A core that has looked for places, at second 0, and found both roots.
