@@ -2,7 +2,7 @@
 
 use super::{Core, Effect, queue::Why, settle::Name};
 use crate::{
-    index::{Refreshed, UnitChange, UnitRow, UserChange},
+    index::{Applied, Refreshed, UnitChange, UnitRow, UserChange},
     watch::Change,
     work::Looked,
 };
@@ -95,6 +95,11 @@ impl Core {
             .index
             .apply(unit, change, &durable, &self.mint)
             .with_context(|| format!("storing what {} holds", unit.dir.display()))?;
+        self.take(applied, effects)
+    }
+
+    /// Has the new contents remembered, and assembles what has changed.
+    fn take(&mut self, applied: Applied, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
         for (key, model, path) in applied.adopted {
             effects.push(Effect::Remember(UserChange::Adopt { key, model, path, at: self.now }));
         }
@@ -282,6 +287,8 @@ impl Core {
                 }
             }
             core.refresh_all(&renamed, effects)?;
+            let parted = core.index.part_unfinished(&core.mint)?;
+            core.take(parted, effects)?;
             for model in core.user.spoken_of()? {
                 core.refresh(&model, effects)?;
             }

@@ -8,6 +8,7 @@ mod inside;
 mod named;
 mod sight;
 mod silence;
+mod unfinished;
 
 use super::*;
 use crate::{

@@ -16,6 +16,7 @@ mod open;
 mod read;
 mod seal;
 mod search;
+mod unfinished;
 mod units;
 mod user;
 

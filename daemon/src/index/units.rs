@@ -1,6 +1,6 @@
 //! Roots, units and what they rest on; locations and the models they belong to.
 
-use super::{Index, away, bytes, held, path};
+use super::{Index, away, bytes, held, path, unfinished};
 use domain::{App, Hints, Location, OnDisk, Verdict};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::{Deserialize, Serialize};
@@ -144,6 +144,10 @@ impl Index {
         }
         if has_away {
             away::tidy(&self.db, &unit.root)?;
+        }
+        // Now that all of them are known as they are.
+        for model in applied.models.clone() {
+            unfinished::part(&self.db, &model, &mut applied, mint)?;
         }
         // Whose bytes came to lie elsewhere as well, or do no longer.
         applied.models.extend(held::models(&self.db, &contents)?);
@@ -300,7 +304,8 @@ fn model_of(
     }
     let location = &new.row.location;
     // What stood here before is the same model where one of the two is unfinished: a download that goes on, a part
-    // that was lost. But what was whole once does not become another whole.
+    // that was lost, unless it lies whole elsewhere (`unfinished::part`). But what was whole once does not become
+    // another whole.
     let unfinished = || {
         db.prepare_cached(
             "SELECT model FROM location WHERE unit = ?1 AND app = ?2 AND handle = ?3 AND (?4 = 0 OR (is_whole = 0

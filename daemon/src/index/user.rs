@@ -193,7 +193,7 @@ fn apply(db: &Transaction<'_>, change: &Change, now: &str) -> anyhow::Result<()>
             put_model(db, model, &at.to_string())?;
             db.prepare_cached(
                 "INSERT INTO content (key, model, last_path) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (key) DO UPDATE SET last_path = ?3",
+                 ON CONFLICT (key) DO UPDATE SET model = ?2, last_path = ?3",
             )?
             .execute(params![key, model, bytes(path)])?;
         }

@@ -1,11 +1,12 @@
 //! A model is its content: what the user said follows it wherever it goes.
 
 use serde_json::{Value, json};
-use std::fs;
+use std::{fs, path::Path};
 use tests::{
     House,
     files::{Gguf, gguf, write},
     house,
+    stores::{Hub, hugging_face, sha256},
 };
 
 /// What must not change on the way.
@@ -145,4 +146,69 @@ fn a_restart_reads_nothing_again() {
     // Read when it came; and once more where its time was too young to tell of what came after.
     assert!(house.json(&["scan"])["read"].as_u64().unwrap() <= 1);
     assert_eq!(house.json(&["scan"])["read"], 0);
+}
+
+/// Cuts a file to half of its length.
+fn cut(path: &Path) {
+    let file = fs::File::options().write(true).open(path).unwrap();
+    file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+}
+
+#[test]
+fn a_copy_that_is_cut_short_is_no_place_of_the_good_model() {
+    let mut house = house!();
+    let (good, later) = (house.models("good.gguf"), house.models("later.gguf"));
+    write(&good, Gguf::named("good").rows(640).bytes());
+    house.start();
+    house.does(&["tag", "good", "mine"]);
+    fs::copy(&good, &later).unwrap();
+    house.sync();
+    assert_eq!(house.list(&[]).len(), 1);
+    cut(&later);
+    house.sync();
+    #[track_caller]
+    fn check(house: &House, good: &Path, why: &str) {
+        assert_eq!(house.names(&["state=incomplete"]), ["later"], "{why}");
+        assert_eq!(place(house), good.display().to_string(), "{why}");
+        assert_eq!(house.list(&["tag=mine"])[0]["state"], "ok", "{why}");
+    }
+    check(&house, &good, "at once");
+    assert!(house.does(&["doctor"]).contains("later"), "{}", house.does(&["doctor"]));
+    house.restart();
+    check(&house, &good, "after a restart");
+    house.end(rustix::process::Signal::TERM);
+    for file in ["index.db", "index.db-wal", "index.db-shm"] {
+        drop(fs::remove_file(house.state(file)));
+    }
+    house.start();
+    check(&house, &good, "without the index");
+    fs::copy(&good, &later).unwrap();
+    house.sync();
+    assert_eq!((house.list(&[]).len(), house.list(&["state=incomplete"]).len()), (1, 0), "it is whole again");
+}
+
+#[test]
+fn all_ways_to_bytes_that_are_cut_short_stay_the_model_that_they_were() {
+    let mut house = house!();
+    let bytes = Gguf::named("twice").rows(640).bytes();
+    let hub = house.home(".cache/huggingface/hub");
+    let commits = ["0123456789abcdef0123456789abcdef01234567", "76543210fedcba9876543210fedcba9876543210"];
+    for commit in commits {
+        hugging_face(&hub, Hub::Links, "acme/twice", commit, &[("twice.gguf", &bytes)]);
+    }
+    let blob = hub.join("models--acme--twice/blobs").join(sha256(&bytes));
+    for dir in ["sub", "other"] {
+        fs::create_dir_all(house.models(dir)).unwrap();
+        fs::hard_link(&blob, house.models(dir).join("hard.gguf")).unwrap();
+    }
+    house.start();
+    house.does(&["tag", "twice", "mine"]);
+    let before = said(&house);
+    cut(&blob);
+    house.sync();
+    assert_eq!(said(&house), before, "no event tells of the hard links");
+    house.does(&["scan"]);
+    let models = house.list(&[]);
+    assert_eq!((models.len(), &models[0]["state"]), (1, &json!("incomplete")), "{models:#?}");
+    assert_eq!(said(&house), before);
 }
