@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 pub const AUTOV1: std::ops::Range<u64> = 0x10_0000..0x11_0000;
 
 /// What SHA-256 makes of nothing: tools write its start where they had nothing to hash.
-const OF_NOTHING: &str = "e3b0c44298fc";
+const OF_NOTHING: &str = "e3b0c442";
 
 /// Returns a SHA-256 as 64 lower-case hex digits.
 pub(crate) fn sha256(text: &str) -> Option<String> {
@@ -23,7 +23,7 @@ pub struct Hashes {
     pub sha256: String,
     /// SHA-256 of all bytes behind the header; None where there is no header, or nothing behind it.
     pub tensors: Option<String>,
-    /// CivitAI's names of a file: the first 8 digits of the SHA-256 of 64 KiB at 1 MiB. A shorter file has that of nothing.
+    /// CivitAI's names of a file: the first 8 digits of the SHA-256 of 64 KiB at 1 MiB; None where the file ends before.
     pub autov1: Option<String>,
     /// The first 10 digits of `sha256`.
     pub autov2: Option<String>,
@@ -44,10 +44,11 @@ pub struct Digests {
 impl Hashes {
     pub fn new(digests: &Digests, is_safetensors: bool) -> Self {
         let start = |text: &str, digits: usize| text.get(..digits).map(str::to_owned);
+        let of_some = |digest: &[u8; 32]| Some(hex(digest)).filter(|text| !text.starts_with(OF_NOTHING));
         let sha256 = hex(&digests.whole);
-        let tensors = digests.tensors.as_ref().map(hex).filter(|tensors| !tensors.starts_with(OF_NOTHING));
+        let tensors = digests.tensors.as_ref().and_then(of_some);
         Self {
-            autov1: start(&hex(&digests.autov1), 8),
+            autov1: of_some(&digests.autov1).and_then(|text| start(&text, 8)),
             autov2: start(&sha256, 10),
             autov3: tensors.as_deref().filter(|_| is_safetensors).and_then(|tensors| start(tensors, 12)),
             sha256,
@@ -245,15 +246,15 @@ mod tests {
             0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4, 0xc8, 0x99, 0x6f, 0xb9, 0x24,
             0x27, 0xae, 0x41, 0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55,
         ];
-        let digests = Digests { whole: [0xab; 32], tensors: Some([0xcd; 32]), autov1: nothing };
+        let digests = Digests { whole: [0xab; 32], tensors: Some([0xcd; 32]), autov1: [0xef; 32] };
         let hashes = Hashes::new(&digests, true);
         let short = |text: &Option<String>| text.clone().unwrap_or_default();
         assert_eq!(hashes.sha256, "ab".repeat(32));
-        assert_eq!(short(&hashes.autov1), "e3b0c442");
+        assert_eq!(short(&hashes.autov1), "efefefef");
         assert_eq!(short(&hashes.autov2), "ababababab");
         assert_eq!(short(&hashes.autov3), "cdcdcdcdcdcd");
         assert_eq!(Hashes::new(&digests, false).autov3, None);
-        let empty = Hashes::new(&Digests { tensors: Some(nothing), ..digests }, true);
-        assert_eq!((empty.tensors, empty.autov3), (None, None));
+        let empty = Hashes::new(&Digests { tensors: Some(nothing), autov1: nothing, ..digests }, true);
+        assert_eq!((empty.tensors, empty.autov3, empty.autov1), (None, None, None));
     }
 }
