@@ -62,9 +62,21 @@ fn hex(digest: &[u8; 32]) -> String {
 }
 
 impl File {
+    /// Takes what was computed of its bytes for what they are, and keeps what its source recorded.
+    pub fn put_hashes(&mut self, hashes: Hashes) {
+        let recorded = self.recorded_sha256().cloned();
+        self.sha256 = Some(hashes.sha256.clone());
+        (self.recorded, self.hashes) = (recorded, Some(hashes));
+    }
+
+    /// SHA-256 as its source recorded it.
+    pub fn recorded_sha256(&self) -> Option<&String> {
+        if self.hashes.is_some() { self.recorded.as_ref() } else { self.sha256.as_ref() }
+    }
+
     /// Whether its bytes are those that its source recorded.
     pub fn verification(&self) -> Verification {
-        match (&self.sha256, &self.hashes) {
+        match (self.recorded_sha256(), &self.hashes) {
             (Some(recorded), Some(hashes)) if recorded.eq_ignore_ascii_case(&hashes.sha256) => {
                 Verification::Verified
             }
@@ -97,17 +109,15 @@ impl Summary {
         let files = || placed.iter().flat_map(|place| &place.location.files).filter(|file| file.is_hashed());
         let weights = || files().filter(|file| file.role == Role::Weights);
         let recorded: BTreeSet<String> =
-            weights().filter_map(|file| Some(file.sha256.as_ref()?.to_ascii_lowercase())).collect();
+            weights().filter_map(|file| Some(file.recorded_sha256()?.to_ascii_lowercase())).collect();
         // A copy without a record is what it should be when another place has recorded its bytes.
         let is_recorded =
             |file: &File| file.hashes.as_ref().is_some_and(|hashes| recorded.contains(&hashes.sha256));
         let mismatches: BTreeSet<String> = files().filter_map(mismatch).collect();
-        let one = |hash: fn(&File) -> Option<&String>| {
-            placed.iter().find_map(|place| hash(one_weight(&place.location)?).cloned())
-        };
-        let computed = one(|file| file.hashes.as_ref().map(|hashes| &hashes.sha256));
+        let one = || placed.iter().filter_map(|place| one_weight(&place.location));
+        let computed = one().find_map(|file| Some(file.hashes.as_ref()?.sha256.clone()));
         Self {
-            sha256: computed.or_else(|| one(|file| file.sha256.as_ref())),
+            sha256: computed.or_else(|| one().find_map(|file| file.sha256.clone())),
             is_verified: weights().next().is_some() && weights().all(is_recorded) && mismatches.is_empty(),
             mismatches: mismatches.into_iter().collect(),
             differing: differing(placed),
@@ -124,7 +134,7 @@ impl Summary {
 }
 
 fn mismatch(file: &File) -> Option<String> {
-    let (recorded, hashes) = (file.sha256.as_ref()?, file.hashes.as_ref()?);
+    let (recorded, hashes) = (file.recorded_sha256()?, file.hashes.as_ref()?);
     (file.verification() == Verification::Mismatch).then(|| {
         format!(
             "{} is not what its source recorded: its SHA-256 is {}, recorded was {recorded}",
@@ -174,7 +184,7 @@ impl Waiting {
     /// What tells most comes first, and of that what takes least.
     pub fn urgency(&self) -> (bool, bool, bool, u64) {
         let size = self.file.size;
-        (self.file.sha256.is_none(), !self.is_copy, size > SMALL, size)
+        (self.file.recorded_sha256().is_none(), !self.is_copy, size > SMALL, size)
     }
 }
 
@@ -197,10 +207,10 @@ mod tests {
             autov2: None,
             autov3: None,
         };
-        let file = |(path, recorded, computed): &(&str, Option<&str>, Option<&str>)| File {
-            sha256: recorded.map(str::to_owned),
-            hashes: computed.map(hashes),
-            ..weights(path)
+        let file = |(path, recorded, computed): &(&str, Option<&str>, Option<&str>)| {
+            let mut file = File { sha256: recorded.map(str::to_owned), ..weights(path) };
+            computed.map(hashes).into_iter().for_each(|hashes| file.put_hashes(hashes));
+            file
         };
         let location = location(App::Loose, "m", files.iter().map(file).collect());
         Placed {
@@ -236,6 +246,7 @@ mod tests {
         check(&[place(&[("/a", Some(A), Some(A))]), place(&[("/c", None, Some(A))])], Verified);
         let told = check(&[place(&[("/a", Some(A), Some(A))]), place(&[("/c", None, Some(B))])], Unverified);
         assert!(told.differing.is_some_and(|differing| differing.contains("/c")));
+        assert_eq!(told.sha256.as_deref(), Some(A));
         // Two sources that disagree: one of them is wrong.
         check(&[place(&[("/a", Some(A), Some(A))]), place(&[("/a", Some(B), Some(A))])], Mismatch);
     }

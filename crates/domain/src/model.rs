@@ -119,11 +119,14 @@ pub struct File {
     pub role: Role,
     /// Bytes.
     pub size: u64,
-    /// As its source recorded it.
+    /// Of its bytes where it was computed, else as its source recorded it.
     pub sha256: Option<String>,
     /// As they were computed here.
     #[serde(default)]
     pub hashes: Option<crate::Hashes>,
+    /// What its source recorded, where `hashes` says what it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recorded: Option<String>,
     pub link: Option<Link>,
 }
 
@@ -275,7 +278,7 @@ pub(crate) mod testing {
 
     pub(crate) fn weights(path: &str) -> File {
         let path = WirePath::from(Path::new(path));
-        File { path, role: Role::Weights, size: 1, sha256: None, link: None, hashes: None }
+        File { path, role: Role::Weights, size: 1, sha256: None, link: None, hashes: None, recorded: None }
     }
 
     pub(crate) fn location(app: App, id: &str, files: Vec<File>) -> Location {

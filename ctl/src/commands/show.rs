@@ -47,7 +47,8 @@ fn write_model(model: &Model, fields: &mut Fields<'_>) -> io::Result<()> {
     fields.maybe("progress", model.progress.as_ref().map(wording::progress).as_deref())?;
     fields.maybe("reason", model.reason.as_deref())?;
     fields.safety(model.safety)?;
-    fields.each("warning", &model.warnings)?;
+    let others = model.warnings.iter().filter(|warning| Some(*warning) != model.reason.as_ref());
+    fields.each("warning", &others.cloned().collect::<Vec<_>>())?;
     fields.maybe("format", model.format.map(|format| format.name()))?;
     fields.maybe("kind", model.kind.map(|kind| kind.name()))?;
     fields.maybe("architecture", model.architecture.as_deref())?;
@@ -236,7 +237,7 @@ fn write_file(file: &File, fields: &mut Fields<'_>) -> io::Result<()> {
     fields.field("file", file.path.text())?;
     fields.field("", &format!("{}, {}{link}", file.role, ByteSize(file.size)))?;
     if let Some(hashes) = &file.hashes {
-        let recorded = if file.sha256.is_none() { ", none was recorded" } else { "" };
+        let recorded = if file.recorded.is_none() { ", none was recorded" } else { "" };
         fields.field("sha256", &format!("{} ({}{recorded})", hashes.sha256, file.verification()))?;
         fields.maybe("tensors", hashes.tensors.as_deref())?;
         let names = [("AutoV1", &hashes.autov1), ("AutoV2", &hashes.autov2), ("AutoV3", &hashes.autov3)];

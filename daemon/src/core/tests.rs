@@ -81,6 +81,7 @@ fn found(path: &str, content: u8, state: State) -> (NewLocation, (PathBuf, Known
         size: 100,
         sha256: None,
         hashes: None,
+        recorded: None,
         link: None,
     };
     let location = Location {

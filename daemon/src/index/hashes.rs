@@ -143,10 +143,11 @@ pub(super) fn fill(db: &Connection, row: &mut LocationRow, known: Known<'_>) -> 
         None => stamps(db, &row.location)?,
     };
     for (file, stamped) in row.location.files.iter_mut().zip(stamps) {
-        file.hashes = match stamped {
-            Some((same, sampled)) => known(&same, &sampled)?,
-            None => None,
-        };
+        if let Some((same, sampled)) = stamped
+            && let Some(hashes) = known(&same, &sampled)?
+        {
+            file.put_hashes(hashes);
+        }
     }
     Ok(())
 }

@@ -117,7 +117,7 @@ impl Work<'_> {
         let mut results = Vec::new();
         let mut seen = BTreeSet::new();
         for (location, file) in places(model) {
-            let expected = file.sha256.as_ref().map(|recorded| recorded.to_ascii_lowercase());
+            let expected = file.recorded_sha256().map(|recorded| recorded.to_ascii_lowercase());
             if !seen.insert((file.path.to_path(), expected.clone())) {
                 continue;
             }
@@ -128,7 +128,9 @@ impl Work<'_> {
                     Err(why) => (None, Some(why)),
                 },
             };
-            let file = File { hashes, ..file.clone() };
+            let recorded = file.recorded_sha256().cloned();
+            let mut file = File { sha256: recorded, hashes: None, recorded: None, ..file.clone() };
+            hashes.into_iter().for_each(|hashes| file.put_hashes(hashes));
             results.push(Checked {
                 model: model.name.clone(),
                 id: model.id.clone(),

@@ -185,7 +185,8 @@ impl Background {
         let path = waiting.file.path.text();
         match hashed {
             Ok(hashes) => {
-                let file = domain::File { hashes: Some(hashes), ..waiting.file.clone() };
+                let mut file = waiting.file.clone();
+                file.put_hashes(hashes);
                 if file.verification() == Verification::Mismatch {
                     tracing::warn!(path, "the file is not what its source recorded");
                 }

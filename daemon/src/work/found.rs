@@ -212,6 +212,7 @@ impl Worker {
             size: meta.len(),
             sha256: file.sha256.clone(),
             hashes: None,
+            recorded: None,
             link,
         };
         Ok(Some(Seen { file: wire, on_disk: Some(on_disk), known, owner: Some(self.owner(&meta)) }))
@@ -309,14 +310,9 @@ impl Worker {
 
 impl Seen {
     fn dangling(file: &FoundFile) -> Self {
-        let wire = File {
-            path: WirePath::from(file.path.as_path()),
-            role: file.role,
-            size: 0,
-            sha256: file.sha256.clone(),
-            hashes: None,
-            link: Some(Link::Dangling),
-        };
+        let path = WirePath::from(file.path.as_path());
+        let (sha256, link) = (file.sha256.clone(), Some(Link::Dangling));
+        let wire = File { path, role: file.role, size: 0, sha256, hashes: None, recorded: None, link };
         Self { file: wire, on_disk: None, known: None, owner: None }
     }
 }

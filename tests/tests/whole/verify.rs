@@ -157,6 +157,15 @@ fn copies_that_differ_where_no_sample_looks_are_no_duplicates() {
     let shown = house.show("one");
     assert!(shown["duplicate_group"].is_null(), "{shown}");
     assert!(shown["warnings"][0].as_str().unwrap().contains("are not the same"), "{shown}");
+    let places = shown["locations"].as_array().unwrap();
+    assert_eq!(places.len(), 2, "{shown}");
+    for file in places.iter().map(|place| &place["files"][0]) {
+        let bytes = fs::read(file["path"].as_str().unwrap()).unwrap();
+        assert_eq!(file["sha256"], sha256(&bytes), "{file}");
+        assert!(file.get("recorded").is_none(), "{file}");
+    }
+    let said = house.does(&["show", "one"]);
+    assert_eq!(said.matches("are not the same").count(), 1, "{said}");
 }
 
 #[test]

@@ -260,6 +260,7 @@ pub(crate) fn location() -> Location {
             size: 1,
             sha256: Some("00".into()),
             hashes: Some(hashes()),
+            recorded: Some("00".into()),
             link,
         }],
     }
