@@ -121,7 +121,10 @@ fn order(place: &Placed) -> (bool, u8, bool, App, String) {
 
 fn merged(place: &Placed) -> Option<Facts> {
     let parts: Vec<Facts> = place.verdicts.iter().filter_map(|verdict| verdict.facts.clone()).collect();
-    (!parts.is_empty()).then(|| facts::merge(&parts))
+    let facts = (!parts.is_empty()).then(|| facts::merge(&parts))?;
+    // What a component is for is not what the tree of them is for.
+    let is_tree = place.hints.format == Some(Format::Diffusers);
+    Some(Facts { kind: facts.kind.filter(|_| !is_tree), ..facts })
 }
 
 /// What one location's parts say together.

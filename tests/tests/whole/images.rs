@@ -51,6 +51,30 @@ fn a_sidecar_that_comes_changes_and_goes_is_followed() {
 }
 
 #[test]
+fn what_a_part_of_a_pipeline_is_for_is_not_said_of_all_of_it() {
+    let mut house = house!();
+    let (tree, header) = (
+        house.models("pipe"),
+        r#"{"controlnet_blocks.0.weight":{"dtype":"F16","shape":[8,8],"data_offsets":[0,128]}}"#,
+    );
+    let part = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[7; 128]].concat();
+    write(house.models("alone.safetensors"), &part);
+    write(tree.join("unet/diffusion_pytorch_model.safetensors"), &part);
+    let index = r#"{"_class_name":"TinyPipeline","unet":["diffusers","UNet2DConditionModel"]}"#;
+    write(tree.join("model_index.json"), index);
+    house.start();
+    house.sync();
+    assert_eq!(house.show("alone")["facts"]["kind"], "controlnet");
+    let shown = house.show("pipe");
+    assert_eq!(
+        (&shown["kind"], &shown["facts"]["kind"]),
+        (&json!("image-pipeline"), &Value::Null),
+        "{shown}"
+    );
+    assert!(!house.does(&["show", "pipe"]).contains("controlnet"));
+}
+
+#[test]
 fn a_category_that_is_a_link_stands_where_the_link_does() {
     let mut house = house!();
     write(house.home("ComfyUI/models/vae/y.safetensors"), safetensors(1));
