@@ -1,6 +1,6 @@
 //! Where the space went: bytes of inodes by whoever holds them, so that sums add up. Measures nothing itself.
 
-use crate::{Link, Location, Model, OnDisk};
+use crate::{Link, Location, Model, OnDisk, facts::common_architecture};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -48,7 +48,7 @@ pub struct Share {
 
 /// What a model belongs to by its making.
 pub fn family(model: &Model) -> Option<&str> {
-    model.family.as_deref().or(model.architecture.as_deref())
+    model.family.as_deref().or_else(|| model.architecture.as_deref().map(common_architecture))
 }
 
 /// A count of inodes, location by location.

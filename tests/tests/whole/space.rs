@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use std::{fs, os::unix::fs::MetadataExt as _};
 use tests::{
-    files::{Gguf, gguf, write},
+    files::{Gguf, gguf, safetensors, write},
     house,
     stores::ollama,
 };
@@ -59,6 +59,23 @@ fn bytes_are_counted_once_by_whatever_they_are_counted() {
     assert_eq!(house.ctl(&["df", "--by", "colour"]).code, 2);
     let refused = house.wire().call("Usage", json!({ "by": "colour" }));
     assert!(refused.to_string().contains("Refused"), "{refused}");
+}
+
+#[test]
+fn an_architecture_is_one_whichever_format_it_comes_in() {
+    let mut house = house!();
+    write(house.models("one.gguf"), gguf("one"));
+    write(house.models("two/model.safetensors"), safetensors(1));
+    write(house.models("two/config.json"), r#"{"architectures":["LlamaForCausalLM"]}"#);
+    house.start();
+    house.sync();
+    for filter in ["arch=llama", "family=llama"] {
+        assert_eq!(house.list(&[filter]).len(), 2, "{filter}: {:#?}", house.list(&[]));
+    }
+    assert_eq!(house.list(&["arch=LlamaForCausalLM"]).len(), 1, "as the file has it");
+    let usage = house.json(&["df", "--by", "family"]);
+    let names: Vec<&Value> = usage["shares"].as_array().unwrap().iter().map(|share| &share["name"]).collect();
+    assert_eq!(names, [&json!("llama")], "{usage:#}");
 }
 
 #[test]

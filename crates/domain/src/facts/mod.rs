@@ -2,6 +2,7 @@
 
 mod adapter;
 mod ancestry;
+mod architectures;
 mod attention;
 mod claims;
 pub(crate) mod family;
@@ -23,6 +24,7 @@ mod tuning;
 mod weights;
 mod widths;
 
+pub use architectures::common_architecture;
 pub use family::base_family;
 pub(crate) use family::kind_of;
 pub use gguf::gguf;

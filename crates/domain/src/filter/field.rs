@@ -1,6 +1,6 @@
 //! What of a model a filter can ask for, and how a value is compared. One line of a table for each name.
 
-use crate::{Model, Verification, usage};
+use crate::{Model, Verification, facts::common_architecture, usage};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Field {
@@ -62,7 +62,10 @@ impl Field {
             Self::Format => model.format.map(|format| format.name()).into_iter().collect(),
             Self::Kind => model.kind.map(|kind| kind.name()).into_iter().collect(),
             Self::App => locations().map(|location| location.app.name()).collect(),
-            Self::Architecture => model.architecture.as_deref().into_iter().collect(),
+            // As the file has it, and as other formats call it.
+            Self::Architecture => {
+                model.architecture.iter().flat_map(|name| [name, common_architecture(name)]).collect()
+            }
             Self::Family => usage::family(model).into_iter().collect(),
             Self::Quant => model.quant.as_deref().into_iter().collect(),
             Self::State => vec![model.state.name()],
