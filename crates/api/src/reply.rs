@@ -20,7 +20,7 @@ pub struct Overview {
     pub roots: Vec<RootStatus>,
     pub models: u64,
     pub locations: u64,
-    /// Bytes on disk, each inode once.
+    /// Bytes on disk, each inode once: the total of `Usage`.
     pub disk_size: u64,
     /// Contents that lie in more than one inode, and the bytes that one copy of each would free.
     pub duplicates: u64,

@@ -80,7 +80,7 @@ impl Tally {
         for (file, on_disk) in location.files.iter().zip(on_disk) {
             let Some(OnDisk { volume, inode, disk_size, links }) = on_disk else { continue };
             let inode = self.inodes.entry((volume.clone(), *inode)).or_default();
-            inode.bytes = *disk_size;
+            inode.bytes = inode.bytes.max(*disk_size);
             inode.links = inode.links.max(*links);
             inode.holders.insert(name.clone());
             let is_name = *links > 1 && file.link != Some(Link::Symlink);

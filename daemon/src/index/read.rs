@@ -16,7 +16,6 @@ pub struct Reader {
 pub struct Totals {
     pub models: u64,
     pub locations: u64,
-    pub disk_size: u64,
 }
 
 /// What a unit held when it was looked at last.
@@ -85,17 +84,21 @@ impl Reader {
     }
 
     pub fn totals(&self) -> anyhow::Result<Totals> {
-        let (models, disk_size): (i64, i64) = self
-            .db
-            .prepare_cached("SELECT count(*), coalesce(sum(disk_size), 0) FROM model")?
-            .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let locations: i64 =
-            self.db.prepare_cached("SELECT count(*) FROM location")?.query_row([], |row| row.get(0))?;
-        Ok(Totals {
-            models: models.cast_unsigned(),
-            locations: locations.cast_unsigned(),
-            disk_size: disk_size.cast_unsigned(),
-        })
+        let count = |sql: &'static str| -> rusqlite::Result<u64> {
+            Ok(self.db.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0))?.cast_unsigned())
+        };
+        let models = count("SELECT count(*) FROM model")?;
+        Ok(Totals { models, locations: count("SELECT count(*) FROM location")? })
+    }
+
+    /// Bytes allocated for all files of all locations, each inode once.
+    pub fn allocated(&self) -> anyhow::Result<u64> {
+        let mut select = self.db.prepare_cached(
+            "SELECT coalesce(sum(bytes), 0) FROM (SELECT max(value ->> 'disk_size') AS bytes
+             FROM location, json_each(placed, '$.on_disk') WHERE value IS NOT NULL
+             GROUP BY value ->> 'volume', value ->> 'inode')",
+        )?;
+        Ok(select.query_row([], |row| row.get::<_, i64>(0))?.cast_unsigned())
     }
 
     pub fn roots(&self) -> anyhow::Result<Vec<RootStatus>> {

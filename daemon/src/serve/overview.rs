@@ -16,7 +16,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 
 pub(super) async fn overview(hub: &Hub) -> Result<Overview, Failure> {
     hub.first_scan().await;
-    let (roots, totals, models, groups) = hub
+    let (roots, totals, models, (groups, disk_size)) = hub
         .read(|reader| {
             let mut models: Vec<Model> = Vec::new();
             reader.models(|_, text| {
@@ -53,7 +53,7 @@ pub(super) async fn overview(hub: &Hub) -> Result<Overview, Failure> {
         version: env!("CARGO_PKG_VERSION").into(),
         models: totals.models,
         locations: totals.locations,
-        disk_size: totals.disk_size,
+        disk_size,
         duplicates: twice,
         reclaimable,
         problems: models.iter().filter(|model| is_problem(model)).map(problem).collect(),

@@ -27,9 +27,12 @@ use std::{
 /// Filesystems on which files can share blocks (statfs(2) and the kernels' own headers): btrfs, xfs, bcachefs, zfs.
 const REFLINKS: &[i64] = &[0x9123_683e, 0x5846_5342, 0xca45_1a4e, 0x2fc1_2fc1];
 
-/// What is stored more than once, of all models.
-pub(super) fn groups(reader: &Reader) -> anyhow::Result<Vec<Group>> {
-    Ok(duplicates::groups(&holders(reader)?))
+/// What is stored more than once, of all models, and the bytes of all that they hold.
+pub(super) fn groups(reader: &Reader) -> anyhow::Result<(Vec<Group>, u64)> {
+    let holders = holders(reader)?;
+    let twice = duplicates::overlaps(&holders).into_iter().map(|(_, _, already)| already);
+    let all = twice.fold(reader.allocated()?, u64::saturating_sub);
+    Ok((duplicates::groups(&holders), all))
 }
 
 /// Who holds bytes that others hold too, and where those lie.

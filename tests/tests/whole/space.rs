@@ -48,6 +48,8 @@ fn bytes_are_counted_once_by_whatever_they_are_counted() {
         );
         assert_eq!(usage["total"], by_app["total"]);
     }
+    let home = house.json(&[]);
+    assert_eq!(home["disk_size"], by_app["total"], "the home screen counts the same");
     let families = house.json(&["df", "--by", "family"]);
     assert_eq!(families["shares"][0]["name"], "qwen3", "the largest first: {families:#}");
     let disk = &by_app["filesystems"][0];
