@@ -1,7 +1,7 @@
 //! Locations of one content → the model that a person sees.
 
 use crate::{
-    Ancestor, App, File, Format, Kind, Link, Location, Model, Role, Safety, State, Verdict,
+    Ancestor, App, File, Format, Kind, Location, Model, Role, Safety, State, Verdict,
     facts::{self, Facts},
     hashes,
     provenance::Provenance,
@@ -9,7 +9,7 @@ use crate::{
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// A location with what its files turned out to be.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,7 +51,7 @@ pub struct UserData {
 /// Builds the model; `placed` has at least one location. Also returns the facts of all its parts together.
 pub fn assemble(id: &str, mut placed: Vec<Placed>, user: UserData) -> (Model, Option<Facts>) {
     placed.sort_by_cached_key(order);
-    let size = placed.first().map_or(0, |place| counted_size(&place.location));
+    let size = placed.first().map_or(0, |place| place.location.size());
     let disk_size = disk(&placed);
     let summary = placed.first().map(Summary::of).unwrap_or_default();
     let hashed = hashes::Summary::of(&placed);
@@ -233,16 +233,6 @@ fn name_of(place: &Placed) -> String {
     place.location.name.clone().unwrap_or_else(|| place.location.id.clone())
 }
 
-fn is_counted(file: &File) -> bool {
-    matches!(file.role, Role::Weights | Role::Companion | Role::Adapter) && file.link != Some(Link::Dangling)
-}
-
-fn counted_size(location: &Location) -> u64 {
-    let mut seen = BTreeSet::new();
-    let once = |file: &&File| is_counted(file) && seen.insert(file.path.to_path());
-    location.files.iter().filter(once).map(|file| file.size).fold(0, u64::saturating_add)
-}
-
 pub(crate) fn one_weight(location: &Location) -> Option<&File> {
     let mut weights = location.files.iter().filter(|file| file.role == Role::Weights);
     weights.next().filter(|_| weights.next().is_none())
@@ -254,7 +244,7 @@ fn disk(placed: &[Placed]) -> u64 {
     for place in placed {
         for (file, on_disk) in place.location.files.iter().zip(&place.on_disk) {
             if let Some(OnDisk { volume, inode, disk_size, .. }) =
-                on_disk.as_ref().filter(|_| is_counted(file))
+                on_disk.as_ref().filter(|_| file.is_hashed())
             {
                 inodes.insert((volume, *inode), *disk_size);
             }

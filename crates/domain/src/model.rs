@@ -127,7 +127,18 @@ pub struct File {
     /// What its source recorded, where `hashes` says what it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recorded: Option<String>,
+    /// Bytes allocated, while it is being written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk_size: Option<u64>,
     pub link: Option<Link>,
+}
+
+impl File {
+    /// One of which nothing is known but where it is.
+    pub fn at(path: &Path, role: Role) -> Self {
+        let path = WirePath::from(path);
+        Self { path, role, size: 0, sha256: None, hashes: None, recorded: None, disk_size: None, link: None }
+    }
 }
 
 /// A path on the wire: text for people, and the exact bytes where text cannot hold them.
@@ -273,12 +284,11 @@ impl State {
 /// Values with nothing in them but what a test says.
 #[cfg(test)]
 pub(crate) mod testing {
-    use super::{App, File, Location, Role, WirePath};
+    use super::{App, File, Location, Role};
     use std::path::Path;
 
     pub(crate) fn weights(path: &str) -> File {
-        let path = WirePath::from(Path::new(path));
-        File { path, role: Role::Weights, size: 1, sha256: None, link: None, hashes: None, recorded: None }
+        File { size: 1, ..File::at(Path::new(path), Role::Weights) }
     }
 
     pub(crate) fn location(app: App, id: &str, files: Vec<File>) -> Location {

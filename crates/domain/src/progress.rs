@@ -7,7 +7,7 @@ use crate::{File, Location, Model, Role};
 pub use record::Record;
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     path::PathBuf,
     time::Duration,
 };
@@ -52,14 +52,35 @@ impl Progress {
     }
 }
 
+/// A file that is being written, as it was seen last.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Now {
+    pub progress: Progress,
+    /// Bytes from its start to its end, and bytes allocated.
+    pub size: u64,
+    pub disk_size: u64,
+}
+
+/// Bytes that were allocated for a file before, and are now.
+pub type Grown = BTreeMap<PathBuf, (u64, u64)>;
+
 impl Model {
-    /// Puts in how far its files are now, by path, where they are being written.
-    pub fn set_live(&mut self, live: &BTreeMap<PathBuf, Progress>) {
+    /// Puts in how far its files are now, by path, where they are being written; returns how those have grown.
+    pub fn set_live(&mut self, live: &BTreeMap<PathBuf, Now>) -> Grown {
         let is_known = |file: &File| file.role == Role::Weights && live.contains_key(&file.path.to_path());
+        let mut grown = Grown::new();
         for location in self.locations.iter_mut().filter(|location| location.files.iter().any(is_known)) {
+            for file in location.files.iter_mut().filter(|file| file.disk_size.is_some()) {
+                let path = file.path.to_path();
+                let Some(now) = live.get(&path) else { continue };
+                file.size = now.size;
+                let before = file.disk_size.replace(now.disk_size).unwrap_or_default();
+                grown.insert(path, (before, now.disk_size));
+            }
             let weights = location.files.iter().filter(|file| file.role == Role::Weights);
             let parts = weights.map(|file| {
-                live.get(&file.path.to_path()).copied().unwrap_or_else(|| Progress::whole(file.size))
+                let now = live.get(&file.path.to_path());
+                now.map_or_else(|| Progress::whole(file.size), |now| now.progress)
             });
             let now = parts.reduce(Progress::and);
             // Where a part is not there at all, nobody knows the whole.
@@ -70,10 +91,31 @@ impl Model {
         if !self.state.is_usable() {
             self.progress = self.locations.iter().find_map(|location| location.progress);
         }
+        if !grown.is_empty() {
+            self.size = self.locations.first().map_or(0, Location::size);
+            self.disk_size = after(self.disk_size, grown.values());
+        }
+        grown
     }
 }
 
+/// Returns bytes allocated for files of which some have grown.
+pub fn after<'g>(bytes: u64, grown: impl IntoIterator<Item = &'g (u64, u64)>) -> u64 {
+    let add = |bytes: u64, (before, now): &(u64, u64)| bytes.saturating_sub(*before).saturating_add(*now);
+    grown.into_iter().fold(bytes, add)
+}
+
 impl Location {
+    /// Returns the bytes of weights and companions, each file once; of weights that are not whole, those that are there.
+    pub(crate) fn size(&self) -> u64 {
+        let there = self.progress.and_then(|progress| progress.bytes).filter(|_| self.is_partial);
+        let mut seen = BTreeSet::new();
+        let once = |file: &&File| file.is_hashed() && seen.insert(file.path.to_path());
+        let is_added = |file: &&File| there.is_none() || file.role != Role::Weights;
+        let sizes = self.files.iter().filter(once).filter(is_added).map(|file| file.size);
+        sizes.fold(there.unwrap_or(0), u64::saturating_add)
+    }
+
     fn is_several(&self) -> bool {
         self.files.iter().filter(|file| file.role == Role::Weights).nth(1).is_some()
     }
@@ -154,7 +196,7 @@ impl Meter {
 mod tests {
     use super::*;
     use crate::{
-        App, Hints, Placed, UserData, assemble,
+        App, Hints, OnDisk, Placed, UserData, assemble,
         model::testing::{location, weights},
     };
 
@@ -210,11 +252,19 @@ mod tests {
             verdicts: Vec::new(),
         };
         let part = Progress { bytes: Some(700), total: Some(1000), rate: Some(50) };
+        let part = Now { progress: part, size: 900, disk_size: 1024 };
         let live = [("/m/2.gguf".into(), part), ("/elsewhere".into(), part)].into();
+        place.files[1].disk_size = Some(512);
+        let on_disk = |inode| Some(OnDisk { volume: "v".into(), inode, disk_size: 512, links: 1 });
+        let placed = |location| Placed { on_disk: vec![on_disk(1), on_disk(2)], ..placed(location) };
         let (mut model, _) = assemble("m1", vec![placed(place.clone())], UserData::default());
-        model.set_live(&live);
+        assert_eq!((model.size, model.disk_size), (2, 1024), "as it was looked at");
+        let grown = model.set_live(&live);
         let now = Progress { bytes: Some(701), total: Some(1001), rate: Some(50) };
         assert_eq!((model.progress, model.locations[0].progress), (Some(now), Some(now)));
+        assert_eq!((model.size, model.disk_size, model.locations[0].files[1].size), (701, 1536, 900));
+        assert_eq!(grown, [("/m/2.gguf".into(), (512, 1024))].into());
+        assert_eq!(after(10_000, grown.values()), 10_512);
         place.progress = None;
         place.is_partial = false;
         let (mut whole, _) = assemble("m1", vec![placed(place)], UserData::default());

@@ -12,7 +12,7 @@ fn path() -> PathBuf {
 
 fn live(effects: &[Effect]) -> Option<Progress> {
     let live = |effect: &Effect| if let Effect::Live(live) = effect { Some(Arc::clone(live)) } else { None };
-    effects.iter().find_map(live)?.files.get(&path()).copied()
+    effects.iter().find_map(live)?.files.get(&path()).map(|now| now.progress)
 }
 
 fn wake(effects: &[Effect]) -> u64 {
@@ -40,8 +40,9 @@ fn a_download_in_a_directory_that_no_store_looks_at_is_shown_when_it_grows() {
     handle(&mut core, looked(HUB, &[], &[]));
     let look = Effect::Do(Job::Growing { path: path(), total: Some(9000) });
     assert!(handle(&mut core, Event::Tick).contains(&look), "the header is read no more");
-    assert_eq!(units(&handle(&mut core, grown(&path(), 4000, Some(9000)))), []);
-    let rate = live(&handle(&mut core, Event::Tick)).unwrap();
+    let effects = handle(&mut core, grown(&path(), 4000, Some(9000)));
+    assert_eq!(units(&effects), []);
+    let rate = live(&effects).expect("told at once, not with the next tick");
     assert_eq!(rate, Progress { bytes: Some(4000), total: Some(9000), rate: Some(1000) });
 }
 
@@ -152,11 +153,10 @@ fn those_who_listen_are_told_how_far_it_is() {
     change.depends.put.push(depend);
     let seen = Looked::Different { change, children, links, unwatched, damaged: None, read: 0, restless };
     handle(&mut core, Event::Looked(unit, seen));
-    handle(&mut core, grown(&path, 3000, Some(5000)));
     let told = |effects: &[Effect]| {
         let model = |effect: &Effect| {
             if let Effect::Publish(event) = effect {
-                event.model.as_ref().map(|model| model.progress)
+                event.model.as_ref().map(|model| (model.progress.unwrap(), model.size, model.disk_size))
             } else {
                 None
             }
@@ -164,6 +164,9 @@ fn those_who_listen_are_told_how_far_it_is() {
         effects.iter().filter_map(model).collect::<Vec<_>>()
     };
     let expected = Progress { bytes: Some(3000), total: Some(5000), rate: Some(1000) };
-    assert_eq!(told(&handle(&mut core, Event::Tick)), [Some(expected)]);
+    // It is stored with 100 bytes, and 4096 on the disk.
+    let effects = handle(&mut core, grown(&path, 3000, Some(5000)));
+    assert_eq!(told(&effects), [(expected, 3000, 3000)]);
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Live(_))), "who asks hears the same");
     assert_eq!(told(&handle(&mut core, Event::Tick)), [], "nothing has come since");
 }

@@ -128,8 +128,9 @@ impl Core {
             Refreshed::Absent => return Ok(None),
         };
         let is_there = kind != api::EventKind::ModelRemoved;
-        let event =
-            api::Event { at: self.now, event: kind, model: Some(model.clone()), run: None, job: None };
+        let mut told = model.clone();
+        self.growing.put(&mut told);
+        let event = api::Event { at: self.now, event: kind, model: Some(told), run: None, job: None };
         effects.push(Effect::Publish(event));
         Ok(is_there.then_some(model))
     }

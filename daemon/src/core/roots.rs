@@ -336,7 +336,7 @@ impl Core {
         self.try_again(effects)?;
         self.queue.release_all();
         self.give_up_silent(effects)?;
-        self.look_at_growing(effects)?;
+        self.look_at_growing(effects);
         self.look_at_links(effects);
         if is_over(&mut self.roots.last_poll, self.poll_seconds, now) {
             self.poll_unwatched()?;

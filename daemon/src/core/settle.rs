@@ -6,7 +6,11 @@ use crate::{
     core::queue::Why,
     work::{Job, Sight},
 };
-use domain::{Progress, progress::Meter, stores::partial};
+use domain::{
+    Model, Progress,
+    progress::{Meter, Now},
+    stores::partial,
+};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -29,7 +33,7 @@ const YOUNG_SECONDS: i64 = 60;
 /// How far the files that are being written are.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Live {
-    pub files: BTreeMap<PathBuf, Progress>,
+    pub files: BTreeMap<PathBuf, Now>,
     /// Some have not been looked at for a while: nothing came.
     pub is_quiet: bool,
 }
@@ -116,18 +120,24 @@ impl Growing {
         now.map(|(path, growth)| (path.clone(), growth.phase == Phase::Shown)).collect()
     }
 
+    /// Puts into a model what was told of its files.
+    pub(super) fn put(&self, model: &mut Model) {
+        model.set_live(&self.told.files);
+    }
+
     /// How far each is that has grown under our eyes.
     fn live(&self) -> Live {
         let seen = self.files.iter().filter(|(_, growth)| growth.phase != Phase::Fresh);
-        let files = seen.filter_map(|(path, growth)| Some((path.clone(), growth.progress()?))).collect();
+        let files = seen.filter_map(|(path, growth)| Some((path.clone(), growth.now()?))).collect();
         Live { files, is_quiet: self.files.values().any(|growth| growth.still >= QUIET_TICKS) }
     }
 }
 
 impl Growth {
-    fn progress(&self) -> Option<Progress> {
+    fn now(&self) -> Option<Now> {
         let rate = if self.phase == Phase::Resting { Some(0) } else { self.meter.rate() };
-        Some(Progress { rate, ..self.last?.progress })
+        let Sight { size, disk_size, progress, .. } = self.last?;
+        Some(Now { progress: Progress { rate, ..progress }, size, disk_size })
     }
 
     fn total(&self) -> Option<u64> {
@@ -160,7 +170,10 @@ impl Core {
         let Some(growth) = self.growing.files.get_mut(path) else { return Ok(()) };
         let is_partial = growth.name != Name::Final;
         match growth.see(sight, self.now.as_second()) {
-            Means::Nothing => return Ok(()),
+            Means::Nothing => {
+                self.tell_live(effects);
+                return self.tell_growth(effects);
+            }
             Means::Ask => {}
             Means::End(is_asked) => {
                 self.growing.end(path);
@@ -210,12 +223,11 @@ impl Core {
         Effect::Do(Job::Growing { path: path.to_owned(), total })
     }
 
-    pub(super) fn look_at_growing(&mut self, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
+    pub(super) fn look_at_growing(&mut self, effects: &mut Vec<Effect>) {
         let awaited = self.growing.files.iter().filter(|(_, growth)| growth.still < QUIET_TICKS);
         let looks: Vec<Effect> = awaited.map(|(path, _)| self.look_at(path)).collect();
         effects.extend(looks);
         self.tell_live(effects);
-        self.tell_growth(effects)
     }
 
     /// Somebody asks, and nobody has looked for a while at what was given up.
@@ -241,7 +253,7 @@ impl Core {
         let paths: Vec<PathBuf> = grown.collect();
         for path in paths {
             for mut model in self.index.downloading(&path)? {
-                model.set_live(&self.growing.told.files);
+                self.growing.put(&mut model);
                 let (at, event) = (self.now, api::EventKind::ModelChanged);
                 let event = api::Event { at, event, model: Some(Box::new(model)), run: None, job: None };
                 effects.push(Effect::Publish(event));

@@ -15,9 +15,7 @@ use crate::{
     index::{KnownFile, LocationRow, NewLocation, UnitChange},
     work::There,
 };
-use domain::{
-    App, File, Format, Hints, Location, OnDisk, Progress, Role, State, Verdict, WirePath, facts::Facts,
-};
+use domain::{App, File, Format, Hints, Location, OnDisk, Progress, Role, State, Verdict, facts::Facts};
 use std::{
     path::Path,
     sync::{
@@ -75,15 +73,8 @@ fn unit(dir: &str) -> UnitRow {
 
 fn found(path: &str, content: u8, state: State) -> (NewLocation, (PathBuf, KnownFile)) {
     let is_whole = !matches!(state, State::Incomplete | State::Downloading);
-    let file = File {
-        path: WirePath::from(Path::new(path)),
-        role: Role::Weights,
-        size: 100,
-        sha256: None,
-        hashes: None,
-        recorded: None,
-        link: None,
-    };
+    let disk_size = (state == State::Downloading).then_some(4096);
+    let file = File { size: 100, disk_size, ..File::at(Path::new(path), Role::Weights) };
     let location = Location {
         app: App::Loose,
         id: path.to_owned(),
@@ -200,7 +191,7 @@ pub(super) fn growing(effects: &[Effect]) -> Vec<Vec<(PathBuf, bool)>> {
 pub(super) fn grown(path: &Path, size: u64, total: Option<u64>) -> Event {
     let progress = Progress { bytes: Some(size), total, rate: None };
     let at = started() + Duration::from_millis(size);
-    Event::Grown(path.to_owned(), Some(Sight { size, modified: (0, 0), progress, at }))
+    Event::Grown(path.to_owned(), Some(Sight { size, disk_size: size, modified: (0, 0), progress, at }))
 }
 
 fn started() -> Instant {

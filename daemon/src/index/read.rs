@@ -1,7 +1,7 @@
 //! Short read-only connections: lists, searches and shows never wait for the writer.
 
 use super::{Depend, Fresh, KnownFile, LocationRow, UnitRow, bytes, json, models, open, path, units};
-use domain::{App, Model, RootStatus, Verdict, WirePath, facts::Facts, facts_of, resolve::Names};
+use domain::{App, Model, RootStatus, State, Verdict, WirePath, facts::Facts, facts_of, resolve::Names};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use std::{collections::HashMap, path::Path};
 
@@ -38,6 +38,16 @@ impl Reader {
         let mut rows = select.query([])?;
         while let Some(row) = rows.next()? {
             each(row.get(0)?, row.get_ref(1)?.as_str()?)?;
+        }
+        Ok(())
+    }
+
+    /// Every model of which a file is being written.
+    pub fn growing(&self, mut each: impl FnMut(Model)) -> anyhow::Result<()> {
+        let mut select = self.db.prepare_cached("SELECT json FROM model WHERE state = ?1")?;
+        let mut rows = select.query([State::Downloading.name()])?;
+        while let Some(row) = rows.next()? {
+            each(json(row.get_ref(0)?.as_str()?, 0)?);
         }
         Ok(())
     }

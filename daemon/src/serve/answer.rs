@@ -104,7 +104,7 @@ async fn reply(request: Request, hub: &Hub) -> Result<Box<RawValue>, Failure> {
         Request::Show { model } => raw(kin::show(hub, &model).await?),
         Request::Tree { model } => raw(kin::tree(hub, &model).await?),
         Request::Inspect { path } => raw(inspect(path).await?),
-        Request::Roots {} => raw(Roots { roots: roots(hub).await? }),
+        Request::Roots {} => raw(Roots { roots: space::roots(hub).await? }),
         Request::SuggestRoots {} => raw(suggest(hub).await?),
         Request::AddRoot { path } => raw(add_root(hub, path.to_path()).await?),
         Request::RemoveRoot { path } => raw(remove_root(hub, path.to_path()).await?),
@@ -186,11 +186,6 @@ fn words(words: Vec<String>) -> Vec<String> {
 
 async fn count(hub: &Hub) -> Result<u64, Failure> {
     hub.read(|reader| Ok(reader.totals()?.models)).await.map_err(refusal)
-}
-
-async fn roots(hub: &Hub) -> Result<Vec<RootStatus>, Failure> {
-    hub.first_scan().await;
-    hub.read(Reader::roots).await.map_err(refusal)
 }
 
 /// Finds the model that was meant.
@@ -307,7 +302,7 @@ async fn add_root(hub: &Hub, path: PathBuf) -> Result<api::Added, Failure> {
 
 async fn suggest(hub: &Hub) -> Result<Suggested, Failure> {
     let config = hub.config.clone();
-    let roots = roots(hub).await?;
+    let roots = space::roots(hub).await?;
     let work = move || -> anyhow::Result<Suggested> {
         let own = [config.state.clone(), config.data.clone()];
         let known = roots.iter().map(|root| root.path.to_path()).chain(own).collect();

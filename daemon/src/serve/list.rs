@@ -37,7 +37,7 @@ pub(super) async fn list(
     let (pieces, mut waiting) = mpsc::channel(PIECES);
     let reading = hub.read(move |reader| {
         let mut models = Models { pieces, buffer: Vec::new(), count: 0, size: is_more.then_some(CHUNK) };
-        select(reader, &query, sort, |text| models.push(&as_of_now(text, &live)))?;
+        select(reader, &query, (sort, &live), |text| models.push(text))?;
         models.end()
     });
     let sending = async move {
@@ -116,17 +116,18 @@ pub(super) fn bad(why: NotUnderstood) -> ApiError {
     ApiError::BadFilter { filter: why.filter, why: why.why }
 }
 
-/// Hands over the models that pass, as they are encoded.
+/// Hands over the models that pass, as they are encoded, those that grow as they are now.
 pub(super) fn select(
     reader: &Reader,
     query: &Query,
-    sort: Option<Sort>,
+    (sort, live): (Option<Sort>, &Live),
     mut each: impl FnMut(&str) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let now = Timestamp::now();
     let has_conditions = query.has_conditions();
     let mut places: Vec<(Place, i64)> = Vec::new();
     let mut take = |row: i64, rank: u32, text: &str| {
+        let text = &as_of_now(text, live);
         if !has_conditions && sort.is_none() {
             return each(text);
         }
@@ -148,7 +149,7 @@ pub(super) fn select(
     if let Some(sort) = sort {
         places.sort_by(|(a, _), (b, _)| sort.compare(a, b));
         for (_, row) in places {
-            reader.model_at(row, &mut each)?;
+            reader.model_at(row, |text| each(&as_of_now(text, live)))?;
         }
     }
     reader.end()

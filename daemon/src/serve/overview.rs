@@ -10,7 +10,9 @@ use api::{Download, Examined, Overview, Problem};
 use domain::{
     Model, State, Verification,
     doctor::{self, Health, Watches},
-    duplicates, safety,
+    duplicates,
+    progress::{Grown, after},
+    safety,
 };
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
@@ -31,7 +33,8 @@ pub(super) async fn overview(hub: &Hub) -> Result<Overview, Failure> {
     let (twice, reclaimable) = duplicates::totals(&groups);
     let live = hub.live().await.map_err(refusal)?;
     let mut models = models;
-    models.iter_mut().filter(|model| model.progress.is_some()).for_each(|model| model.set_live(&live.files));
+    let downloads = models.iter_mut().filter(|model| model.progress.is_some());
+    let grown: Grown = downloads.flat_map(|model| model.set_live(&live.files)).collect();
     let (downloading, models): (Vec<Model>, Vec<Model>) =
         models.into_iter().partition(|model| model.state == State::Downloading);
     let problem = |model: &Model| Problem {
@@ -53,14 +56,14 @@ pub(super) async fn overview(hub: &Hub) -> Result<Overview, Failure> {
         version: env!("CARGO_PKG_VERSION").into(),
         models: totals.models,
         locations: totals.locations,
-        disk_size,
+        disk_size: after(disk_size, grown.values()),
         duplicates: twice,
         reclaimable,
         problems: models.iter().filter(|model| is_problem(model)).map(problem).collect(),
         notices,
         scanning: hub.is_scanning(),
         runs: hub.runs.live(),
-        roots,
+        roots: space::with_growth(roots, &grown),
         ram_total: known(ram.total),
         ram_available: known(ram.available),
         downloads: downloading.into_iter().map(download).collect(),

@@ -5,12 +5,13 @@ use super::{
     hub::Hub,
     list,
 };
-use crate::{extents, index::Reader, look, volume::Volumes};
+use crate::{core::Live, extents, index::Reader, look, volume::Volumes};
 use api::{ApiError, Duplicates, Filesystem, Usage};
 use domain::{
-    Link, Model, OnDisk,
+    File, Link, Model, OnDisk, RootStatus,
     duplicates::{self, Extents, Group, Holder},
     filter::Query,
+    progress::{Grown, after},
     usage::{self, By, Tally},
 };
 use rustix::fs::{StatVfs, statfs, statvfs};
@@ -77,11 +78,12 @@ fn lay_out(holders: &mut [Holder]) {
 pub(super) async fn duplicates(hub: &Hub, filters: Vec<String>) -> Result<Duplicates, Failure> {
     hub.first_scan().await;
     let query = Query::parse(&filters).map_err(list::bad)?;
+    let live = hub.live().await.map_err(refusal)?;
     let work = move |reader: &Reader| {
         let holders = holders(reader)?;
         let mut groups = duplicates::groups(&holders);
         if !filters.is_empty() {
-            let passing = ids(reader, &query)?;
+            let passing = ids(reader, &query, &live)?;
             groups.retain(|group| group.models.iter().any(|model| passing.contains(&model.id)));
         }
         let (duplicates, reclaimable) = duplicates::totals(&groups);
@@ -90,13 +92,13 @@ pub(super) async fn duplicates(hub: &Hub, filters: Vec<String>) -> Result<Duplic
     hub.read(work).await.map_err(refusal)
 }
 
-fn ids(reader: &Reader, query: &Query) -> anyhow::Result<BTreeSet<String>> {
+fn ids(reader: &Reader, query: &Query, live: &Live) -> anyhow::Result<BTreeSet<String>> {
     #[derive(Deserialize)]
     struct Id {
         id: String,
     }
     let mut ids = BTreeSet::new();
-    list::select(reader, query, None, |text| {
+    list::select(reader, query, (None, live), |text| {
         ids.insert(serde_json::from_str::<Id>(text)?.id);
         Ok(())
     })?;
@@ -149,14 +151,15 @@ pub(super) async fn usage(hub: &Hub, by: Option<String>) -> Result<Usage, Failur
             hint: Some(format!("there are {}", known())),
         })?,
     };
+    let live = hub.live().await.map_err(refusal)?;
     let work = move |reader: &Reader| {
-        let (shares, total) = tally(reader, by)?.shares();
+        let (shares, total) = tally(reader, by, &live)?.shares();
         Ok(Usage { by, shares, total, filesystems: filesystems(reader)? })
     };
     hub.read(work).await.map_err(refusal)
 }
 
-fn tally(reader: &Reader, by: By) -> anyhow::Result<Tally> {
+fn tally(reader: &Reader, by: By, live: &Live) -> anyhow::Result<Tally> {
     let mut tally = Tally::default();
     reader.locations(|place, model, root| {
         let model: Model = serde_json::from_str(model)?;
@@ -168,13 +171,42 @@ fn tally(reader: &Reader, by: By) -> anyhow::Result<Tally> {
             By::Kind => model.kind.map(|kind| kind.name()),
             By::Format => model.format.map(|format| format.name()),
         };
-        tally.add(name, &model.id, &place.location, &place.on_disk);
+        let now = |(file, on_disk): (&File, &Option<OnDisk>)| {
+            let now = file.disk_size.and_then(|_| live.files.get(&file.path.to_path()));
+            let disk_size = now.map(|now| now.disk_size);
+            on_disk.clone().map(|known| OnDisk { disk_size: disk_size.unwrap_or(known.disk_size), ..known })
+        };
+        let on_disk: Vec<_> = place.location.files.iter().zip(&place.on_disk).map(now).collect();
+        tally.add(name, &model.id, &place.location, &on_disk);
         Ok(())
     })?;
     for (volume, inode, already) in duplicates::overlaps(&holders(reader)?) {
         tally.share_blocks(&volume, inode, already);
     }
     Ok(tally)
+}
+
+/// Roots with what has come to files that are being written since they were looked at.
+pub(super) async fn roots(hub: &Hub) -> Result<Vec<RootStatus>, Failure> {
+    hub.first_scan().await;
+    let live = hub.live().await.map_err(refusal)?;
+    let work = move |reader: &Reader| {
+        let mut grown = Grown::new();
+        reader.growing(|mut model| grown.extend(model.set_live(&live.files)))?;
+        Ok(with_growth(reader.roots()?, &grown))
+    };
+    hub.read(work).await.map_err(refusal)
+}
+
+/// Adds what has grown to the roots that it lies in.
+pub(super) fn with_growth(mut roots: Vec<RootStatus>, grown: &Grown) -> Vec<RootStatus> {
+    for (path, growth) in grown {
+        let holds = |root: &&mut RootStatus| root.online && path.starts_with(root.path.to_path());
+        if let Some(root) = roots.iter_mut().filter(holds).max_by_key(|root| root.path.text().len()) {
+            root.bytes = after(root.bytes, [growth]);
+        }
+    }
+    roots
 }
 
 /// Bytes of the filesystem at a path, and those that are free for this user.

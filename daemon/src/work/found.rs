@@ -8,7 +8,7 @@ use crate::{
     read,
 };
 use domain::{
-    App, File, Format, Kind, Link, Location, OnDisk, Progress, Role, State, Verdict, WirePath,
+    App, File, Format, Kind, Link, Location, OnDisk, Progress, Role, State, Verdict,
     stores::{Found, FoundFile, incoming, partial},
 };
 use rustix::io::Errno;
@@ -207,13 +207,11 @@ impl Worker {
             (false, _) => None,
         };
         let wire = File {
-            path: WirePath::from(file.path.as_path()),
-            role: file.role,
             size: meta.len(),
             sha256: file.sha256.clone(),
-            hashes: None,
-            recorded: None,
+            disk_size: is_growing.then_some(disk_size),
             link,
+            ..File::at(&file.path, file.role)
         };
         Ok(Some(Seen { file: wire, on_disk: Some(on_disk), known, owner: Some(self.owner(&meta)) }))
     }
@@ -310,9 +308,8 @@ impl Worker {
 
 impl Seen {
     fn dangling(file: &FoundFile) -> Self {
-        let path = WirePath::from(file.path.as_path());
         let (sha256, link) = (file.sha256.clone(), Some(Link::Dangling));
-        let wire = File { path, role: file.role, size: 0, sha256, hashes: None, recorded: None, link };
+        let wire = File { sha256, link, ..File::at(&file.path, file.role) };
         Self { file: wire, on_disk: None, known: None, owner: None }
     }
 }

@@ -22,6 +22,8 @@ use std::{
 pub struct Sight {
     /// Bytes from its start to its end.
     pub size: u64,
+    /// Bytes allocated.
+    pub disk_size: u64,
     /// Seconds and nanoseconds.
     pub modified: (i64, i64),
     pub progress: Progress,
@@ -50,7 +52,8 @@ const LISTS: usize = 16;
 pub(crate) fn sight(path: &Path, total: Option<u64>) -> Option<Sight> {
     let meta = path.symlink_metadata().ok().filter(Metadata::is_file)?;
     let modified = (meta.mtime(), meta.mtime_nsec());
-    Some(Sight { size: meta.len(), modified, progress: progress(path, &meta, total), at: Instant::now() })
+    let (size, disk_size) = (meta.len(), meta.blocks().saturating_mul(512));
+    Some(Sight { size, disk_size, modified, progress: progress(path, &meta, total), at: Instant::now() })
 }
 
 /// Says how much of a file is there.

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use std::{
     collections::BTreeSet,
     fs::{self, File},
-    os::unix::fs::{FileExt as _, symlink},
+    os::unix::fs::{FileExt as _, MetadataExt as _, symlink},
     path::{Path, PathBuf},
 };
 use tests::{
@@ -79,6 +79,7 @@ fn seen_growing(house: &House, growing: &mut Growing) -> Value {
     assert!(growing.at < growing.bytes.len(), "the fixture is too short");
     assert_eq!(model["progress"]["total"], growing.bytes.len(), "{model:#}");
     assert_eq!(model["locations"][0]["progress"], model["progress"]);
+    assert_eq!(model["size"], model["progress"]["bytes"], "{model:#}");
     model
 }
 
@@ -115,6 +116,31 @@ fn a_blob_of_the_hub_is_shown_while_it_grows_and_becomes_its_model() {
     fs::create_dir_all(&snapshot).unwrap();
     symlink(Path::new("../../blobs").join(blob.file_name().unwrap()), snapshot.join("qwen.gguf")).unwrap();
     becomes_whole(&house, "qwen");
+}
+
+#[test]
+fn sizes_and_sums_grow_with_a_download() {
+    let house = house!().started();
+    write(house.models("other.gguf"), Gguf::named("other").bytes());
+    let mut growing = Growing::begin(house.models("slow.gguf"), weights("slow"), None);
+    seen_growing(&house, &mut growing);
+    let size = |house: &House| house.list(&["state=downloading"])[0]["disk_size"].as_u64().unwrap();
+    let before = size(&house);
+    (0..8).for_each(|_| growing.step());
+    wait_until("it is seen to have grown", 10, || size(&house) >= before + 8 * STEP as u64);
+    let written = fs::metadata(&growing.path).unwrap();
+    let other = fs::metadata(house.models("other.gguf")).unwrap().blocks() * 512;
+    let model = &house.list(&["state=downloading", &format!("size>={}", written.len())])[0];
+    assert_eq!(
+        (&model["size"], &model["disk_size"]),
+        (&json!(written.len()), &json!(written.blocks() * 512))
+    );
+    assert_eq!(model["locations"][0]["files"][0]["size"], written.len());
+    let all = json!(other + written.blocks() * 512);
+    assert_eq!((&house.json(&[])["disk_size"], &house.json(&["df"])["total"]), (&all, &all));
+    let roots = house.json(&["roots"])["roots"].take();
+    let root = |root: &&Value| root["path"] == house.models("").to_str().unwrap().trim_end_matches('/');
+    assert_eq!(roots.as_array().unwrap().iter().find(root).unwrap()["bytes"], all, "{roots:#}");
 }
 
 #[test]

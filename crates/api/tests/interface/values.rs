@@ -261,6 +261,7 @@ pub(crate) fn location() -> Location {
             sha256: Some("00".into()),
             hashes: Some(hashes()),
             recorded: Some("00".into()),
+            disk_size: Some(1),
             link,
         }],
     }
