@@ -3,13 +3,15 @@
 
 mod extents;
 mod inodes;
+mod removal;
 #[cfg(test)]
 mod tests;
 
-use crate::{App, File, Link, OnDisk, Role, WirePath, engines::shell_line};
+use crate::{App, File, Link, OnDisk, Role, WirePath};
 pub use extents::{Extent, Extents};
 use extents::{Part, Places};
 use inodes::Inodes;
+pub use removal::{Reach, reach};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -48,6 +50,8 @@ pub struct Holder {
     pub online: bool,
     pub file: File,
     pub on_disk: OnDisk,
+    /// What else of a model its app removes with it.
+    pub beside: Vec<WirePath>,
     pub sampled: Vec<u8>,
     pub computed: Option<String>,
     /// Hash of the tensors alone.
@@ -97,8 +101,11 @@ pub struct CopyAt {
     pub model: String,
     /// A hard link that is not among the known ones keeps the bytes alive.
     pub held_elsewhere: bool,
-    /// How its app forgets it; None where it is a plain file.
+    /// How its app removes it, and nothing else; None where it is a plain file.
     pub remove: Option<String>,
+    /// What else its app would remove with it, or what would keep its bytes.
+    #[serde(default)]
+    pub remove_note: Option<String>,
     /// All its bytes lie where those of copies before it lie (`cp --reflink`): it takes no room of its own.
     #[serde(default)]
     pub reflink: bool,
@@ -230,9 +237,11 @@ fn copies(held: &[&Holder]) -> Vec<CopyAt> {
     };
     let mut seen = BTreeSet::new();
     let distinct = held.iter().filter(|holder| seen.insert(holder.file.path.to_path()));
-    let copy = |holder: &&Holder| CopyAt {
-        reflink: is_reflink(&holder.on_disk),
-        ..holder.copy(inodes.is_held_elsewhere(&holder.on_disk))
+    let copy = |holder: &&Holder| {
+        let held_elsewhere = inodes.is_held_elsewhere(&holder.on_disk);
+        let (remove, remove_note) = removal::way(holder, held, held_elsewhere);
+        let reflink = is_reflink(&holder.on_disk);
+        CopyAt { reflink, held_elsewhere, remove, remove_note, ..holder.copy() }
     };
     distinct.map(copy).collect()
 }
@@ -282,7 +291,7 @@ impl Holder {
         }
     }
 
-    fn copy(&self, held_elsewhere: bool) -> CopyAt {
+    fn copy(&self) -> CopyAt {
         CopyAt {
             path: self.file.path.clone(),
             app: self.app,
@@ -295,35 +304,10 @@ impl Holder {
             owner: self.owner.clone(),
             online: self.online,
             model: self.model.id.clone(),
-            held_elsewhere,
+            held_elsewhere: false,
             reflink: false,
-            remove: removal(self.app, &self.handle, self.repo.as_deref()),
+            remove: None,
+            remove_note: None,
         }
     }
-}
-
-/// Commands of apps that remove what the app holds under a handle.
-const REMOVERS: &[(App, &[&str])] = &[
-    (App::Ollama, &["ollama", "rm"]),
-    (App::RamaLama, &["ramalama", "rm"]),
-    (App::DockerModelRunner, &["docker", "model", "rm"]),
-];
-
-/// Apps that keep records of their files and have no command to remove one.
-const INSIDE: &[App] =
-    &[App::LmStudio, App::Jan, App::Gpt4All, App::Msty, App::AnythingLlm, App::InvokeAi, App::LocalAi];
-
-/// The app's own way to remove what it holds: its records and its files belong together.
-fn removal(app: App, handle: &str, repo: Option<&str>) -> Option<String> {
-    let line = |words: &[&str], last: &str| {
-        let words: Vec<_> = words.iter().copied().chain([last]).map(Into::into).collect();
-        shell_line(&BTreeMap::new(), &words)
-    };
-    if let Some((_, words)) = REMOVERS.iter().find(|(known, _)| *known == app) {
-        return Some(line(words, handle));
-    }
-    if app == App::HuggingFace {
-        return repo.map(|repo| line(&["hf", "cache", "rm"], &format!("model/{repo}")));
-    }
-    INSIDE.contains(&app).then(|| format!("in {app} itself"))
 }

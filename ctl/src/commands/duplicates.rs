@@ -17,7 +17,8 @@ use std::io;
 /// Show what is stored more than once, and what one copy of each would free
 ///
 /// Copies are alike in every byte, or in their weights alone. Hard links and symlinks take their bytes once. Nothing
-/// is removed: below each copy that an app keeps records of stands the app's own way to remove it.
+/// is removed: beside each copy that an app keeps records of stands the app's own way to remove it, where that removes
+/// this copy alone and frees it; else what stands in the way.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 EXAMPLES:
@@ -121,7 +122,8 @@ fn said(copy: &CopyAt) -> String {
     let offline = (!copy.online).then(|| "offline".to_owned());
     let elsewhere = copy.held_elsewhere.then(|| "a hard link elsewhere keeps it".to_owned());
     let remove = copy.remove.as_ref().map(|way| format!("remove: {}", clean(way)));
+    let note = copy.remove_note.as_ref().map(|note| clean(note).into_owned());
     let reflink = copy.reflink.then(|| "shares the blocks of those above".to_owned());
-    let parts = [role, link, reflink, offline, elsewhere, remove].into_iter().flatten();
+    let parts = [role, link, reflink, offline, elsewhere, remove, note].into_iter().flatten();
     parts.map(|part| format!("  {part}")).collect()
 }

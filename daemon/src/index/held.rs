@@ -2,11 +2,14 @@
 
 use super::{Index, LocationRow, Reader, bytes, json, path};
 use domain::{
-    App, Role,
-    duplicates::{Holder, Known, ModelName, names},
+    App, OnDisk, Role, WirePath,
+    duplicates::{Holder, Known, ModelName, Reach, names, reach},
 };
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::{BTreeSet, HashMap, hash_map::Entry},
+    path::Path,
+};
 
 /// A row of `held`, but for its place.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -197,7 +200,7 @@ impl Reader {
     pub fn holders(&self) -> anyhow::Result<Vec<Holder>> {
         let mut select = self.db.prepare_cached(
             "SELECT location.id, no, held.sampled, hashed.sha256, hashed.tensors, location.model, model.name, placed,
-                location.online
+                location.online, location.unit
              FROM held JOIN location ON location.id = held.location JOIN model ON model.id = location.model
              LEFT JOIN hashed ON hashed.path = held.path AND hashed.model = location.model
              WHERE held.sampled IN (SELECT sampled FROM held GROUP BY sampled HAVING min(path) < max(path))
@@ -207,6 +210,7 @@ impl Reader {
         )?;
         let mut rows = select.query([])?;
         let mut place: Option<(i64, LocationRow)> = None;
+        let mut repositories = Repositories::new();
         let mut holders = Vec::new();
         while let Some(row) = rows.next()? {
             let id: i64 = row.get(0)?;
@@ -214,11 +218,52 @@ impl Reader {
                 place = Some((id, json(row.get_ref(7)?.as_str()?, 7)?));
             }
             if let Some((_, place)) = &place {
-                holders.extend(holder(row, place)?);
+                let mut found = holder(row, place)?;
+                if let Some(found) = &mut found {
+                    found.beside = self.beside(found, place, (row.get(9)?, &mut repositories))?;
+                }
+                holders.extend(found);
             }
         }
         Ok(holders)
     }
+
+    /// Other weights that the app's own command removes with those of a holder.
+    fn beside(
+        &self,
+        holder: &Holder,
+        place: &LocationRow,
+        (unit, repositories): (i64, &mut Repositories),
+    ) -> anyhow::Result<Vec<WirePath>> {
+        let files = match reach(holder.app) {
+            None => return Ok(Vec::new()),
+            Some(Reach::Handle) => &files(place),
+            Some(Reach::Repository) => match repositories.entry(unit) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => new.insert(self.repository(unit, holder.app)?),
+            },
+        };
+        let own = (&holder.on_disk.volume, holder.on_disk.inode);
+        let others = files.iter().filter(|(_, on_disk)| (&on_disk.volume, on_disk.inode) != own);
+        Ok(others.map(|(path, _)| path.clone()).collect())
+    }
+
+    fn repository(&self, unit: i64, app: App) -> anyhow::Result<Vec<(WirePath, OnDisk)>> {
+        let mut select =
+            self.db.prepare_cached("SELECT placed FROM location WHERE unit = ?1 AND app = ?2")?;
+        let rows = select.query_map(params![unit, app.name()], |row| json(row.get_ref(0)?.as_str()?, 0))?;
+        let places: Vec<LocationRow> = rows.collect::<rusqlite::Result<_>>()?;
+        Ok(places.iter().flat_map(files).collect())
+    }
+}
+
+/// What each repository that was asked for holds.
+type Repositories = HashMap<i64, Vec<(WirePath, OnDisk)>>;
+
+/// Weights of a location and what goes with them, and where they lie.
+fn files(place: &LocationRow) -> Vec<(WirePath, OnDisk)> {
+    let files = place.location.files.iter().zip(&place.on_disk).filter(|(file, _)| file.is_hashed());
+    files.filter_map(|(file, on_disk)| Some((file.path.clone(), on_disk.clone()?))).collect()
 }
 
 fn holder(row: &Row<'_>, place: &LocationRow) -> rusqlite::Result<Option<Holder>> {
@@ -239,6 +284,7 @@ fn holder(row: &Row<'_>, place: &LocationRow) -> rusqlite::Result<Option<Holder>
         sampled: row.get(2)?,
         computed: row.get(3)?,
         tensors: row.get(4)?,
+        beside: Vec::new(),
         target: None,
         extents: None,
     }))

@@ -126,6 +126,35 @@ fn a_part_of_another_model_is_a_duplicate_of_it_as_it_comes_and_goes() {
 }
 
 #[test]
+fn a_command_is_given_only_where_it_removes_this_copy_alone_and_frees_it() {
+    let mut house = house!();
+    let (q4, q8, blob) = (gguf("q4"), gguf("q8"), gguf("blob"));
+    let files: [(&str, &[u8]); 2] = [("x-Q4_K_M.gguf", &q4), ("x-Q8_0.gguf", &q8)];
+    hugging_face(&house.home(".cache/huggingface/hub"), Hub::Links, "acme/x-GGUF", COMMIT, &files);
+    write(house.models("x-Q8_0.gguf"), &q8);
+    for tag in ["one", "two", "three"] {
+        ollama(&house.home(".ollama/models"), "m", tag, &blob);
+    }
+    write(house.models("m.gguf"), &blob);
+    house.start();
+    let groups = groups(&house, &[]);
+    let notes = |app: &str| -> Vec<&Value> {
+        let copies = groups.iter().flat_map(|group| group["copies"].as_array().unwrap());
+        let of_app: Vec<&Value> = copies.filter(|copy| copy["app"] == app).collect();
+        assert!(of_app.iter().all(|copy| copy["remove"].is_null()), "{of_app:#?}");
+        of_app.iter().map(|copy| &copy["remove_note"]).collect()
+    };
+    let hub = "`hf cache rm model/acme/x-GGUF` removes more: x-Q4_K_M.gguf";
+    assert_eq!(notes("huggingface"), [&json!(hub)]);
+    let [note] = notes("ollama")[..] else { panic!("{groups:#?}") };
+    let note = note.as_str().unwrap();
+    assert!(note.contains("does not free it: also held by m:") && note.matches("m:").count() == 3, "{note}");
+    assert_eq!(notes("loose"), [&Value::Null, &Value::Null]);
+    let table = house.does(&["duplicates"]);
+    assert!(!table.contains("remove: ") && table.contains(hub), "{table}");
+}
+
+#[test]
 fn what_a_hard_link_outside_keeps_alive_frees_nothing() {
     let mut house = house!();
     let bytes = gguf("kept");

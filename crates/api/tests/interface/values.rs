@@ -111,6 +111,7 @@ pub(crate) fn duplicates() -> Duplicates {
         model: "m1".into(),
         held_elsewhere: true,
         remove: Some("ollama rm m".into()),
+        remove_note: Some("n".into()),
     };
     let group = Group {
         kind: Sameness::SameWeights,

@@ -12,6 +12,7 @@ fn holder(model: &str, path: &str, inode: u64, link: Option<Link>) -> Holder {
         online: true,
         file,
         on_disk: OnDisk { volume: "v".into(), inode, disk_size: 4096, links: 1 },
+        beside: Vec::new(),
         sampled: vec![0xab, 1],
         computed: None,
         tensors: None,
@@ -120,8 +121,46 @@ fn an_app_is_asked_to_remove_what_it_holds() {
         (App::LmStudio, "o/r", None, Some("in lmstudio itself")),
         (App::Loose, "models/a.gguf", None, None),
     ] {
-        assert_eq!(removal(app, handle, repo).as_deref(), expected);
+        let file = Holder {
+            app,
+            handle: handle.into(),
+            repo: repo.map(str::to_owned),
+            ..holder("m", "/a", 1, None)
+        };
+        assert_eq!(removal::way(&file, &[&file], false), (expected.map(str::to_owned), None));
     }
+}
+
+#[test]
+fn a_command_that_removes_more_or_frees_nothing_is_none() {
+    let of = |app, handle: &str, repo: Option<&str>, inode| Holder {
+        app,
+        handle: handle.into(),
+        repo: repo.map(str::to_owned),
+        ..holder("m", "/blob", inode, None)
+    };
+    #[track_caller]
+    fn check(held: &[Holder], elsewhere: bool, expected: Result<&str, &str>) {
+        let all: Vec<&Holder> = held.iter().collect();
+        let (remove, note) = removal::way(&held[0], &all, elsewhere);
+        let expected = (expected.ok().map(str::to_owned), expected.err().map(str::to_owned));
+        assert_eq!((remove, note), expected);
+    }
+    let hub = |revision: &str| of(App::HuggingFace, revision, Some("o/r"), 1);
+    check(&[hub("o/r@1:f"), hub("o/r@2:f")], false, Ok("hf cache rm model/o/r"));
+    let beside =
+        ["/s/r-Q4_K_M.gguf", "/s/r-Q5_K_M.gguf"].map(|path| WirePath::from(std::path::Path::new(path)));
+    let more = "`hf cache rm model/o/r` removes more: r-Q4_K_M.gguf, r-Q5_K_M.gguf";
+    check(&[Holder { beside: beside.into(), ..hub("o/r@1:f") }], false, Err(more));
+    let names = ["a", "b", "c", "d", "e"].map(|name| of(App::Ollama, name, None, 1));
+    check(&names[..1], false, Ok("ollama rm a"));
+    check(&names[..2], false, Err("`ollama rm a` does not free it: also held by b"));
+    check(&names, false, Err("`ollama rm a` does not free it: also held by b, c, d and 1 more"));
+    check(&names[..1], true, Err("`ollama rm a` does not free it: also held by a hard link elsewhere"));
+    let soft = holder("m", "/soft", 1, Some(Link::Symlink));
+    let hard = holder("m", "/hard", 1, Some(Link::Hardlink));
+    check(&[names[0].clone(), soft], false, Ok("ollama rm a"));
+    check(&[names[0].clone(), hard], false, Err("`ollama rm a` does not free it: also held by /hard"));
 }
 
 /// A file of so many bytes in stretches of a disk, some of them said to be another file's too.
