@@ -130,6 +130,7 @@ fn tell_refusal(refusal: &ApiError) -> Told {
         ApiError::BadFilter { .. } => {
             (&[], Some("modelctl list --help shows how filters are written".into()))
         }
+        ApiError::BadSort { .. } => (&[], Some("-KEY sorts the other way: --sort -size".into())),
         ApiError::RunFailed { last_lines, hint, .. } => (last_lines, hint.clone()),
         ApiError::NoSuchRun { runs, .. } if runs.is_empty() => {
             (&[], Some("nothing runs; modelctl ps shows what has ended lately".into()))
@@ -150,7 +151,15 @@ fn tell_refusal(refusal: &ApiError) -> Told {
     };
     let looked = matches!(refusal, ApiError::EngineMissing { looked, .. } if !looked.is_empty());
     let what = if looked { format!("{refusal}; looked in") } else { refusal.to_string() };
-    let code = if matches!(refusal, ApiError::Unsafe { .. }) { UNSAFE } else { FAILED };
+    let is_usage = matches!(refusal, ApiError::BadFilter { .. } | ApiError::BadSort { .. });
+    let is_unsafe = matches!(refusal, ApiError::Unsafe { .. });
+    let code = if is_unsafe {
+        UNSAFE
+    } else if is_usage {
+        USAGE
+    } else {
+        FAILED
+    };
     Told { code, what, lines: lines.to_vec(), hint }
 }
 

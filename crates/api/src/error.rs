@@ -26,6 +26,9 @@ pub enum ApiError {
     #[serde(rename = "org.modelctl.Manager.BadFilter")]
     #[error("cannot understand the filter `{filter}`: {why}")]
     BadFilter { filter: String, why: String },
+    #[serde(rename = "org.modelctl.Manager.BadSort")]
+    #[error("{why}")]
+    BadSort { sort: String, why: String },
     /// Loading the model runs code, or may: it is left alone unless the caller allows it.
     #[serde(rename = "org.modelctl.Manager.Unsafe")]
     #[error("{why}")]

@@ -47,7 +47,7 @@ enum Filter {
     Age(Age),
 }
 
-/// Why a filter or a sort key is not understood.
+/// Why a filter is not understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{why}")]
 pub struct NotUnderstood {
@@ -139,15 +139,26 @@ fn filter(key: &str, operator: &str, value: &str) -> Result<Filter, String> {
     if !matches!(operator, "=" | "!=") {
         return Err(format!("`{key}` is no number: `{operator}` does not apply, = and != do"));
     }
-    Ok(Filter::Is(*field, value.split(',').map(Pattern::new).collect()))
+    let patterns: Vec<Pattern> = value.split(',').map(Pattern::new).collect();
+    if let Some(known) = field.closed()
+        && let Some(wrong) = patterns.iter().filter_map(Pattern::value).find(|value| !known.contains(value))
+    {
+        return Err(no_such(&format!("{key} is never `{wrong}`"), wrong, &known));
+    }
+    Ok(Filter::Is(*field, patterns))
+}
+
+/// What is wrong, what was meant, and what there is.
+fn no_such(wrong: &str, typed: &str, known: &[&str]) -> String {
+    let near = nearest(typed, known).map_or_else(String::new, |near| format!("did you mean `{near}`? "));
+    format!("{wrong}; {near}there are {}", known.join(" "))
 }
 
 fn no_field(key: &str) -> String {
     let numbers = NUMBERS.iter().map(|(name, _)| *name);
     let known: Vec<_> =
         FIELDS.iter().map(|(name, _)| *name).chain(numbers).chain(age::NAMES.iter().copied()).collect();
-    let near = nearest(key, &known).map_or_else(String::new, |near| format!("did you mean `{near}`? "));
-    format!("there is no field `{key}`; {near}there are {}", known.join(" "))
+    no_such(&format!("there is no field `{key}`"), key, &known)
 }
 
 fn nearest<'a>(typed: &str, known: &[&'a str]) -> Option<&'a str> {

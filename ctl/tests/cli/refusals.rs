@@ -62,12 +62,22 @@ fn each_refusal_says_why_and_what_to_do() {
         1,
         "error: no run named `r4`\nhint: there are: r4a r4b\n",
     );
+}
+
+#[test]
+fn a_filter_or_a_sort_key_that_is_none_is_wrong_usage() {
     check(
         "org.modelctl.Manager.BadFilter",
         &json!({"filter": "x=1", "why": "there is no field `x`; there are name format"}),
-        1,
+        2,
         "error: cannot understand the filter `x=1`: there is no field `x`; there are name format\n\
          hint: modelctl list --help shows how filters are written\n",
+    );
+    check(
+        "org.modelctl.Manager.BadSort",
+        &json!({"sort": "bogus", "why": "cannot sort by `bogus`; there are name size"}),
+        2,
+        "error: cannot sort by `bogus`; there are name size\nhint: -KEY sorts the other way: --sort -size\n",
     );
 }
 

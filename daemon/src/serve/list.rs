@@ -32,7 +32,8 @@ pub(super) async fn list(
 ) -> Done {
     hub.first_scan().await;
     let query = Query::parse(filters).map_err(bad)?;
-    let sort = sort.map(Sort::parse).transpose().map_err(bad)?;
+    let bad_sort = |key: &str, why| ApiError::BadSort { sort: key.to_owned(), why };
+    let sort = sort.map(|key| Sort::parse(key).map_err(|why| bad_sort(key, why))).transpose()?;
     let live = hub.live().await.map_err(refusal)?;
     let (pieces, mut waiting) = mpsc::channel(PIECES);
     let reading = hub.read(move |reader| {

@@ -92,7 +92,7 @@ fn filters_select_and_sorts_order() {
         [&["nonsense=1"][..], &["size=4G"], &["format>gguf"], &["--sort", "nonsense"], &["unused>soon"]]
     {
         let said = house.ctl(&[&["list"], bad].concat());
-        assert_eq!((said.code, said.out.as_str()), (1, ""), "{bad:?}: {said:?}");
+        assert_eq!((said.code, said.out.as_str()), (2, ""), "{bad:?}: {said:?}");
         assert!(said.err.contains("hint:"), "{said:?}");
     }
 }

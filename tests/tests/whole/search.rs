@@ -96,5 +96,10 @@ fn conditions_reach_every_field_and_are_corrected() {
         assert_eq!(house.names(filters), expected, "{filters:?}");
     }
     let said = house.ctl(&["list", "archi=qwen3"]);
-    assert!(said.code == 1 && said.err.contains("did you mean `arch`?"), "{said:?}");
+    assert!(said.code == 2 && said.err.contains("did you mean `arch`?"), "{said:?}");
+    let said = house.ctl(&["list", "app=olama"]);
+    assert!(said.code == 2 && said.err.contains("did you mean `ollama`?"), "{said:?}");
+    let said = house.ctl(&["list", "--sort", "bogus"]);
+    assert_eq!(said.code, 2);
+    assert!(said.err.starts_with("error: cannot sort by `bogus`; there are name match size"), "{said:?}");
 }

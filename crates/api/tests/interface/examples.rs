@@ -116,6 +116,7 @@ pub(crate) fn errors() -> Vec<ApiError> {
         ApiError::RunFailed { engine: text(), why: text(), last_lines: words(), hint: Some(text()) },
         ApiError::NoSuchRun { name: text(), runs: words() },
         ApiError::Internal { message: text() },
+        ApiError::BadSort { sort: text(), why: text() },
     ];
     for error in &all {
         match error {
@@ -130,6 +131,7 @@ pub(crate) fn errors() -> Vec<ApiError> {
             | ApiError::RunFailed { .. }
             | ApiError::NoSuchRun { .. }
             | ApiError::Internal { .. }
+            | ApiError::BadSort { .. }
             | ApiError::MethodNotFound { .. }
             | ApiError::InterfaceNotFound { .. }
             | ApiError::InvalidParameter { .. }

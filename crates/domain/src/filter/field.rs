@@ -1,6 +1,8 @@
 //! What of a model a filter can ask for, and how a value is compared. One line of a table for each name.
 
-use crate::{Model, Verification, facts::common_architecture, usage};
+use crate::{
+    App, Format, Kind, LicenseClass, Model, Safety, SourceKind, State, Verification, facts::common_architecture, usage,
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Field {
@@ -53,7 +55,46 @@ pub(super) const FIELDS: &[(&str, Field)] = &[
     ("root", Field::Path),
 ];
 
+/// A state is also what stands before it in the list: that loading runs code, that bytes are not those recorded.
+fn states(model: &Model) -> impl Iterator<Item = &'static str> {
+    let safety = model.safety.filter(|safety| *safety != Safety::TensorsOnly).map(Safety::name);
+    let mismatch = Some(model.verification).filter(|told| *told == Verification::Mismatch);
+    [Some(model.state.name()), safety, mismatch.map(Verification::name)].into_iter().flatten()
+}
+
 impl Field {
+    /// Every value that there is; None where anything may stand.
+    pub(super) fn closed(self) -> Option<Vec<&'static str>> {
+        Some(match self {
+            Self::App => App::ALL.iter().map(|app| app.name()).collect(),
+            Self::Format => Format::ALL.iter().map(|format| format.name()).collect(),
+            Self::Kind => Kind::ALL.iter().map(|kind| kind.name()).collect(),
+            Self::State => {
+                let listed = State::ALL.iter().filter(|state| **state != State::NotAModel);
+                let also =
+                    [Safety::Dangerous.name(), Safety::Unverifiable.name(), Verification::Mismatch.name()];
+                listed.map(|state| state.name()).chain(also).collect()
+            }
+            Self::LicenseClass => LicenseClass::ALL.iter().map(|class| class.name()).collect(),
+            Self::Source => SourceKind::ALL.iter().map(|kind| kind.name()).collect(),
+            Self::Safety => Safety::ALL.iter().map(|safety| safety.name()).collect(),
+            Self::Verification => Verification::ALL.iter().map(|told| told.name()).collect(),
+            Self::Name
+            | Self::Architecture
+            | Self::Family
+            | Self::Quant
+            | Self::License
+            | Self::Spdx
+            | Self::Tag
+            | Self::Repo
+            | Self::Base
+            | Self::Capability
+            | Self::Owner
+            | Self::Id
+            | Self::Path => return None,
+        })
+    }
+
     pub(super) fn values(self, model: &Model) -> Vec<&str> {
         let locations = || model.locations.iter();
         let sources = || locations().filter_map(|location| location.source.as_ref());
@@ -68,7 +109,7 @@ impl Field {
             }
             Self::Family => usage::family(model).into_iter().collect(),
             Self::Quant => model.quant.as_deref().into_iter().collect(),
-            Self::State => vec![model.state.name()],
+            Self::State => states(model).collect(),
             Self::License => model.license.as_deref().into_iter().collect(),
             Self::Spdx => model.license_spdx.as_deref().into_iter().collect(),
             Self::LicenseClass => model.license_class.map(|class| class.name()).into_iter().collect(),
@@ -144,6 +185,11 @@ impl Pattern {
 
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// What was typed where it is no pattern but a value.
+    pub(super) fn value(&self) -> Option<&str> {
+        Some(&*self.0).filter(|text| !text.is_empty() && !text.contains(['*', '?']))
     }
 
     /// A directory stands for all below it.

@@ -1,6 +1,6 @@
 //! Orders of the list. Knows no text search: what matches best is found elsewhere.
 
-use super::{NotUnderstood, field::Number, nearest};
+use super::{field::Number, no_such};
 use crate::Model;
 use jiff::Timestamp;
 use std::cmp::Ordering;
@@ -40,15 +40,12 @@ const SORTS: &[(&str, SortKey)] = &[
 ];
 
 impl Sort {
-    /// Reads a sort key: numbers and times from the largest down, words from a to z; `-key` the other way.
-    pub fn parse(text: &str) -> Result<Self, NotUnderstood> {
+    /// Reads a sort key, or says why it is none: numbers and times from the largest down, words from a to z; `-key` the other way.
+    pub fn parse(text: &str) -> Result<Self, String> {
         let (name, reversed) = text.strip_prefix('-').map_or((text, false), |name| (name, true));
         let Some((_, key)) = SORTS.iter().find(|(known, _)| *known == name) else {
             let known: Vec<_> = SORTS.iter().map(|(known, _)| *known).collect();
-            let near = nearest(name, &known);
-            let near = near.map_or_else(String::new, |near| format!("did you mean `{near}`? "));
-            let why = format!("cannot sort by `{name}`; {near}there are {}", known.join(" "));
-            return Err(NotUnderstood { filter: text.to_owned(), why });
+            return Err(no_such(&format!("cannot sort by `{name}`"), name, &known));
         };
         Ok(Self { key: *key, reversed })
     }

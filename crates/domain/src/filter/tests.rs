@@ -155,12 +155,44 @@ fn a_filter_that_is_not_understood_is_told_what_would_be() {
         ("used=3d", "write used>90d"),
         ("added<99999999999999999999d", "write added>90d"),
         ("fits", "modelctl plan"),
+        ("app=olama", "app is never `olama`; did you mean `ollama`? there are huggingface"),
+        ("format!=gguf,onx", "did you mean `onnx`?"),
+        ("state=broken", "there are ok ok_with_warning incomplete"),
+        ("state=not_a_model", "state is never"),
+        ("license-class=free", "there are permissive"),
+        ("safety=danger", "did you mean `dangerous`?"),
+        ("verification=no", "there are unverified verified mismatch"),
+        ("source=hugging", "did you mean `huggingface`?"),
+        ("kind=embeding", "did you mean `embedding`?"),
     ] {
         let why = refusal(text);
         assert!(why.contains(told), "{text}: {why}");
     }
     assert!(!refusal("nonsense=1").contains("did you mean"), "{}", refusal("nonsense=1"));
-    assert!(Sort::parse("sizes").unwrap_err().why.contains("did you mean `size`?"));
+    assert!(Sort::parse("sizes").unwrap_err().contains("did you mean `size`? there are name match size"));
+    for text in ["format=g*", "app=", "state=OK", "name=anything"] {
+        query(&[text]);
+    }
+}
+
+#[test]
+fn a_state_is_every_word_that_the_list_shows_for_it() {
+    let dangerous = Model { safety: Some(Safety::Dangerous), state: State::OkWithWarning, ..model() };
+    let altered = Model { verification: Verification::Mismatch, ..model() };
+    for (text, passing) in [
+        ("state=dangerous", [true, false]),
+        ("state=ok_with_warning", [true, false]),
+        ("state=mismatch", [false, true]),
+        ("state=dangerous,mismatch", [true, true]),
+        ("state!=mismatch", [true, false]),
+        ("state=unverifiable", [false, false]),
+    ] {
+        assert_eq!(
+            [&dangerous, &altered].map(|model| query(&[text]).passes(model, now())),
+            passing,
+            "{text}"
+        );
+    }
 }
 
 #[test]
