@@ -58,6 +58,9 @@ pub struct Problem {
     #[serde(default)]
     pub verification: Option<Verification>,
     pub reason: Option<String>,
+    /// What loading it runs, where it runs code.
+    #[serde(default)]
+    pub danger: Option<String>,
 }
 
 /// `List`. With `more` the models come in several answers.

@@ -30,7 +30,15 @@ pub struct Sick {
     pub state: State,
     /// Its bytes are not those that its source recorded.
     pub is_mismatch: bool,
+    /// What loading it runs, where it runs code.
+    pub danger: Option<String>,
     pub reason: Option<String>,
+}
+
+impl Sick {
+    fn told(&self) -> &str {
+        self.reason.as_deref().unwrap_or(self.state.name())
+    }
 }
 
 /// inotify watches of this user.
@@ -170,26 +178,33 @@ fn space(path: &std::path::Path, free: u64) -> Option<Finding> {
     })
 }
 
-/// What models suffer from: how it is said of many, what it means, the line that mends it.
-type Ailment = (fn(&Sick) -> bool, Severity, &'static str, &'static str, &'static str);
+/// What models suffer from: how it is said of one and of many, what it means, the line that mends it.
+type Ailment = (fn(&Sick) -> Option<&str>, Severity, &'static str, &'static str, &'static str);
 
 const AILMENTS: &[Ailment] = &[
     (
-        |model| model.state == State::Corrupt,
+        |model| model.danger.as_deref(),
+        Severity::Problem,
+        "dangerous: loading them runs code",
+        "It could do all that you can. Nothing is started on it unless you say --allow-unsafe.",
+        "get it as safetensors, or delete it: modelctl list safety=dangerous",
+    ),
+    (
+        |model| (model.state == State::Corrupt).then(|| model.told()),
         Severity::Problem,
         "corrupt",
         "An engine would refuse it, or worse.",
         "modelctl list state=corrupt",
     ),
     (
-        |model| model.is_mismatch,
+        |model| model.is_mismatch.then(|| model.told()),
         Severity::Problem,
         "not what their sources recorded",
         "It was damaged or changed since: answers may be wrong, and it may not be what it says.",
         "get it anew, or keep it if you changed it yourself: modelctl list verification=mismatch",
     ),
     (
-        |model| model.state == State::Incomplete,
+        |model| (model.state == State::Incomplete).then(|| model.told()),
         Severity::Warning,
         "incomplete",
         "A part is missing: the download did not end.",
@@ -200,15 +215,14 @@ const AILMENTS: &[Ailment] = &[
 fn models(models: &[Sick]) -> Vec<Finding> {
     let mut found = Vec::new();
     for (suffers, severity, what, means, fix) in AILMENTS {
-        let sick: Vec<&Sick> = models.iter().filter(|model| suffers(model)).collect();
+        let sick: Vec<(&str, &str)> =
+            models.iter().filter_map(|model| Some((&*model.name, suffers(model)?))).collect();
         if sick.len() > MANY_MODELS {
             let what = format!("{} are {what}", sick.len());
             found.push(finding(*severity, "models", &what, means, Some(fix)));
             continue;
         }
-        found.extend(sick.into_iter().map(|Sick { name, state, reason, .. }| {
-            finding(*severity, name, reason.as_deref().unwrap_or(state.name()), means, Some(fix))
-        }));
+        found.extend(sick.into_iter().map(|(name, what)| finding(*severity, name, what, means, Some(fix))));
     }
     found
 }
@@ -316,11 +330,16 @@ mod tests {
         let full = Health { places: vec![("/s".into(), 1 << 20)], ..sound() };
         check(&full, Problem, "/s", "modelctl df");
         check(&Health { engines: Vec::new(), ..sound() }, Warning, "engines", "engines add");
-        let sick = |state, is_mismatch| Sick { name: "m".into(), state, is_mismatch, reason: None };
+        let sick =
+            |state, is_mismatch| Sick { name: "m".into(), state, is_mismatch, danger: None, reason: None };
         let broken = vec![sick(State::Corrupt, false)];
         check(&Health { models: broken, ..sound() }, Problem, "m", "list state=corrupt");
         let altered = vec![sick(State::OkWithWarning, true)];
         check(&Health { models: altered, ..sound() }, Problem, "m", "list verification=mismatch");
+        let danger = Some("loading it runs code: os.system".to_owned());
+        let evil = Sick { danger, ..sick(State::OkWithWarning, false) };
+        check(&Health { models: vec![evil.clone()], ..sound() }, Problem, "m", "list safety=dangerous");
+        check(&Health { models: vec![evil; 4], ..sound() }, Problem, "models", "list safety=dangerous");
         let many = vec![sick(State::Incomplete, false); 4];
         check(&Health { models: many, ..sound() }, Warning, "models", "list state=incomplete");
     }

@@ -43,6 +43,13 @@ pub fn check(model: &Model) -> Result<Option<String>, Refusal> {
     }
 }
 
+/// Says what loading it does, where it runs code.
+pub fn danger(model: &Model) -> Option<String> {
+    model.safety.filter(|safety| *safety == Safety::Dangerous)?;
+    let names = model.warnings.iter().find_map(|warning| Some(warning.split_once(REACHES)?.1));
+    Some(format!("loading it runs code{}", names.map_or_else(String::new, |names| format!(": {names}"))))
+}
+
 /// What stands in warnings before the names that loading reaches.
 pub(crate) const REACHES: &str = ": it reaches ";
 

@@ -3,8 +3,8 @@
 use super::roots::write_roots;
 use crate::{context::Context, style::Style, text::clean, wording};
 use anyhow::Result;
-use api::{Download, Overview, Request};
-use domain::{ByteSize, engines};
+use api::{Download, Overview, Problem, Request};
+use domain::{ByteSize, Safety, Verification, engines};
 use std::io;
 
 /// More is read with `modelctl list state!=ok`.
@@ -66,15 +66,24 @@ fn write_problems(overview: &Overview, context: &mut Context<'_>) -> io::Result<
     title(context, "PROBLEMS")?;
     let Style { warn, off, .. } = context.style;
     for problem in overview.problems.iter().take(PROBLEMS) {
-        let reason =
-            problem.reason.as_deref().map_or_else(String::new, |reason| format!(": {}", clean(reason)));
-        writeln!(context.out, "{}  {warn}{}{off}{reason}", clean(&problem.name), problem.state)?;
+        let (word, reason) = told(problem);
+        let reason = reason.map_or_else(String::new, |reason| format!(": {}", clean(reason)));
+        writeln!(context.out, "{}  {warn}{word}{off}{reason}", clean(&problem.name))?;
     }
     let more = overview.problems.len().saturating_sub(PROBLEMS);
     if more > 0 {
         writeln!(context.out, "and {more} more: modelctl list 'state!=ok'")?;
     }
     Ok(())
+}
+
+/// The worst of a model, and why: as STATE of the list has it.
+fn told(problem: &Problem) -> (&'static str, Option<&str>) {
+    if problem.danger.is_some() {
+        return (Safety::Dangerous.name(), problem.danger.as_deref());
+    }
+    let mismatch = problem.verification.filter(|told| *told == Verification::Mismatch);
+    (mismatch.map_or(problem.state.name(), Verification::name), problem.reason.as_deref())
 }
 
 fn write_notices(overview: &Overview, context: &mut Context<'_>) -> io::Result<()> {

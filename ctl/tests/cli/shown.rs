@@ -164,6 +164,8 @@ fn the_home_screen_says_what_there_is_and_what_to_do() {
     overview["problems"] = (0..7)
         .map(|n| json!({"name": format!("m{n}"), "id": "i", "state": "corrupt", "reason": "tensor data ends early"}))
         .collect();
+    overview["problems"][0]["danger"] = "loading it runs code: os.system".into();
+    overview["problems"][1]["verification"] = "mismatch".into();
     let said = Fake::replying(&overview.to_string()).run(&[]);
     let expected = "\
 3 models in 5 places, 4.7 GiB on disk
@@ -175,8 +177,8 @@ PATH      APP    STATE   MODELS     SIZE
   no watches left: sysctl fs.inotify.max_user_watches=524288
 
 PROBLEMS
-m0  corrupt: tensor data ends early
-m1  corrupt: tensor data ends early
+m0  dangerous: loading it runs code: os.system
+m1  mismatch: tensor data ends early
 m2  corrupt: tensor data ends early
 m3  corrupt: tensor data ends early
 m4  corrupt: tensor data ends early

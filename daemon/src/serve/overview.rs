@@ -8,7 +8,7 @@ use super::{
 use crate::hardware;
 use api::{Download, Examined, Overview, Problem};
 use domain::{
-    Model, State, Verification,
+    Model, Safety, State, Verification,
     doctor::{self, Health, Watches},
     duplicates,
     progress::{Grown, after},
@@ -42,7 +42,8 @@ pub(super) async fn overview(hub: &Hub) -> Result<Overview, Failure> {
         id: model.id.clone(),
         state: model.state,
         verification: Some(model.verification),
-        reason: model.reason.clone().or_else(|| danger(model)),
+        reason: model.reason.clone().or_else(|| safety::danger(model)),
+        danger: safety::danger(model),
     };
     let mut notices = hub.notices();
     if roots.is_empty() {
@@ -72,12 +73,9 @@ pub(super) async fn overview(hub: &Hub) -> Result<Overview, Failure> {
 }
 
 fn is_problem(model: &Model) -> bool {
-    !model.state.is_usable() || model.verification == Verification::Mismatch || danger(model).is_some()
-}
-
-/// Why it may not be started.
-fn danger(model: &Model) -> Option<String> {
-    safety::check(model).err().map(|refusal| refusal.why)
+    !model.state.is_usable()
+        || model.verification == Verification::Mismatch
+        || model.safety == Some(Safety::Dangerous)
 }
 
 fn download(model: Model) -> Download {
@@ -92,11 +90,14 @@ pub(super) async fn doctor(hub: &Hub, callers: BTreeMap<String, String>) -> Resu
     let places = vec![hub.config.state.clone(), hub.config.data.clone()];
     let (watches, places) = off_the_loop(move || anyhow::Ok((watches(), with_space(places)))).await?;
     let models =
-        overview.problems.into_iter().map(|Problem { name, state, verification, reason, .. }| doctor::Sick {
-            name,
-            state,
-            is_mismatch: verification == Some(Verification::Mismatch),
-            reason,
+        overview.problems.into_iter().map(|Problem { name, state, verification, reason, danger, .. }| {
+            doctor::Sick {
+                name,
+                state,
+                is_mismatch: verification == Some(Verification::Mismatch),
+                danger,
+                reason,
+            }
         });
     let found = engines.into_iter().filter(|engine| engine.found);
     let health = Health {

@@ -36,6 +36,12 @@ fn a_dangerous_pickle_is_listed_as_such_and_not_launched() {
         assert!(said.err.starts_with(&why), "{}", said.err);
         assert!(said.err.contains("hint: get the same model as safetensors"), "{}", said.err);
     }
+    let home = house.does(&[]);
+    assert!(home.contains("\nevil  dangerous: loading it runs code: os.getcwd (byte 2)\n"), "{home}");
+    let doctor = house.does(&["doctor"]);
+    assert!(doctor.contains("problem  evil: loading it runs code: os.getcwd (byte 2)\n"), "{doctor}");
+    assert!(doctor.contains("hint: get it as safetensors, or delete it: modelctl list safety=dangerous"));
+    assert_eq!(house.names(&["state=dangerous"]), ["evil"]);
     // It is the engine then that cannot load it.
     let said = house.ctl(&["launch", "llama.cpp", "evil", "--allow-unsafe"]);
     assert_eq!(said.code, 1, "{said:?}");

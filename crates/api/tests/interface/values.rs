@@ -58,6 +58,7 @@ pub(crate) fn overview() -> Overview {
         state: State::Corrupt,
         verification: Some(Verification::Mismatch),
         reason: Some("r".into()),
+        danger: Some("d".into()),
     };
     Overview {
         version: "0".into(),
