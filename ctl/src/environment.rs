@@ -88,12 +88,15 @@ impl Environment {
         self.directory.join(path).components().collect()
     }
 
-    /// A model named by `./file` or `../file` is meant by its path; every other name goes as it was typed.
-    pub(crate) fn model(&self, typed: &str) -> String {
-        if !typed.starts_with("./") && !typed.starts_with("../") {
-            return typed.to_owned();
-        }
-        lexical(&self.directory, Path::new(typed)).to_string_lossy().into_owned()
+    /// A model named by `./file` or `../file`, or by a slash in the path of a file, is meant by its path; every other
+    /// name goes as it was typed. The wire has text alone, and so have the paths that it is compared with.
+    pub(crate) fn model(&self, typed: &OsStr) -> String {
+        let path = Path::new(typed);
+        let bytes = typed.as_bytes();
+        let is_marked = bytes.starts_with(b"./") || bytes.starts_with(b"../");
+        let is_file = || bytes.contains(&b'/') && !path.is_absolute() && self.directory.join(path).is_file();
+        let meant = if is_marked || is_file() { lexical(&self.directory, path) } else { path.to_owned() };
+        meant.to_string_lossy().into_owned()
     }
 }
 

@@ -23,8 +23,19 @@ pub enum Resolved {
     Unknown(Vec<String>),
 }
 
-/// Finds the model meant; a stricter reading wins over a looser one.
+/// Finds the model meant; a stricter reading wins over a looser one. What is nothing as it stands may have been copied
+/// from where control characters are shown as `\n` and `\x1b`.
 pub fn resolve(typed: &str, all: &[Names]) -> Resolved {
+    match (read(typed, all), unescaped(typed)) {
+        (Resolved::Unknown(similar), Some(plain)) => match read(&plain, all) {
+            Resolved::Unknown(_) => Resolved::Unknown(similar),
+            found @ (Resolved::One(_) | Resolved::Ambiguous(_)) => found,
+        },
+        (found, _) => found,
+    }
+}
+
+fn read(typed: &str, all: &[Names]) -> Resolved {
     let folded = typed.to_lowercase();
     let readings: [&dyn Fn(&Names) -> bool; 7] = [
         &|names| names.id == typed || names.aliases.iter().any(|alias| alias == typed),
@@ -54,6 +65,34 @@ pub fn resolve(typed: &str, all: &[Names]) -> Resolved {
         }
     }
     Resolved::Unknown(similar(&folded, all))
+}
+
+/// None where nothing in it is escaped.
+fn unescaped(shown: &str) -> Option<String> {
+    let mut plain = String::new();
+    let mut rest = shown;
+    while let Some((before, escape)) = rest.split_once('\\') {
+        plain.push_str(before);
+        let (c, after) = escaped(escape).unwrap_or(('\\', escape));
+        plain.push(c);
+        rest = after;
+    }
+    plain.push_str(rest);
+    (plain != shown).then_some(plain)
+}
+
+/// What stands behind a backslash, and the text after it.
+fn escaped(text: &str) -> Option<(char, &str)> {
+    let (kind, rest) = text.split_at_checked(1)?;
+    let (digits, rest) = match kind {
+        "n" => return Some(('\n', rest)),
+        "r" => return Some(('\r', rest)),
+        "t" => return Some(('\t', rest)),
+        "x" => rest.split_at_checked(2)?,
+        "u" => rest.strip_prefix('{')?.split_once('}')?,
+        _ => return None,
+    };
+    Some((char::from_u32(u32::from_str_radix(digits, 16).ok()?)?, rest))
 }
 
 /// Ollama's `llama3` means `llama3:latest`; a repository means its one file, at any revision.
@@ -144,6 +183,24 @@ mod tests {
         ];
         all[1].aliases.push("daily".into());
         assert_eq!(resolve(typed, &all), *expected, "{typed}");
+    }
+
+    #[test]
+    fn a_name_that_was_copied_from_the_screen_means_what_it_shows() {
+        let odd = names("m9", "a\nb\u{202e}\u{1b}", &[], &["/m/new\nline.gguf"]);
+        let literal = names("m8", r"x\ny", &[], &[]);
+        let all = [odd, literal, names("m7", "x\ny", &[], &[])];
+        for (typed, id) in [
+            (r"a\nb\u{202e}\x1b", "m9"),
+            ("a\nb\u{202e}\u{1b}", "m9"),
+            (r"/m/new\nline.gguf", "m9"),
+            (r"x\ny", "m8"),
+        ] {
+            assert_eq!(resolve(typed, &all), Resolved::One(id.into()), "{typed}");
+        }
+        for typed in [r"\", r"a\q", r"a\x", r"a\u{zz}", r"a\x1é"] {
+            assert!(matches!(resolve(typed, &all), Resolved::Unknown(_)), "{typed}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use anyhow::Result;
 use api::Request;
 use clap::Args;
 use domain::Model;
+use std::ffi::OsString;
 
 /// Give a model further names, or take them away
 #[derive(Debug, Args)]
@@ -15,7 +16,7 @@ EXAMPLES:
   modelctl alias daily daily --remove")]
 pub(crate) struct AliasArgs {
     /// Name, unique prefix, alias, id, an app's handle, or path
-    model: String,
+    model: OsString,
     /// The further names
     #[arg(value_name = "NAME", required = true)]
     names: Vec<String>,

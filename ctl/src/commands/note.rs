@@ -5,6 +5,7 @@ use anyhow::Result;
 use api::{Request, Shown};
 use clap::Args;
 use domain::Model;
+use std::ffi::OsString;
 
 /// Write a note on a model, or show it
 ///
@@ -17,7 +18,7 @@ EXAMPLES:
   modelctl note qwen3 --clear")]
 pub(crate) struct NoteArgs {
     /// Name, unique prefix, alias, id, an app's handle, or path
-    model: String,
+    model: OsString,
     /// The note; without it the note is shown
     #[arg(value_name = "TEXT", conflicts_with = "clear")]
     text: Vec<String>,

@@ -9,6 +9,7 @@ use domain::{
     plan::{Goal, Knobs},
 };
 use std::{
+    ffi::OsString,
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
@@ -20,7 +21,7 @@ pub(crate) struct Order {
     /// The engine, such as llama.cpp
     engine: String,
     /// Name, unique prefix, alias, id, an app's handle, or path
-    model: String,
+    model: OsString,
     /// Take the largest context that fits; the same as --goal max-ctx
     #[arg(long, conflicts_with = "goal")]
     max_ctx: bool,

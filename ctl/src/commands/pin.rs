@@ -5,6 +5,7 @@ use anyhow::Result;
 use api::Request;
 use clap::Args;
 use domain::Model;
+use std::ffi::OsString;
 
 /// Mark a model as one to keep
 #[derive(Debug, Args)]
@@ -15,7 +16,7 @@ EXAMPLES:
   modelctl list pinned")]
 pub(crate) struct PinArgs {
     /// Name, unique prefix, alias, id, an app's handle, or path
-    model: String,
+    model: OsString,
     /// Take the mark away
     #[arg(long)]
     off: bool,

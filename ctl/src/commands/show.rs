@@ -8,7 +8,10 @@ use domain::{
     Ancestor, ByteSize, Companion, File, Location, Model, Safety, Source,
     facts::{Facts, Graph, Pickled, Standing, Value},
 };
-use std::io::{self, Write};
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+};
 
 /// Show all of one model: what it is, where it lies, where it came from and how that is known
 #[derive(Debug, Args)]
@@ -19,7 +22,7 @@ EXAMPLES:
   modelctl show ./model.gguf --json")]
 pub(crate) struct ShowArgs {
     /// Name, unique prefix, alias, id, an app's handle, or path
-    model: String,
+    model: OsString,
 }
 
 impl ShowArgs {

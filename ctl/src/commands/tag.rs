@@ -5,6 +5,7 @@ use anyhow::Result;
 use api::Request;
 use clap::Args;
 use domain::Model;
+use std::ffi::OsString;
 
 /// Add tags to a model, or remove them
 ///
@@ -17,7 +18,7 @@ EXAMPLES:
   modelctl list tag=daily")]
 pub(crate) struct TagArgs {
     /// Name, unique prefix, alias, id, an app's handle, or path
-    model: String,
+    model: OsString,
     /// Tags to add; a leading + may be written
     #[arg(value_name = "TAG", required_unless_present = "remove")]
     add: Vec<String>,

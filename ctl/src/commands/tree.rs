@@ -10,7 +10,10 @@ use anyhow::Result;
 use api::Request;
 use clap::Args;
 use domain::{ByteSize, Tree, TreeNode};
-use std::io::{self, Write};
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+};
 
 /// Show what a model was made from, and what was made from it
 ///
@@ -25,7 +28,7 @@ EXAMPLES:
   modelctl tree my-lora --json | jq '.. | .repo? // empty'      every repository that is named")]
 pub(crate) struct TreeArgs {
     /// Name, unique prefix, alias, id, an app's handle, or path
-    model: String,
+    model: OsString,
 }
 
 impl TreeArgs {

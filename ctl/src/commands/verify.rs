@@ -11,7 +11,7 @@ use api::{Checked, Job, Request, Verifying, client::ClientError};
 use clap::Args;
 use domain::{ByteSize, Verification};
 use serde_json::value::to_raw_value;
-use std::io;
+use std::{ffi::OsString, io};
 
 /// Compare the bytes of models with the SHA-256 that their sources recorded
 ///
@@ -27,7 +27,7 @@ EXAMPLES:
 pub(crate) struct VerifyArgs {
     /// Names, unique prefixes, aliases, ids, apps' handles, or paths
     #[arg(value_name = "MODEL")]
-    models: Vec<String>,
+    models: Vec<OsString>,
     /// Read every byte again, also of files whose SHA-256 is known
     #[arg(long)]
     again: bool,

@@ -71,6 +71,16 @@ fn names_that_are_no_text_come_back_byte_for_byte() {
         assert_eq!(file["path_bytes"].is_string(), std::str::from_utf8(name).is_err(), "{file}");
         let said = house.ctl(&[OsStr::new("inspect"), path.as_os_str(), OsStr::new("--json")]);
         assert!(said.code == 0 && said.out.contains(r#""state":"ok""#), "{said:?}");
+        for verb in ["show", "verify", "tag"] {
+            let said = house.ctl(&[OsStr::new(verb), path.as_os_str(), OsStr::new("--json")]);
+            assert_eq!(said.code, 0, "{verb}: {said:?}");
+        }
+    }
+    // As they are printed.
+    for (n, printed) in [(2, r"new\nline"), (3, r"\x1b[31mred"), (5, r"rtl\u{202e}gpj")] {
+        let id = &named(n)["id"];
+        assert_eq!(house.show(&format!("models/{printed}.gguf"))["id"], *id);
+        assert_eq!(house.show(house.models(format!("{printed}.gguf")).to_str().unwrap())["id"], *id);
     }
     let human =
         house.does(&["list"]) + &house.does(&["show", named(3)["id"].as_str().unwrap()]) + &house.does(&[]);
