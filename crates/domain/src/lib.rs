@@ -24,6 +24,7 @@ mod provenance;
 pub mod resolve;
 mod root;
 pub mod safety;
+pub mod said;
 pub mod stores;
 pub mod suggest;
 mod tree;

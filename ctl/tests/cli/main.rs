@@ -83,6 +83,7 @@ fn what_is_typed_becomes_the_call() {
         "Tag",
         json!({"model": "m", "add": ["a", "b"], "remove": ["c", "d"]}),
     );
+    check(&["tag", "m"], "Show", json!({"model": "m"}));
     check(&["note", "m", "two", "words"], "Note", json!({"model": "m", "note": "two words"}));
     check(&["note", "m", "--clear"], "Note", json!({"model": "m", "note": null}));
     check(&["note", "m"], "Show", json!({"model": "m"}));
@@ -129,13 +130,9 @@ fn help_is_a_command_too() {
 
 #[test]
 fn usage_errors_exit_with_2() {
-    for args in [
-        &["nonsense"][..],
-        &["show"],
-        &["tag", "m"],
-        &["note", "m", "text", "--clear"],
-        &["plan", "llama.cpp"],
-    ] {
+    for args in
+        [&["nonsense"][..], &["show"], &["tag"], &["note", "m", "text", "--clear"], &["plan", "llama.cpp"]]
+    {
         let said = run(args, &environment(&[]));
         assert_eq!((said.code, said.out.as_str()), (2, ""), "{args:?}");
         assert!(said.err.contains("error:"), "{}", said.err);

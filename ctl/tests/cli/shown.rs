@@ -214,6 +214,10 @@ fn changes_are_quiet_and_counts_are_short() {
         let said = Fake::replying(&model("m").to_string()).run(args);
         assert_eq!((said.code, said.out + &said.err), (0, String::new()), "{args:?}");
     }
+    let mut tagged = model("m");
+    tagged["tags"] = json!(["daily", "s\u{1b}ql"]);
+    tagged["facts"] = json!(null);
+    assert_eq!(Fake::replying(&tagged.to_string()).run(&["tag", "m"]).out, "daily\ns\\x1bql\n");
     assert_eq!(Fake::replying(r#"{"models":1}"#).run(&["sync"]).out, "1 model\n");
     assert_eq!(
         Fake::replying(r#"{"models":9,"read":1}"#).run(&["scan"]).out,

@@ -64,6 +64,8 @@ pub enum Change {
 pub enum UserError {
     #[error("the alias `{alias}` already names another model ({model})")]
     AliasTaken { alias: String, model: String },
+    #[error("it has no {what} `{word}`: nothing is removed")]
+    NotSaid { what: &'static str, word: String },
     #[error("{} was not added by you, so it cannot be removed", path.display())]
     NotAdded { path: PathBuf },
 }
@@ -200,7 +202,7 @@ fn apply(db: &Transaction<'_>, change: &Change, now: &str) -> anyhow::Result<()>
         Change::Tag { model, add, remove } => {
             put_model(db, model, now)?;
             each(db, "INSERT OR IGNORE INTO tag (model, tag) VALUES (?1, ?2)", model, add)?;
-            each(db, "DELETE FROM tag WHERE model = ?1 AND tag = ?2", model, remove)?;
+            take(db, "DELETE FROM tag WHERE model = ?1 AND tag = ?2", model, ("tag", remove))?;
         }
         Change::Note { model, note } => {
             put_model(db, model, now)?;
@@ -218,7 +220,7 @@ fn apply(db: &Transaction<'_>, change: &Change, now: &str) -> anyhow::Result<()>
         }
         Change::Alias { model, add, remove } => {
             put_model(db, model, now)?;
-            each(db, "DELETE FROM alias WHERE model = ?1 AND alias = ?2", model, remove)?;
+            take(db, "DELETE FROM alias WHERE model = ?1 AND alias = ?2", model, ("alias", remove))?;
             for alias in add {
                 put_alias(db, model, alias)?;
             }
@@ -239,6 +241,21 @@ fn apply(db: &Transaction<'_>, change: &Change, now: &str) -> anyhow::Result<()>
                 .execute(params![bytes(path), now])?;
         }
         Change::RemoveEngine(path) => remove_added(db, "DELETE FROM engine WHERE path = ?1", path)?,
+    }
+    Ok(())
+}
+
+/// Removes words that a model has; one that it has not is refused.
+fn take(
+    db: &Transaction<'_>,
+    sql: &'static str,
+    model: &str,
+    (what, words): (&'static str, &[String]),
+) -> anyhow::Result<()> {
+    for word in words {
+        if db.prepare_cached(sql)?.execute([model, word])? == 0 {
+            return Err(UserError::NotSaid { what, word: word.clone() }.into());
+        }
     }
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! One function a request: asks the core, the index or the runs, and writes what they say.
 
-use super::{events::events, hub::Hub, kin, list, machine, overview, runs, space, varlink::Out, verify};
+use super::{
+    events::events, hub::Hub, kin, list, machine, overview, runs, said, space, varlink::Out, verify,
+};
 use crate::{
     core::{Event, Wanted},
     engine, fault,
@@ -116,21 +118,10 @@ async fn reply(request: Request, hub: &Hub) -> Result<Box<RawValue>, Failure> {
             let settled = hub.scan().await.map_err(refusal)?;
             raw(Scanned { models: count(hub).await?, read: settled.read })
         }
-        Request::Tag { model, add, remove } => {
-            let (add, remove) = (words(add), words(remove));
-            raw(say(hub, model, |model| UserChange::Tag { model, add, remove }).await?)
-        }
-        Request::Note { model, note } => {
-            let note = note.filter(|note| !note.trim().is_empty());
-            raw(say(hub, model, |model| UserChange::Note { model, note }).await?)
-        }
-        Request::Pin { model, pinned } => {
-            raw(say(hub, model, |model| UserChange::Pin { model, pinned }).await?)
-        }
-        Request::Alias { model, add, remove } => {
-            let (add, remove) = (words(add), words(remove));
-            raw(say(hub, model, |model| UserChange::Alias { model, add, remove }).await?)
-        }
+        Request::Tag { model, add, remove } => raw(said::tag(hub, model, add, remove).await?),
+        Request::Note { model, note } => raw(said::note(hub, model, note).await?),
+        Request::Pin { model, pinned } => raw(said::pin(hub, model, pinned).await?),
+        Request::Alias { model, add, remove } => raw(said::alias(hub, model, add, remove).await?),
         Request::Hardware { environment } => raw(machine::hardware(hub, environment).await?),
         Request::Engines { environment } => raw(machine::engines(hub, environment).await?),
         Request::AddEngine { path, environment } => {
@@ -179,17 +170,12 @@ pub(super) fn refusal(error: anyhow::Error) -> Failure {
     Failure::Refused(refusal)
 }
 
-/// What a person typed, without blanks around it and without the empty.
-fn words(words: Vec<String>) -> Vec<String> {
-    words.into_iter().map(|word| word.trim().to_owned()).filter(|word| !word.is_empty()).collect()
-}
-
 async fn count(hub: &Hub) -> Result<u64, Failure> {
     hub.read(|reader| Ok(reader.totals()?.models)).await.map_err(refusal)
 }
 
 /// Finds the model that was meant.
-async fn find(hub: &Hub, typed: String) -> Result<String, Failure> {
+pub(super) async fn find(hub: &Hub, typed: String) -> Result<String, Failure> {
     hub.first_scan().await;
     let found = hub.read(move |reader| {
         let names = reader.names()?;
@@ -236,13 +222,6 @@ pub(super) async fn meant(hub: &Hub, typed: &str) -> Result<(Model, Option<Facts
     let id = find(hub, typed.to_owned()).await?;
     let found = hub.read(move |reader| reader.model(&id)).await.map_err(refusal)?;
     found.ok_or_else(|| ApiError::NoSuchModel { name: typed.to_owned(), similar: Vec::new() }.into())
-}
-
-async fn say(hub: &Hub, typed: String, change: impl FnOnce(String) -> UserChange) -> Result<Model, Failure> {
-    let id = find(hub, typed.clone()).await?;
-    hub.memory.change(change(id.clone())).await.map_err(refusal)?;
-    let model = hub.said(id).await.map_err(refusal)?;
-    Ok(*model.ok_or(ApiError::NoSuchModel { name: typed, similar: Vec::new() })?)
 }
 
 async fn inspect(path: WirePath) -> Result<Inspected, Failure> {

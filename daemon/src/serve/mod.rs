@@ -8,6 +8,7 @@ mod list;
 mod machine;
 mod overview;
 mod runs;
+mod said;
 mod space;
 mod varlink;
 mod verify;

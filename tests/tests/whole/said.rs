@@ -62,6 +62,28 @@ fn one_alias_names_one_model() {
 }
 
 #[test]
+fn words_that_mean_nothing_or_something_else_are_refused_with_the_reason() {
+    let house = library();
+    house.does(&["tag", "Alpha", "daily"]);
+    assert_eq!(house.does(&["tag", "Alpha"]), "daily\n");
+    for (args, why) in [
+        (&["tag", "Alpha", "a,b"][..], "a comma"),
+        (&["tag", "Alpha", "ok", ""], "empty tag"),
+        (&["tag", "Alpha", "--remove", "daly"], "it has no tag `daly`"),
+        (&["tag", "Alpha", "new", "--remove", "daly"], "it has no tag `daly`"),
+        (&["alias", "Alpha", "nope", "--remove"], "it has no alias `nope`"),
+        (&["alias", "Alpha", "Beta"], "`Beta` is the name of another model"),
+    ] {
+        let said = house.ctl(args);
+        assert!(said.code == 1 && said.err.contains(why), "{args:?}: {said:?}");
+    }
+    assert_eq!(house.does(&["tag", "Alpha"]), "daily\n", "all or nothing");
+    let mut command = house.ctl_command(&["show", "models/Alpha.gguf", "--json"]);
+    let said = tests::house::finish(command.current_dir(house.home("")).spawn().unwrap(), 20);
+    assert!(said.code == 0 && said.out.contains("\"Alpha\""), "{said:?}");
+}
+
+#[test]
 fn filters_select_and_sorts_order() {
     let house = library();
     let beta = house.show("Beta");
