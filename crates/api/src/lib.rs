@@ -18,10 +18,10 @@ use std::path::{Path, PathBuf};
 pub use error::ApiError;
 pub use frame::{Call, END, Frame, MAX_CALL, MAX_REPLY, encode};
 pub use reply::{
-    Added, AddedEngine, Checked, Download, Duplicates, EngineDevices, EngineStatus, Engines, Event,
-    EventKind, Examined, Filesystem, HardwareReport, Inspected, Job, Launch, LaunchUpdate, Listed, Logged,
-    ModelRef, Overview, Problem, Roots, Run, RunState, Runs, Scanned, Shown, Stopped, Suggested, Synced,
-    Usage, Verifying,
+    Added, AddedEngine, Checked, CheckedSum, Download, Duplicates, EngineDevices, EngineStatus, Engines,
+    Event, EventKind, Examined, Filesystem, HardwareReport, Inspected, Job, Launch, LaunchUpdate, Listed,
+    Logged, ModelRef, Overview, Problem, Roots, Run, RunState, Runs, Scanned, Shown, Stopped, Suggested,
+    Synced, Usage, Verifying,
 };
 pub use request::{LAUNCH_VARIABLES, LaunchRequest, Request};
 

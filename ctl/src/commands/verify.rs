@@ -7,16 +7,16 @@ use crate::{
     text::{clean, shorten},
 };
 use anyhow::Result;
-use api::{Checked, Job, Request, Verifying, client::ClientError};
+use api::{Checked, CheckedSum, Job, Request, Verifying, client::ClientError};
 use clap::Args;
 use domain::{ByteSize, Verification};
-use serde_json::value::to_raw_value;
-use std::{ffi::OsString, io};
+use serde_json::value::{RawValue, to_raw_value};
+use std::{collections::BTreeSet, ffi::OsString, io, path::PathBuf};
 
 /// Compare the bytes of models with the SHA-256 that their sources recorded
 ///
 /// Without a model: all that can be used. What was computed before is not computed again while the file is the same.
-/// Exits with 1 where a file is not what was recorded.
+/// Exits with 1 where a file is not what was recorded; of a model that was named by a path, the file there.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 EXAMPLES:
@@ -39,8 +39,8 @@ const BAR: usize = 20;
 
 impl VerifyArgs {
     pub(crate) fn run(self, context: &mut Context<'_>) -> Result<()> {
-        let models = self.models.iter().map(|typed| context.environment.model(typed)).collect();
-        let request = Request::Verify { models, again: self.again };
+        let models: Vec<String> = self.models.iter().map(|typed| context.environment.model(typed)).collect();
+        let request = Request::Verify { models: models.clone(), again: self.again };
         let mut results: Vec<Checked> = Vec::new();
         let mut client = context.connect()?;
         let is_shown = context.environment.stderr_is_terminal;
@@ -66,7 +66,11 @@ impl VerifyArgs {
         if !context.json {
             write(&results, context)?;
         }
-        outcome(&results)
+        let (meant, others) = meant(&results, &models);
+        if others.iter().any(|checked| checked.verification == Verification::Mismatch) {
+            writeln!(context.err, "note: another copy of it is not what the source recorded")?;
+        }
+        outcome(&meant)
     }
 }
 
@@ -74,7 +78,25 @@ impl VerifyArgs {
 #[derive(serde::Deserialize, serde::Serialize)]
 struct Document<'a> {
     #[serde(borrow)]
-    results: &'a serde_json::value::RawValue,
+    results: &'a RawValue,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    sum: Option<&'a RawValue>,
+}
+
+/// The results that were asked for, and those of other copies: where a model was named by the path of one.
+fn meant<'a>(results: &'a [Checked], typed: &[String]) -> (Vec<&'a Checked>, Vec<&'a Checked>) {
+    let paths: Vec<PathBuf> =
+        typed.iter().filter(|typed| typed.starts_with('/')).map(PathBuf::from).collect();
+    let real = paths.iter().filter_map(|path| path.canonicalize().ok());
+    let paths: Vec<PathBuf> = real.chain(paths.iter().cloned()).collect();
+    let is_named = |checked: &Checked| {
+        let path = checked.path.to_path();
+        let real = path.canonicalize().ok();
+        paths.iter().any(|named| path.starts_with(named) || real.as_ref() == Some(named))
+    };
+    let named: BTreeSet<&str> =
+        results.iter().filter(|checked| is_named(checked)).map(|checked| &*checked.id).collect();
+    results.iter().partition(|checked| !named.contains(&*checked.id) || is_named(checked))
 }
 
 fn write_progress(job: &Job, context: &mut Context<'_>) -> io::Result<()> {
@@ -110,7 +132,22 @@ fn write(results: &[Checked], context: &mut Context<'_>) -> io::Result<()> {
             writeln!(context.out, "              {faint}{label}{off} {}", clean(&words))?;
         }
     }
-    Ok(())
+    writeln!(context.out, "\n{}", summed(CheckedSum::of(results)))
+}
+
+fn summed(CheckedSum { verified, mismatch, unrecorded, unread }: CheckedSum) -> String {
+    let parts = [
+        (verified, "verified"),
+        (mismatch, "not what the source recorded"),
+        (unrecorded, "read, with no SHA-256 recorded by a source"),
+        (unread, "unread"),
+    ];
+    let parts = parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
+    let files = match verified + mismatch + unrecorded + unread {
+        1 => "1 file".to_owned(),
+        all => format!("{all} files"),
+    };
+    format!("{files}: {}", parts.collect::<Vec<_>>().join(", "))
 }
 
 /// What of a result is not said by its first line.
@@ -129,9 +166,9 @@ fn details(checked: &Checked) -> Vec<(&'static str, String)> {
     }
 }
 
-fn outcome(results: &[Checked]) -> Result<()> {
+fn outcome(results: &[&Checked]) -> Result<()> {
     let hint = |words: &str| Some(words.to_owned());
-    let wrong: Vec<&Checked> =
+    let wrong: Vec<&&Checked> =
         results.iter().filter(|checked| checked.verification == Verification::Mismatch).collect();
     if !wrong.is_empty() {
         let files = if wrong.len() == 1 { "file is" } else { "files are" };

@@ -11,7 +11,7 @@ use crate::{
     verify::{Asked, Hasher, NoHash},
 };
 use anyhow::anyhow;
-use api::{Checked, Job, Verifying};
+use api::{Checked, CheckedSum, Job, Verifying};
 use domain::{File, Location, Model};
 use std::{
     collections::BTreeSet,
@@ -91,8 +91,10 @@ fn begin(hub: &Hub, models: Vec<Model>, again: bool) -> anyhow::Result<Receiver<
             let total = total.map(|(_, file)| file.size).fold(0, u64::saturating_add);
             let mut work =
                 Work { hasher, again, updates: &updates, told: None, done: 0, total, _asked: asked };
-            let results = models.iter().map_while(|model| work.check(model)).flatten().collect();
-            Verifying { progress: None, results: Some(results) }
+            let results: Vec<Checked> =
+                models.iter().map_while(|model| work.check(model)).flatten().collect();
+            let sum = Some(CheckedSum::of(&results));
+            Verifying { progress: None, results: Some(results), sum }
         });
         drop(updates.blocking_send(results)); // who asked may have gone
     };
@@ -154,7 +156,8 @@ impl Work<'_> {
                 let progress =
                     Job { job: "verify".into(), name: Some(model.name.clone()), done, total: *total };
                 // One that is left out is followed by the next.
-                drop(updates.try_send(Ok(Verifying { progress: Some(progress), results: None })));
+                let update = Verifying { progress: Some(progress), ..Verifying::default() };
+                drop(updates.try_send(Ok(update)));
             }
             !updates.is_closed()
         };

@@ -84,6 +84,29 @@ fn what_the_hub_recorded_is_verified_and_what_differs_is_loud() {
 }
 
 #[test]
+fn a_copy_named_by_its_path_is_judged_by_itself_and_a_sum_ends_the_list() {
+    let mut house = house!();
+    let bytes = large("two");
+    let blob = hub(&house, "two.gguf", &bytes);
+    let copy = house.models("copy.gguf");
+    write(&copy, &bytes);
+    damage(&blob, bytes.len() / 8 * 3);
+    house.start();
+    house.sync();
+    let of_all = house.ctl(&["verify", "two"]);
+    assert_eq!(of_all.code, 1, "{of_all:?}");
+    let sum = "\n2 files: 1 not what the source recorded, 1 read, with no SHA-256 recorded by a source\n";
+    assert!(of_all.out.ends_with(sum), "{}", of_all.out);
+    let of_one = house.ctl(&["verify", copy.to_str().unwrap()]);
+    assert_eq!(of_one.code, 0, "{of_one:?}");
+    assert!(of_one.err.contains("another copy of it is not what the source recorded"), "{of_one:?}");
+    assert_eq!(house.ctl(&["verify", blob.to_str().unwrap()]).code, 1);
+    let said = house.ctl(&["verify", "two", "--json"]);
+    let document: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(document["sum"], json!({"verified": 0, "mismatch": 1, "unrecorded": 1, "unread": 0}));
+}
+
+#[test]
 fn every_source_of_a_model_is_compared_and_a_file_of_none_keeps_its_hash() {
     let mut house = house!();
     let bytes = large("both");

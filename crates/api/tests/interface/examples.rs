@@ -6,8 +6,9 @@ use crate::values::{
     verdict, wire_path,
 };
 use api::{
-    Added, AddedEngine, ApiError, Engines, Event, EventKind, Examined, Inspected, Launch, LaunchUpdate,
-    Listed, Logged, Request, Roots, RunState, Runs, Scanned, Shown, Stopped, Suggested, Synced, Verifying,
+    Added, AddedEngine, ApiError, CheckedSum, Engines, Event, EventKind, Examined, Inspected, Launch,
+    LaunchUpdate, Listed, Logged, Request, Roots, RunState, Runs, Scanned, Shown, Stopped, Suggested, Synced,
+    Verifying,
 };
 
 use serde_json::{Value, json, to_value};
@@ -81,8 +82,12 @@ fn replies(request: &Request) -> Vec<Value> {
         Request::Scan {} => to_value(Scanned { models: 1, read: 1 }),
         Request::Verify { .. } => {
             return [
-                Verifying { progress: Some(job()), results: None },
-                Verifying { progress: None, results: Some(vec![checked()]) },
+                Verifying { progress: Some(job()), results: None, sum: None },
+                Verifying {
+                    progress: None,
+                    results: Some(vec![checked()]),
+                    sum: Some(CheckedSum::of(&[checked()])),
+                },
             ]
             .iter()
             .map(|reply| to_value(reply).unwrap())
@@ -111,12 +116,12 @@ pub(crate) fn errors() -> Vec<ApiError> {
         ApiError::EngineMissing { engine: text(), program: text(), looked: words() },
         ApiError::Unsupported { why: text(), hint: Some(text()) },
         ApiError::BadFilter { filter: text(), why: text() },
+        ApiError::BadSort { sort: text(), why: text() },
         ApiError::Unsafe { why: text(), hint: Some(text()) },
         ApiError::Refused { why: text(), hint: Some(text()) },
         ApiError::RunFailed { engine: text(), why: text(), last_lines: words(), hint: Some(text()) },
         ApiError::NoSuchRun { name: text(), runs: words() },
         ApiError::Internal { message: text() },
-        ApiError::BadSort { sort: text(), why: text() },
     ];
     for error in &all {
         match error {
@@ -126,12 +131,12 @@ pub(crate) fn errors() -> Vec<ApiError> {
             | ApiError::EngineMissing { .. }
             | ApiError::Unsupported { .. }
             | ApiError::BadFilter { .. }
+            | ApiError::BadSort { .. }
             | ApiError::Unsafe { .. }
             | ApiError::Refused { .. }
             | ApiError::RunFailed { .. }
             | ApiError::NoSuchRun { .. }
             | ApiError::Internal { .. }
-            | ApiError::BadSort { .. }
             | ApiError::MethodNotFound { .. }
             | ApiError::InterfaceNotFound { .. }
             | ApiError::InvalidParameter { .. }
