@@ -4,6 +4,7 @@ use domain::stores::lexical;
 use jiff::Timestamp;
 use rustix::fs::FileType;
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     ffi::{OsStr, OsString},
     io::{self, IsTerminal as _},
@@ -68,6 +69,16 @@ impl Environment {
         };
         let sent = api::LAUNCH_VARIABLES.iter();
         sent.filter_map(|name| Some(((*name).to_owned(), value(name)?))).collect()
+    }
+
+    /// Returns a path as people write it, the home as `~`.
+    pub(crate) fn shown<'a>(&self, path: &'a str) -> Cow<'a, str> {
+        let home = self.variable("HOME").and_then(OsStr::to_str).map(|home| home.trim_end_matches('/'));
+        let below = home.filter(|home| home.starts_with('/')).and_then(|home| path.strip_prefix(home));
+        match below {
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => format!("~{rest}").into(),
+            _ => path.into(),
+        }
     }
 
     pub(crate) fn state_home(&self) -> Option<PathBuf> {

@@ -17,18 +17,23 @@ pub(crate) enum Column {
     Right(&'static str),
 }
 
-/// Cells are clean text; the column `gives_way` is shortened where the terminal is too narrow.
+/// Cells are clean text. Where the terminal is too narrow, columns give way in order, each down to a width; 0 leaves
+/// it out.
 #[derive(Debug)]
 pub(crate) struct Table<const N: usize> {
     columns: [Column; N],
-    gives_way: usize,
+    give_way: Vec<(usize, usize)>,
     rows: Vec<[String; N]>,
     widths: [usize; N],
 }
 
 impl<const N: usize> Table<N> {
     pub(crate) fn new(columns: [Column; N], gives_way: usize) -> Self {
-        Self { columns, gives_way, rows: Vec::new(), widths: [0; N] }
+        Self::giving_way(columns, &[(gives_way, NARROWEST)])
+    }
+
+    pub(crate) fn giving_way(columns: [Column; N], give_way: &[(usize, usize)]) -> Self {
+        Self { columns, give_way: give_way.to_vec(), rows: Vec::new(), widths: [0; N] }
     }
 
     pub(crate) fn push(&mut self, row: [String; N]) {
@@ -42,9 +47,43 @@ impl<const N: usize> Table<N> {
         self.rows.is_empty()
     }
 
+    /// What stands in a column, from the first row down.
+    pub(crate) fn column(&self, column: usize) -> impl Iterator<Item = &str> {
+        self.rows.iter().filter_map(move |row| row.get(column)).map(String::as_str)
+    }
+
+    /// Puts other cells into a column, from the first row down.
+    pub(crate) fn replace(&mut self, column: usize, cells: impl IntoIterator<Item = String>) {
+        for (row, cell) in self.rows.iter_mut().zip(cells) {
+            if let Some(place) = row.get_mut(column) {
+                *place = cell;
+            }
+        }
+        let widest = self.column(column).map(width).max().unwrap_or_default();
+        if let Some(place) = self.widths.get_mut(column) {
+            *place = widest;
+        }
+    }
+
+    /// Whether every line is shown whole.
+    pub(crate) fn fits(&self, room: Option<usize>) -> bool {
+        room.is_none_or(|room| total(&self.natural()) <= room)
+    }
+
     /// Writes the table; `room` is the terminal's width.
     pub(crate) fn write(&self, out: &mut dyn Write, style: Style, room: Option<usize>) -> io::Result<()> {
         self.write_below(out, style, room, |_, _| Ok(()))
+    }
+
+    /// Like `write`, and greys some rows, by their number.
+    pub(crate) fn write_greyed(
+        &self,
+        out: &mut dyn Write,
+        style: Style,
+        room: Option<usize>,
+        is_faint: impl Fn(usize) -> bool,
+    ) -> io::Result<()> {
+        self.write_rows(out, (style, room), is_faint, |_, _| Ok(()))
     }
 
     /// Like `write`, and lets `below` add lines below each row, which it gets by number.
@@ -53,6 +92,16 @@ impl<const N: usize> Table<N> {
         out: &mut dyn Write,
         style: Style,
         room: Option<usize>,
+        below: impl FnMut(&mut dyn Write, usize) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.write_rows(out, (style, room), |_| false, below)
+    }
+
+    fn write_rows(
+        &self,
+        out: &mut dyn Write,
+        (style, room): (Style, Option<usize>),
+        is_faint: impl Fn(usize) -> bool,
         mut below: impl FnMut(&mut dyn Write, usize) -> io::Result<()>,
     ) -> io::Result<()> {
         let widths = self.fitted(room);
@@ -62,7 +111,10 @@ impl<const N: usize> Table<N> {
         writeln!(out, "{}{line}{}", style.strong, style.off)?;
         for (number, row) in self.rows.iter().enumerate() {
             line.clear();
+            let (faint, off) = if is_faint(number) { (style.faint, style.off) } else { ("", "") };
+            line.push_str(faint);
             self.line(&mut line, row.iter().map(String::as_str), &widths);
+            line.push_str(off);
             line.push('\n');
             out.write_all(line.as_bytes())?;
             below(out, number)?;
@@ -72,19 +124,34 @@ impl<const N: usize> Table<N> {
 
     /// The width of each column; 0 leaves it out.
     fn fitted(&self, room: Option<usize>) -> [usize; N] {
+        let mut widths = self.natural();
+        for (column, narrowest) in &self.give_way {
+            let excess = room.map_or(0, |room| total(&widths).saturating_sub(room));
+            if let Some(widest) = widths.get_mut(*column)
+                && excess > 0
+                && *widest > *narrowest
+            {
+                *widest = if *narrowest == 0 { 0 } else { widest.saturating_sub(excess).max(*narrowest) };
+            }
+        }
+        // A column that is left out may have made more room than was needed.
+        for (column, _) in self.give_way.iter().rev() {
+            let spare = room.map_or(0, |room| room.saturating_sub(total(&widths)));
+            if let (Some(widest), Some(wanted)) = (widths.get_mut(*column), self.natural().get(*column))
+                && *widest > 0
+            {
+                *widest = widest.saturating_add(spare).min(*wanted);
+            }
+        }
+        widths
+    }
+
+    fn natural(&self) -> [usize; N] {
         let mut widths = self.widths;
         for (widest, column) in widths.iter_mut().zip(self.columns) {
             if *widest > 0 {
                 *widest = (*widest).max(width(column.title()));
             }
-        }
-        let shown = widths.iter().filter(|widest| **widest > 0).count();
-        let total = widths.iter().sum::<usize>() + GAP.len() * shown.saturating_sub(1);
-        let excess = room.map_or(0, |room| total.saturating_sub(room));
-        if let Some(widest) = widths.get_mut(self.gives_way)
-            && *widest > NARROWEST
-        {
-            *widest = widest.saturating_sub(excess).max(NARROWEST);
         }
         widths
     }
@@ -117,6 +184,11 @@ impl Column {
             Self::Left(title) | Self::Right(title) => title,
         }
     }
+}
+
+fn total(widths: &[usize]) -> usize {
+    let shown = widths.iter().filter(|widest| **widest > 0).count();
+    widths.iter().sum::<usize>() + GAP.len() * shown.saturating_sub(1)
 }
 
 fn pad(line: &mut String, columns: usize) {

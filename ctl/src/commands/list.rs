@@ -12,10 +12,10 @@ use api::{
     client::{self, ClientError},
 };
 use clap::Args;
-use domain::{ByteSize, Progress};
+use domain::{ByteSize, Progress, State};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashMap};
 
 /// List the models
 ///
@@ -47,6 +47,8 @@ pub(crate) struct ListArgs {
 /// What the table needs of a model; the rest is skipped unread.
 #[derive(Deserialize)]
 struct Row<'a> {
+    #[serde(borrow)]
+    id: Text<'a>,
     #[serde(borrow)]
     name: Text<'a>,
     #[serde(borrow)]
@@ -98,12 +100,41 @@ impl ListArgs {
     }
 }
 
+const NAME: usize = 1;
+const ID: usize = 2;
+const ARCH: usize = 3;
+const PARAMS: usize = 4;
+const QUANT: usize = 5;
+const CTX: usize = 6;
+const STATE: usize = 8;
+const APPS: usize = 9;
+
+/// The name has to be typed: the rest gives way first.
+const GIVE_WAY: &[(usize, usize)] = &[
+    (APPS, 9),
+    (ARCH, 8),
+    (STATE, 15),
+    (QUANT, 8),
+    (NAME, 36),
+    (CTX, 0),
+    (PARAMS, 0),
+    (ARCH, 0),
+    (QUANT, 0),
+    (NAME, 24),
+    (APPS, 0),
+    (NAME, 8),
+];
+
+/// Enough of an id to mean one model of many thousands.
+const SHORT_ID: usize = 8;
+
 fn print_table(request: &Request, context: &mut Context<'_>) -> Result<()> {
     let is_filtered = matches!(request, Request::List { filters, .. } if !filters.is_empty());
-    let mut table = Table::new(
+    let mut table = Table::giving_way(
         [
             Column::Left(""),
             Column::Left("NAME"),
+            Column::Left("ID"),
             Column::Left("ARCH"),
             Column::Right("PARAMS"),
             Column::Left("QUANT"),
@@ -112,11 +143,15 @@ fn print_table(request: &Request, context: &mut Context<'_>) -> Result<()> {
             Column::Left("STATE"),
             Column::Left("APPS"),
         ],
-        1,
+        GIVE_WAY,
     );
+    let mut ids: Vec<String> = Vec::new();
     context.connect()?.stream_text(request, |answer| {
         let (Part { models }, continues) = client::read(answer)?;
-        models.iter().for_each(|row| table.push(row.cells()));
+        for row in &models {
+            table.push(row.cells());
+            ids.push(clean(&row.id.0).chars().take(SHORT_ID).collect());
+        }
         anyhow::Ok(continues)
     })?;
     if table.is_empty() {
@@ -128,17 +163,46 @@ fn print_table(request: &Request, context: &mut Context<'_>) -> Result<()> {
         writeln!(context.err, "no models\nhint: {hint}")?;
         return Ok(());
     }
-    table.write(context.out, context.style, context.environment.width)?;
+    tell_apart(&mut table, ids);
+    let width = context.environment.width;
+    if !table.fits(width) {
+        let apps: Vec<String> = table.column(APPS).map(first_of).collect();
+        table.replace(APPS, apps);
+    }
+    let is_offline: Vec<bool> = table.column(STATE).map(|state| state == State::Offline.name()).collect();
+    let is_faint = |number: usize| is_offline.get(number) == Some(&true);
+    table.write_greyed(context.out, context.style, width, is_faint)?;
     Ok(())
 }
 
+/// Gives models of the same name the id that means only one of them.
+fn tell_apart<const N: usize>(table: &mut Table<N>, ids: Vec<String>) {
+    let mut count: HashMap<&str, usize> = HashMap::new();
+    for name in table.column(NAME) {
+        *count.entry(name).or_default() += 1;
+    }
+    let is_shared: Vec<bool> =
+        table.column(NAME).map(|name| count.get(name).is_some_and(|count| *count > 1)).collect();
+    let ids = ids.into_iter().zip(is_shared);
+    table.replace(ID, ids.map(|(id, is_shared)| if is_shared { id } else { String::new() }));
+}
+
+/// The first of several apps, and how many more there are.
+fn first_of(apps: &str) -> String {
+    match apps.split_once(',') {
+        Some((first, rest)) => format!("{first} +{}", rest.split(',').count()),
+        None => apps.to_owned(),
+    }
+}
+
 impl Row<'_> {
-    fn cells(&self) -> [String; 9] {
+    fn cells(&self) -> [String; 10] {
         let text =
             |text: &Option<Text<'_>>| text.as_ref().map_or_else(String::new, |t| clean(&t.0).into_owned());
         [
             if self.pinned { "*".into() } else { String::new() },
             clean(&self.name.0).into_owned(),
+            String::new(),
             text(&self.architecture),
             wording::parameters(self.parameters, self.active_parameters),
             text(&self.quant),

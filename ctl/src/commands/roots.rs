@@ -101,7 +101,7 @@ pub(super) fn write_roots(roots: &[RootStatus], context: &mut Context<'_>) -> io
     );
     for root in roots {
         table.push([
-            clean(root.path.text()).into_owned(),
+            clean(&context.environment.shown(root.path.text())).into_owned(),
             root.app.to_string(),
             state(root, context),
             root.models.to_string(),
@@ -109,10 +109,11 @@ pub(super) fn write_roots(roots: &[RootStatus], context: &mut Context<'_>) -> io
         ]);
     }
     let (faint, off) = (context.style.faint, context.style.off);
+    let environment = context.environment;
     let below = |out: &mut dyn io::Write, number: usize| {
         let Some(root) = roots.get(number) else { return Ok(()) };
         if let Some(from) = &root.derived_from {
-            writeln!(out, "  {faint}linked from {}{off}", clean(from))?;
+            writeln!(out, "  {faint}linked from {}{off}", clean(&environment.shown(from)))?;
         }
         root.reason
             .iter()
@@ -133,7 +134,8 @@ fn write_suggested(suggested: &Suggested, context: &mut Context<'_>) -> io::Resu
     let columns = [Column::Left("PATH"), Column::Left("APP"), Column::Right("FILES"), Column::Right("SIZE")];
     let mut table = Table::new(columns, 0);
     for one in suggestions {
-        let (path, app) = (clean(one.path.text()).into_owned(), one.app.to_string());
+        let path = clean(&context.environment.shown(one.path.text())).into_owned();
+        let app = one.app.to_string();
         table.push([path, app, one.models.to_string(), ByteSize(one.bytes).to_string()]);
     }
     let (faint, off) = (context.style.faint, context.style.off);

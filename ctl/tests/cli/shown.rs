@@ -45,9 +45,60 @@ fn a_narrow_terminal_shortens_names_in_the_middle() {
     let said = crate::fake::run(&["list"], &environment);
     assert_eq!(
         said.out,
-        "NAME                        ARCH   PARAMS  QUANT   CTX     SIZE  APPS\n\
-         Qwen3-Coder-3…7-UD-Q4_K_XL  qwen3    8.2B  Q4_K_M  40k  4.7 GiB  huggingface\n",
+        "NAME                                       ARCH   QUANT      SIZE  APPS\n\
+         Qwen3-Coder-30B-A3B-…ruct-2507-UD-Q4_K_XL  qwen3  Q4_K_M  4.7 GiB  hugg…face\n",
     );
+}
+
+#[test]
+fn no_line_is_wider_than_the_terminal_and_the_name_is_cut_last() {
+    let mut wide = model("Qwen3-Coder-30B-A3B-Instruct-2507");
+    wide["architecture"] = "StableDiffusionXLImg2ImgPipeline".into();
+    wide["safety"] = "unverifiable".into();
+    wide["state"] = "incomplete".into();
+    wide["pinned"] = true.into();
+    wide["parameters"] = 30_532_122_624_u64.into();
+    wide["active_parameters"] = 3_350_000_000_u64.into();
+    let mut places = json!([]);
+    for app in ["ollama", "huggingface", "lmstudio", "stabilitymatrix"] {
+        let mut place = wide["locations"][0].clone();
+        place["app"] = app.into();
+        places.as_array_mut().unwrap().push(place);
+    }
+    wide["locations"] = places;
+    let listed = json!({"models": [wide, model("a")]}).to_string();
+    let at = |columns| {
+        let fake = Fake::replying(&listed);
+        let mut environment = fake.environment();
+        environment.width = Some(columns);
+        crate::fake::run(&["list"], &environment).out
+    };
+    for columns in 40..220 {
+        let shown = at(columns);
+        assert!(shown.lines().all(|line| line.chars().count() <= columns), "{columns}:\n{shown}");
+        assert!(columns < 80 || shown.contains("Qwen3-Coder-30B-A3B-Instruct-2507"), "{columns}:\n{shown}");
+    }
+    assert!(at(130).contains("ollama +3"), "{}", at(130));
+    assert!(at(200).contains("ollama,huggingface,lmstudio,stabilitymatrix"), "{}", at(200));
+}
+
+#[test]
+fn models_of_one_name_are_told_apart_by_an_id_and_what_is_offline_is_grey() {
+    let [mut first, mut second] = [model("tiny"), model("tiny")];
+    first["id"] = "lke5pikmcyfl".into();
+    second["id"] = "zzz5pikmcyfl".into();
+    second["state"] = "offline".into();
+    let listed = json!({"models": [model("alone"), first, second]}).to_string();
+    let fake = Fake::replying(&listed);
+    let mut environment = fake.environment();
+    environment.stdout_is_terminal = true;
+    let expected = "\
+\x1b[1mNAME   ID        ARCH   PARAMS  QUANT   CTX     SIZE  STATE    APPS\x1b[0m
+alone            qwen3    8.2B  Q4_K_M  40k  4.7 GiB           huggingface
+tiny   lke5pikm  qwen3    8.2B  Q4_K_M  40k  4.7 GiB           huggingface
+\x1b[2mtiny   zzz5pikm  qwen3    8.2B  Q4_K_M  40k  4.7 GiB  offline  huggingface\x1b[0m
+";
+    assert_eq!(crate::fake::run(&["list"], &environment).out, expected);
 }
 
 #[test]
@@ -122,12 +173,21 @@ fn roots_say_how_well_they_are_watched() {
     away["online"] = false.into();
     away["offline_since"] = "2026-11-22T10:00:00Z".into();
     away["reason"] = json!(null);
-    let said = Fake::replying(&json!({"roots": [root(), away]}).to_string()).run(&["roots"]);
+    let mut at_home = root();
+    at_home["path"] = "/home/you/models".into();
+    at_home["derived_from"] = "/home/your/link".into();
+    at_home["reason"] = json!(null);
+    let fake = Fake::replying(&json!({"roots": [root(), away, at_home]}).to_string());
+    let mut environment = fake.environment();
+    environment.variables.insert("HOME".into(), "/home/you".into());
+    let said = crate::fake::run(&["roots"], &environment);
     let expected = "\
 PATH      APP    STATE             MODELS     SIZE
 /mnt/big  loose  polled                 3  4.7 GiB
   no watches left: sysctl fs.inotify.max_user_watches=524288
 /mnt/usb  loose  offline, 2 h ago       3  4.7 GiB
+~/models  loose  polled                 3  4.7 GiB
+  linked from /home/your/link
 ";
     assert_eq!(said.out, expected, "{}{}", said.out, said.err);
 }
