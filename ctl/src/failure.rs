@@ -1,8 +1,12 @@
 //! From what went wrong to words, a hint, and an exit code.
 
-use crate::{environment::Environment, style::Style, text::clean};
-use api::{ApiError, client::ClientError};
-use domain::Safety;
+use crate::{
+    environment::Environment,
+    style::Style,
+    text::{clean, width},
+};
+use api::{ApiError, Candidate, client::ClientError};
+use domain::{ByteSize, Safety};
 use std::{
     fmt,
     io::{self, Write},
@@ -119,6 +123,10 @@ fn tell_refusal(refusal: &ApiError) -> Told {
         ApiError::NoSuchModel { similar, .. } => {
             (&[], Some(did_you_mean(similar, "modelctl list shows what there is")))
         }
+        ApiError::AmbiguousModel { models, .. } if !models.is_empty() => {
+            let hint = Some("type the id that stands in front".to_owned());
+            return Told { code: FAILED, what: refusal.to_string(), lines: apart(models), hint };
+        }
         ApiError::AmbiguousModel { candidates, .. } => {
             (candidates, Some("name one of them, or its id".into()))
         }
@@ -161,6 +169,25 @@ fn tell_refusal(refusal: &ApiError) -> Told {
         FAILED
     };
     Told { code, what, lines: lines.to_vec(), hint }
+}
+
+/// A line for each model, with the id that means it.
+fn apart(models: &[Candidate]) -> Vec<String> {
+    let what = |model: &Candidate| {
+        let format = model.format.map(|format| format.name().to_owned());
+        let size = Some(ByteSize(model.size).to_string());
+        let words = [Some(model.app.name().to_owned()), format, model.quant.clone(), size];
+        words.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    };
+    let widest = |of: &dyn Fn(&Candidate) -> usize| models.iter().map(of).max().unwrap_or_default();
+    let name = |model: &Candidate| clean(&model.name).into_owned();
+    let (names, whats) = (widest(&|model| width(&name(model))), widest(&|model| width(&what(model))));
+    let line = |model: &Candidate| {
+        let path = model.path.as_deref().unwrap_or_default();
+        let line = format!("{}  {:names$}  {:whats$}  {path}", model.id, name(model), what(model));
+        line.trim_end().to_owned()
+    };
+    models.iter().map(line).collect()
 }
 
 fn did_you_mean(similar: &[String], otherwise: &str) -> String {

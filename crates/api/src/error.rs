@@ -1,5 +1,6 @@
 //! Refusals, one variant for each decision that a caller can make.
 
+use domain::{App, Format, Model};
 use serde::{Deserialize, Serialize};
 
 /// Serialises as `{"error":…,"parameters":…}`.
@@ -11,7 +12,13 @@ pub enum ApiError {
     NoSuchModel { name: String, similar: Vec<String> },
     #[serde(rename = "org.modelctl.Manager.AmbiguousModel")]
     #[error("`{name}` names more than one model")]
-    AmbiguousModel { name: String, candidates: Vec<String> },
+    AmbiguousModel {
+        name: String,
+        candidates: Vec<String>,
+        /// What they are, in the same order.
+        #[serde(default)]
+        models: Vec<Candidate>,
+    },
     #[serde(rename = "org.modelctl.Manager.NoSuchEngine")]
     #[error("no engine named `{name}`")]
     NoSuchEngine { name: String, known: Vec<String> },
@@ -59,4 +66,34 @@ pub enum ApiError {
     #[serde(rename = "org.varlink.service.ExpectedMore")]
     #[error("this method answers with a stream: call it with `more`")]
     ExpectedMore {},
+}
+
+/// A model that may have been meant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Candidate {
+    pub id: String,
+    pub name: String,
+    /// Of its first location.
+    pub app: App,
+    pub format: Option<Format>,
+    pub quant: Option<String>,
+    /// Bytes.
+    pub size: u64,
+    /// Of its first file; None where it has none.
+    pub path: Option<String>,
+}
+
+impl From<&Model> for Candidate {
+    fn from(model: &Model) -> Self {
+        let first = model.locations.first();
+        Self {
+            id: model.id.clone(),
+            name: model.name.clone(),
+            app: first.map_or(App::Loose, |location| location.app),
+            format: model.format,
+            quant: model.quant.clone(),
+            size: model.size,
+            path: first.and_then(|location| location.files.first()).map(|file| file.path.text().to_owned()),
+        }
+    }
 }

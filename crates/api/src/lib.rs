@@ -15,7 +15,7 @@ mod request;
 
 use std::path::{Path, PathBuf};
 
-pub use error::ApiError;
+pub use error::{ApiError, Candidate};
 pub use frame::{Call, END, Frame, MAX_CALL, MAX_REPLY, encode};
 pub use reply::{
     Added, AddedEngine, Checked, CheckedSum, Download, Duplicates, EngineDevices, EngineStatus, Engines,

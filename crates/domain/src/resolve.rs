@@ -17,8 +17,8 @@ pub struct Names {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resolved {
     One(String),
-    /// Names that tell the candidates apart, at most 20.
-    Ambiguous(Vec<String>),
+    /// Names that tell the candidates apart, at most 20, with their ids.
+    Ambiguous(Vec<(String, String)>),
     /// At most 3 that look like it.
     Unknown(Vec<String>),
 }
@@ -58,9 +58,8 @@ fn read(typed: &str, all: &[Names]) -> Resolved {
             [] => {}
             [one] => return Resolved::One(one.id.clone()),
             _ => {
-                return Resolved::Ambiguous(
-                    found.iter().take(20).map(|names| told_apart(names, &found)).collect(),
-                );
+                let apart = |names: &&Names| (told_apart(names, &found), names.id.clone());
+                return Resolved::Ambiguous(found.iter().take(20).map(apart).collect());
             }
         }
     }
@@ -215,13 +214,14 @@ mod tests {
         check("Qwen3-8B-Q4", &one("m1aaaa"));
         check("llama3:latest", &one("m3cccc"));
         check("llama3:70b", &one("m4dddd"));
-        check("Qwen3", &Resolved::Ambiguous(vec!["Qwen3-8B-Q4_K_M".into(), "Qwen3-8B-Q8_0".into()]));
+        let several = |all: [(&str, &str); 2]| {
+            Resolved::Ambiguous(all.map(|(name, id)| (name.to_owned(), id.to_owned())).into())
+        };
+        let qwens = several([("Qwen3-8B-Q4_K_M", "m1aaaa"), ("Qwen3-8B-Q8_0", "m2bbbb")]);
+        check("Qwen3", &qwens);
         check("llama3", &one("m3cccc"));
-        check("LLAMA3", &Resolved::Ambiguous(vec!["m3cccc (llama3)".into(), "m4dddd (llama3)".into()]));
-        check(
-            "Qwen/Qwen3-8B-GGUF",
-            &Resolved::Ambiguous(vec!["Qwen3-8B-Q4_K_M".into(), "Qwen3-8B-Q8_0".into()]),
-        );
+        check("LLAMA3", &several([("m3cccc (llama3)", "m3cccc"), ("m4dddd (llama3)", "m4dddd")]));
+        check("Qwen/Qwen3-8B-GGUF", &qwens);
         check("lama3", &Resolved::Unknown(vec!["llama3".into()]));
         check("", &Resolved::Unknown(vec![]));
         check("qwne3-8b", &Resolved::Unknown(vec!["Qwen3-8B-Q8_0".into(), "Qwen3-8B-Q4_K_M".into()]));

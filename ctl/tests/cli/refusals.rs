@@ -65,6 +65,23 @@ fn each_refusal_says_why_and_what_to_do() {
 }
 
 #[test]
+fn candidates_are_told_apart_by_what_they_are() {
+    let one = json!({"id": "lke5pikmcyfl", "name": "tiny", "app": "ollama", "format": "gguf", "quant": "F16",
+        "size": 1_073_741_824, "path": "/m/a\u{1b}.gguf"});
+    let two = json!({"id": "zzz5pikmcyfl", "name": "tiny-2", "app": "loose", "format": null, "quant": null,
+        "size": 1024, "path": null});
+    check(
+        "org.modelctl.Manager.AmbiguousModel",
+        &json!({"name": "tiny", "candidates": ["tiny", "tiny-2"], "models": [one, two]}),
+        1,
+        "error: `tiny` names more than one model\n  \
+         lke5pikmcyfl  tiny    ollama, gguf, F16, 1.0 GiB  /m/a\\x1b.gguf\n  \
+         zzz5pikmcyfl  tiny-2  loose, 1.0 KiB\n\
+         hint: type the id that stands in front\n",
+    );
+}
+
+#[test]
 fn a_filter_or_a_sort_key_that_is_none_is_wrong_usage() {
     check(
         "org.modelctl.Manager.BadFilter",

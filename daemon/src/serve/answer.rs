@@ -181,7 +181,12 @@ pub(super) async fn find(hub: &Hub, typed: String) -> Result<String, Failure> {
         let names = reader.names()?;
         let refusal = match resolve(&typed, &names) {
             Resolved::One(id) => return Ok(id),
-            Resolved::Ambiguous(candidates) => ApiError::AmbiguousModel { name: typed, candidates },
+            Resolved::Ambiguous(found) => {
+                let (candidates, ids): (Vec<String>, Vec<String>) = found.into_iter().unzip();
+                let models = ids.iter().map(|id| Ok(reader.model(id)?.map(|(model, _)| (&model).into())));
+                let models = models.filter_map(Result::transpose).collect::<anyhow::Result<_>>()?;
+                ApiError::AmbiguousModel { name: typed, candidates, models }
+            }
             Resolved::Unknown(_) if typed.starts_with('/') => {
                 return Ok(at_path(&typed, &names, &reader.roots()?)?);
             }

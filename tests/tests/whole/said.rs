@@ -145,7 +145,10 @@ fn an_ambiguous_name_is_refused_with_the_candidates_and_an_unknown_one_with_simi
     assert_eq!(same_name.code, 1);
     for model in house.list(&["name=Alpha"]) {
         let id = model["id"].as_str().unwrap();
-        assert!(same_name.err.contains(id), "{same_name:?}");
+        let path = model["locations"][0]["files"][0]["path"].as_str().unwrap();
+        let line = format!("  {id}  Alpha  loose, gguf, F16, ");
+        let lines = || same_name.err.lines();
+        assert!(lines().any(|l| l.starts_with(&line) && l.ends_with(path)), "{same_name:?}");
         assert_eq!(house.show(id)["id"], id);
     }
     let unknown = house.ctl(&["show", "Gama"]);

@@ -6,9 +6,9 @@ use crate::values::{
     verdict, wire_path,
 };
 use api::{
-    Added, AddedEngine, ApiError, CheckedSum, Engines, Event, EventKind, Examined, Inspected, Launch,
-    LaunchUpdate, Listed, Logged, Request, Roots, RunState, Runs, Scanned, Shown, Stopped, Suggested, Synced,
-    Verifying,
+    Added, AddedEngine, ApiError, Candidate, CheckedSum, Engines, Event, EventKind, Examined, Inspected,
+    Launch, LaunchUpdate, Listed, Logged, Request, Roots, RunState, Runs, Scanned, Shown, Stopped, Suggested,
+    Synced, Verifying,
 };
 
 use serde_json::{Value, json, to_value};
@@ -111,7 +111,11 @@ pub(crate) fn errors() -> Vec<ApiError> {
     let words = || vec![String::from("w")];
     let all = vec![
         ApiError::NoSuchModel { name: text(), similar: words() },
-        ApiError::AmbiguousModel { name: text(), candidates: words() },
+        ApiError::AmbiguousModel {
+            name: text(),
+            candidates: words(),
+            models: vec![Candidate::from(&model())],
+        },
         ApiError::NoSuchEngine { name: text(), known: words() },
         ApiError::EngineMissing { engine: text(), program: text(), looked: words() },
         ApiError::Unsupported { why: text(), hint: Some(text()) },
