@@ -2,10 +2,10 @@
 
 use crate::{context::Context, style::Style, text::clean, wording};
 use anyhow::Result;
-use api::{Request, Shown};
+use api::{Request, Roots, Shown};
 use clap::Args;
 use domain::{
-    Ancestor, ByteSize, Companion, File, Location, Model, Safety, Source,
+    Ancestor, ByteSize, Companion, File, Location, Model, RootStatus, Safety, Source,
     facts::{Facts, Graph, Pickled, Standing, Value},
 };
 use std::{
@@ -29,6 +29,8 @@ impl ShowArgs {
     pub(crate) fn run(self, context: &mut Context<'_>) -> Result<()> {
         let model = context.environment.model(&self.model);
         let Some(shown) = context.ask::<Shown>(&Request::Show { model })? else { return Ok(()) };
+        let is_away = shown.model.locations.iter().any(|location| !location.online);
+        let roots = if is_away { roots(context) } else { Vec::new() };
         let now = context.environment.now;
         let mut fields = Fields::new(context.out, context.style);
         write_model(&shown.model, &mut fields)?;
@@ -37,7 +39,10 @@ impl ShowArgs {
             write_facts(facts, &mut fields)?;
         }
         write_companions(&shown.companions, &mut fields)?;
-        shown.model.locations.iter().try_for_each(|location| write_location(location, &mut fields))?;
+        shown.model.locations.iter().try_for_each(|location| {
+            let away = offline(location, &roots, now);
+            write_location(location, away.as_deref(), &mut fields)
+        })?;
         write_user(&shown.model, now, &mut fields)?;
         Ok(())
     }
@@ -208,11 +213,27 @@ fn write_claims(location: &Location, fields: &mut Fields<'_>) -> io::Result<()> 
     fields.each("also said", &others.collect::<Vec<_>>())
 }
 
-fn write_location(location: &Location, fields: &mut Fields<'_>) -> io::Result<()> {
+/// Nothing where they are not told: the model is shown without them.
+fn roots(context: &mut Context<'_>) -> Vec<RootStatus> {
+    let reply = context.connect().and_then(|mut client| Ok(client.ask_raw(&Request::Roots {})?));
+    let roots = reply.ok().and_then(|reply| serde_json::from_str(reply.get()).ok());
+    roots.map_or_else(Vec::new, |Roots { roots }| roots)
+}
+
+/// Since when a place is offline, as far as its root tells.
+fn offline(location: &Location, roots: &[RootStatus], now: jiff::Timestamp) -> Option<String> {
+    let path = location.files.first().map(|file| file.path.to_path())?;
+    let away = roots.iter().filter(|root| !root.online && path.starts_with(root.path.to_path()));
+    let since = away.max_by_key(|root| root.path.text().len()).and_then(|root| root.offline_since);
+    let words = |since| format!("since {since:.0} ({})", wording::ago(now, since));
+    (!location.online).then(|| since.map_or_else(|| "yes".to_owned(), words))
+}
+
+fn write_location(location: &Location, offline: Option<&str>, fields: &mut Fields<'_>) -> io::Result<()> {
     fields.title(&format!("in {}", location.app))?;
     fields.field("handle", &location.id)?;
     fields.maybe("name", location.name.as_deref())?;
-    fields.maybe("offline", (!location.online).then_some("yes"))?;
+    fields.maybe("offline", offline)?;
     let partial = location.partial_reason.as_deref().unwrap_or("yes");
     fields.maybe("incomplete", location.is_partial.then_some(partial))?;
     match &location.source {

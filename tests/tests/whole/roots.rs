@@ -92,6 +92,8 @@ fn a_root_that_vanishes_is_offline_and_all_is_as_before_when_it_is_back() {
         (&offline["id"], &offline["tags"], &offline["locations"][0]["online"]),
         (&before["id"], &before["tags"], &false.into())
     );
+    let shown = house.does(&["show", "kept"]);
+    assert!(shown.contains("offline        since 20"), "{shown}");
     let gone = root(&house, &house.at("disk/models")).unwrap();
     assert!(
         gone["online"] == false && gone["offline_since"].is_string() && gone["reason"].is_string(),
