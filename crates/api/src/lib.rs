@@ -7,6 +7,7 @@
 //! 4. With `"more":true` some methods answer with many objects; each but the last has `"continues":true`.
 //! 5. `org.varlink.service.GetInterfaceDescription` returns the interface file, which is `INTERFACE_FILE` here.
 
+mod checked;
 pub mod client;
 mod error;
 mod frame;
@@ -15,13 +16,13 @@ mod request;
 
 use std::path::{Path, PathBuf};
 
+pub use checked::{Checked, CheckedSum, Verifying};
 pub use error::{ApiError, Candidate};
 pub use frame::{Call, END, Frame, MAX_CALL, MAX_REPLY, encode};
 pub use reply::{
-    Added, AddedEngine, Checked, CheckedSum, Download, Duplicates, EngineDevices, EngineStatus, Engines,
-    Event, EventKind, Examined, Filesystem, HardwareReport, Inspected, Job, Launch, LaunchUpdate, Listed,
-    Logged, ModelRef, Overview, Problem, Roots, Run, RunState, Runs, Scanned, Shown, Stopped, Suggested,
-    Synced, Usage, Verifying,
+    Added, AddedEngine, Download, Duplicates, EngineDevices, EngineStatus, Engines, Event, EventKind,
+    Examined, Filesystem, HardwareReport, Inspected, Job, Launch, LaunchUpdate, Listed, Logged, ModelRef,
+    Overview, Problem, Roots, Run, RunState, Runs, Scanned, Shown, Stopped, Suggested, Synced, Usage,
 };
 pub use request::{LAUNCH_VARIABLES, LaunchRequest, Request};
 
