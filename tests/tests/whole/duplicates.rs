@@ -87,7 +87,7 @@ fn copies_are_one_group_and_each_inode_counts_once() {
     }
     assert!(self::groups(&house, &["name=alone"]).is_empty());
     assert_eq!(self::groups(&house, &["app=ollama"]).len(), 1);
-    assert_eq!(house.ctl(&["duplicates", "nonsense=1"]).code, 1);
+    assert_eq!(house.ctl(&["duplicates", "nonsense=1"]).code, 2);
 }
 
 #[test]

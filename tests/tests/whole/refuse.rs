@@ -25,8 +25,7 @@ fn a_daemon_that_is_not_there_is_exit_3_with_a_hint() {
 #[test]
 fn a_wrong_word_is_exit_2() {
     let mut house = house!();
-    for args in [&["nonsense"][..], &["list", "--nonsense"], &["show"], &["tag", "x"], &["roots", "nonsense"]]
-    {
+    for args in [&["nonsense"][..], &["list", "--nonsense"], &["show"], &["tag"], &["roots", "nonsense"]] {
         let said = house.ctl(args);
         assert_eq!((said.code, said.out.as_str()), (2, ""), "{args:?}: {said:?}");
     }
