@@ -32,7 +32,8 @@ pub(crate) fn start(environment: &Environment, socket: &Path, err: &mut dyn Writ
         lines: Vec::new(),
         hint: "set HOME to your home directory, or start modeld yourself".into(),
     })?;
-    let log = Log::open(&state.join("modeld")).map_err(|error| cannot_start(&program, &error))?;
+    let directory = state.join("modeld");
+    let log = Log::open(&directory).map_err(|error| cannot_write(&directory, &error))?;
     if environment.stderr_is_terminal {
         writeln!(err, "starting {}", program.display())?;
     }
@@ -79,15 +80,32 @@ fn wait(mut child: Child, socket: &Path, log: &Log) -> Result<Client> {
             }
         }
         if Instant::now() >= deadline {
-            let why = match ended {
-                Some(status) => format!("modeld did not start: {status}"),
-                None => format!("modeld was started and does not answer at {}: {error}", socket.display()),
-            };
-            let hint = format!("its log is {}", log.path.display());
-            return Err(Failure::Unreachable { why, lines: log.last_lines(), hint }.into());
+            return Err(match ended {
+                Some(status) => did_not_start(&status.to_string(), log),
+                None => {
+                    let at = socket.display();
+                    let why = format!("modeld was started and does not answer at {at}: {error}");
+                    Failure::Unreachable { why, lines: log.last_lines(), hint: log.hint() }
+                }
+            }
+            .into());
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(LONGEST_WAIT);
+    }
+}
+
+/// The daemon says why, and what to do; else its last words are shown.
+fn did_not_start(status: &str, log: &Log) -> Failure {
+    let lines = log.last_lines();
+    let said = |what: &str| lines.iter().rev().find_map(|line| line.strip_prefix(what).map(str::to_owned));
+    match (said("error: "), said("hint: ")) {
+        (Some(why), Some(hint)) => Failure::Unreachable {
+            why: format!("modeld did not start: {why}"),
+            lines: vec![log.hint()],
+            hint,
+        },
+        _ => Failure::Unreachable { why: format!("modeld did not start: {status}"), lines, hint: log.hint() },
     }
 }
 
@@ -100,6 +118,17 @@ fn missing(environment: &Environment, socket: &Path) -> Failure {
     );
     let why = format!("modeld does not run: nobody listens at {}", socket.display());
     Failure::Unreachable { why, lines: Vec::new(), hint }
+}
+
+fn cannot_write(directory: &Path, error: &io::Error) -> Failure {
+    Failure::Unreachable {
+        why: format!(
+            "modeld cannot keep its index and its log: {} cannot be written: {error}",
+            directory.display()
+        ),
+        lines: Vec::new(),
+        hint: "set XDG_STATE_HOME to a directory that you can write".into(),
+    }
 }
 
 fn cannot_start(program: &Path, error: &io::Error) -> Failure {
@@ -124,6 +153,10 @@ impl Log {
         let file = File::options().create(true).append(true).mode(0o600).open(&path)?;
         let start = file.metadata()?.len();
         Ok(Self { path, file, start })
+    }
+
+    fn hint(&self) -> String {
+        format!("its log is {}", self.path.display())
     }
 
     /// What the daemon wrote last; nothing where that cannot be read, as the reason is told anyway.

@@ -2,8 +2,10 @@
 
 use anyhow::Context as _;
 use domain::{
+    engines::shell_line,
     names::with_suffix,
     stores::{Environment, VARIABLES},
+    wrong::no_such,
 };
 use serde::Serialize;
 use std::{
@@ -77,7 +79,8 @@ impl Config {
         };
         let states = base("XDG_STATE_HOME", ".local/state")?;
         let data = base("XDG_DATA_HOME", ".local/share")?.join("modeld");
-        let settings = read_settings(&base("XDG_CONFIG_HOME", ".config")?.join("modeld/config.toml"))?;
+        let mut settings = read_settings(&base("XDG_CONFIG_HOME", ".config")?.join("modeld/config.toml"))?;
+        settings.roots.iter_mut().for_each(|root| at_home(root, home.as_deref()));
         let runtime = absolute("XDG_RUNTIME_DIR");
         let socket =
             api::socket(runtime.as_deref(), Some(&states)).context("there is no place for the socket")?;
@@ -130,11 +133,37 @@ impl Config {
 
     /// Makes the daemon's own directories, for this user only.
     pub fn make_directories(&self) -> anyhow::Result<()> {
-        for dir in [&self.state, &self.data, &self.cookies(), &self.runs()] {
-            make_private(dir)?;
+        for (dir, variable) in [
+            (&self.state, "XDG_STATE_HOME"),
+            (&self.data, "XDG_DATA_HOME"),
+            (&self.cookies(), "XDG_STATE_HOME"),
+            (&self.runs(), "XDG_STATE_HOME"),
+        ] {
+            make_private(dir).context(NotMade { variable })?;
         }
         Ok(())
     }
+}
+
+/// A directory of the daemon's own cannot be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("modeld needs a directory of its own")]
+pub struct NotMade {
+    /// That places it elsewhere.
+    pub variable: &'static str,
+}
+
+/// Says what to do where the daemon cannot start.
+pub fn hint(error: &anyhow::Error) -> Option<String> {
+    if let Some(NotMade { variable }) = error.downcast_ref() {
+        return Some(format!("set {variable} to a directory that you can write"));
+    }
+    let Misread { file, .. } = error.downcast_ref()?;
+    Some(format!("mend that line, or do without the file: mv {0} {0}.off", quoted(file)))
+}
+
+fn quoted(path: &Path) -> String {
+    shell_line(&BTreeMap::new(), &[path.into()])
 }
 
 /// Makes a directory with mode 0700, and its parents.
@@ -158,10 +187,76 @@ pub(crate) fn write_private(path: &Path, value: &impl Serialize) -> anyhow::Resu
     write().with_context(|| format!("writing {}", path.display()))
 }
 
+/// `config.toml` cannot be understood.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}, line {line}: {why}", file.display())]
+pub struct Misread {
+    pub file: PathBuf,
+    /// From 1.
+    pub line: usize,
+    pub why: String,
+}
+
+const KEYS: &[&str] = &["roots", "poll_seconds", "verify", "verify_rate"];
+
 fn read_settings(path: &Path) -> anyhow::Result<Settings> {
     match fs::read_to_string(path) {
-        Ok(text) => toml::from_str(&text).with_context(|| format!("reading {}", path.display())),
+        Ok(text) => Ok(toml::from_str(&text).map_err(|error| misread(path, &text, &error))?),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Settings::default()),
         Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
+    }
+}
+
+fn misread(path: &Path, text: &str, error: &toml::de::Error) -> Misread {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let unknown = error.message().strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
+    let why = match unknown {
+        Some(key) => no_such(&format!("there is no setting `{key}`"), key, KEYS),
+        None => error.message().split_whitespace().collect::<Vec<_>>().join(" "),
+    };
+    Misread { file: path.to_owned(), line: before.matches('\n').count() + 1, why }
+}
+
+/// `~` and what lies below it, as a shell would read it.
+fn at_home(path: &mut PathBuf, home: Option<&Path>) {
+    if let (Ok(below), Some(home)) = (path.strip_prefix("~"), home) {
+        *path = home.join(below);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_are_not_understood_are_named_with_their_line() {
+        let check = |text: &str, line: usize, why: &str| {
+            let error = toml::from_str::<Settings>(text).unwrap_err();
+            let told = misread(Path::new("/c.toml"), text, &error);
+            assert!(told.line == line && told.why.starts_with(why), "{told:?}");
+        };
+        let meant = "there is no setting `pol_seconds`; did you mean `poll_seconds`? there are roots";
+        check("roots = []\n\npol_seconds = 3\n", 3, meant);
+        check("verify = true\nroots = 7\n", 2, "invalid type: integer `7`, expected a sequence");
+        check("roots = [\n", 1, "");
+    }
+
+    #[test]
+    fn every_setting_is_among_the_keys_that_are_told() {
+        let text = "roots = []\npoll_seconds = 1\nverify = true\nverify_rate = 1\n";
+        toml::from_str::<Settings>(text).unwrap();
+        let told: Vec<&str> = text.lines().filter_map(|line| line.split(' ').next()).collect();
+        assert_eq!(told, KEYS);
+    }
+
+    #[test]
+    fn a_tilde_is_the_home() {
+        for (typed, meant) in
+            [("~/m", "/home/u/m"), ("~", "/home/u"), ("/a/~", "/a/~"), ("~other/m", "~other/m")]
+        {
+            let mut path = PathBuf::from(typed);
+            at_home(&mut path, Some(Path::new("/home/u")));
+            assert_eq!(path, Path::new(meant));
+        }
     }
 }

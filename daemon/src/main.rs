@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     }
     let text = match arguments.first().map(|argument| argument.to_str().unwrap_or_default()) {
         None => {
-            return serve().map_or_else(|error| fail(1, &format!("error: {error:#}")), |()| 0.into());
+            return serve().map_or_else(|error| fail(1, &told(&error)), |()| 0.into());
         }
         Some("--version" | "-V") => concat!("modeld ", env!("CARGO_PKG_VERSION")),
         Some("--help" | "-h") => USAGE,
@@ -46,6 +46,12 @@ fn serve() -> anyhow::Result<()> {
         };
         daemon::run(config, listener, shutdown).await
     })
+}
+
+/// Two lines that `modelctl` looks for, where it started us.
+fn told(error: &anyhow::Error) -> String {
+    let hint = daemon::config::hint(error).map_or_else(String::new, |hint| format!("\nhint: {hint}"));
+    format!("error: {error:#}{hint}")
 }
 
 fn fail(code: u8, text: &str) -> ExitCode {

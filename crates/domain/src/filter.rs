@@ -8,7 +8,7 @@ mod sort;
 mod tests;
 pub mod text;
 
-use crate::Model;
+use crate::{Model, wrong::no_such};
 use age::Age;
 use field::{FIELDS, FLAGS, Field, Flag, How, NUMBERS, Number, Pattern};
 use jiff::Timestamp;
@@ -58,9 +58,6 @@ pub struct NotUnderstood {
 
 /// Longest operator first, so that `>=` is not read as `>`.
 const OPERATORS: &[&str] = &[">=", "<=", "!=", "=", ">", "<"];
-
-/// What is alike enough to be offered instead, by jaro-winkler; `archi` and `arch` have 0.96, `nonsense` and any 0.63.
-const ALIKE: f64 = 0.8;
 
 impl Query {
     /// Reads what was typed, one filter a text.
@@ -148,22 +145,11 @@ fn filter(key: &str, operator: &str, value: &str) -> Result<Filter, String> {
     Ok(Filter::Is(*field, patterns))
 }
 
-/// What is wrong, what was meant, and what there is.
-fn no_such(wrong: &str, typed: &str, known: &[&str]) -> String {
-    let near = nearest(typed, known).map_or_else(String::new, |near| format!("did you mean `{near}`? "));
-    format!("{wrong}; {near}there are {}", known.join(" "))
-}
-
 fn no_field(key: &str) -> String {
     let numbers = NUMBERS.iter().map(|(name, _)| *name);
     let known: Vec<_> =
         FIELDS.iter().map(|(name, _)| *name).chain(numbers).chain(age::NAMES.iter().copied()).collect();
     no_such(&format!("there is no field `{key}`"), key, &known)
-}
-
-fn nearest<'a>(typed: &str, known: &[&'a str]) -> Option<&'a str> {
-    let scored = known.iter().map(|name| (strsim::jaro_winkler(&typed.to_lowercase(), name), *name));
-    scored.filter(|(score, _)| *score >= ALIKE).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
 }
 
 fn number(field: Number, operator: &str, value: &str) -> Result<Filter, String> {

@@ -30,6 +30,7 @@ pub mod suggest;
 mod tree;
 pub mod usage;
 mod verdict;
+pub mod wrong;
 
 pub use assemble::{OnDisk, Placed, UserData, assemble, facts_of};
 pub use bytes::ByteSize;

@@ -65,6 +65,48 @@ fn a_daemon_that_cannot_start_is_said_with_its_last_words() {
 }
 
 #[test]
+    write(house.home(".config/modeld/config.toml"), "verify = true\nrots = []\n");
+    let said = house.ctl(&["doctor"]);
+    assert_eq!(said.code, 3, "{said:?}");
+    let file = house.home(".config/modeld/config.toml").display().to_string();
+    let why = format!(
+        "error: modeld did not start: {file}, line 2: there is no setting `rots`; did you mean `roots`?"
+    );
+    assert!(said.err.starts_with(&why), "{said:?}");
+    assert!(
+        said.err.contains(&format!("hint: mend that line, or do without the file: mv {file} ")),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn a_home_that_cannot_be_written_is_named_with_the_variable_that_leads_elsewhere() {
+    let mut house = autostarting();
+    house.set("XDG_STATE_HOME", house.home("state"));
+    write(house.home("state"), "in the way");
+    let said = house.ctl(&["list"]);
+    assert_eq!(said.code, 3, "{said:?}");
+    assert!(
+        said.err.contains("home/state/modeld cannot be written") && said.err.contains("set XDG_STATE_HOME")
+    );
+    house.set("XDG_STATE_HOME", house.home("elsewhere"));
+    house.set("XDG_DATA_HOME", house.home("state"));
+    let said = house.ctl(&["list"]);
+    assert_eq!(said.code, 3, "{said:?}");
+    assert!(
+        said.err.contains("home/state/modeld") && said.err.contains("hint: set XDG_DATA_HOME"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn a_root_of_the_settings_may_begin_at_the_home() {
+    let mut house = house!();
+    write(house.home("far/away/m.gguf"), gguf("m"));
+    write(house.home(".config/modeld/config.toml"), "roots = [\"~/far/away\"]\n");
+    house.start();
+    house.sync();
+    assert_eq!(house.names(&[]), ["m"]);
 fn a_daemon_that_is_asked_to_end_ends_cleanly_also_with_clients_on_it() {
     let mut house = house!().started();
     write(house.models("m.gguf"), gguf("m"));

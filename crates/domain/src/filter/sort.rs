@@ -1,7 +1,7 @@
 //! Orders of the list. Knows no text search: what matches best is found elsewhere.
 
-use super::{field::Number, no_such};
-use crate::Model;
+use super::field::Number;
+use crate::{Model, wrong::no_such};
 use jiff::Timestamp;
 use std::cmp::Ordering;
 
