@@ -49,6 +49,21 @@ pub(crate) fn shorten(text: &str, room: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{head}…{tail}"))
 }
 
+/// Returns the text in lines of at most `room` columns, broken at blanks; a longer word stays whole.
+pub(crate) fn wrapped(text: &str, room: Option<usize>) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if room.is_none_or(|room| width(line) + 1 + width(word) <= room) => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 fn fitting(chars: impl Iterator<Item = char>, room: usize) -> String {
     let mut taken = 0;
     chars
@@ -77,6 +92,13 @@ mod tests {
         ] {
             assert_eq!(clean(text), shown);
         }
+    }
+
+    #[test]
+    fn lines_are_broken_at_blanks() {
+        assert_eq!(wrapped("one two three", Some(8)), ["one two", "three"]);
+        assert_eq!(wrapped("one-long-word two", Some(4)), ["one-long-word", "two"]);
+        assert_eq!(wrapped("one two", None), ["one two"]);
     }
 
     #[test]

@@ -1,7 +1,12 @@
 //! `modelctl` alone: the home screen.
 
 use super::roots::write_roots;
-use crate::{context::Context, style::Style, text::clean, wording};
+use crate::{
+    context::Context,
+    style::Style,
+    text::{clean, wrapped},
+    wording,
+};
 use anyhow::Result;
 use api::{Download, Overview, Problem, Request};
 use domain::{ByteSize, Safety, Verification, engines};
@@ -91,7 +96,9 @@ fn write_notices(overview: &Overview, context: &mut Context<'_>) -> io::Result<(
         return Ok(());
     }
     title(context, "NOTICES")?;
-    overview.notices.iter().try_for_each(|notice| writeln!(context.out, "{}", clean(notice)))
+    let room = context.environment.width;
+    let lines = overview.notices.iter().flat_map(|notice| wrapped(&clean(notice), room));
+    lines.into_iter().try_for_each(|line| writeln!(context.out, "{line}"))
 }
 
 fn write_runs(overview: &Overview, context: &mut Context<'_>) -> io::Result<()> {
@@ -132,7 +139,8 @@ fn write_empty(overview: &Overview, context: &mut Context<'_>) -> io::Result<()>
     title(context, "NEXT")?;
     writeln!(
         context.out,
-        "modelctl roots add DIR    where your models are\nmodelctl inspect FILE     what a file is\n\
+        "modelctl roots suggest    look for folders of models elsewhere\n\
+         modelctl roots add DIR    where your models are\nmodelctl inspect FILE     what a file is\n\
          modelctl events           watch them being found"
     )
 }

@@ -48,8 +48,10 @@ pub(super) async fn overview(hub: &Hub) -> Result<Overview, Failure> {
     let mut notices = hub.notices();
     if roots.is_empty() {
         let looked_at = hub.discover().await.map_err(refusal)?;
-        let places: Vec<String> = looked_at.iter().map(|place| place.path.display().to_string()).collect();
-        notices.push(format!("no model directory was found; looked at {}", places.join(" ")));
+        let count = looked_at.len();
+        notices.push(format!(
+            "none of the {count} folders where apps keep models is there: modelctl roots suggest looks elsewhere"
+        ));
     }
     let ram = hardware::ram(&hub.config.environment.sysroot);
     let known = |bytes: u64| Some(bytes).filter(|_| ram.total > 0);

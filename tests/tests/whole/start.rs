@@ -25,6 +25,9 @@ fn the_first_command_in_an_empty_home_starts_the_daemon_and_answers() {
     fs::remove_dir(house.models("")).unwrap();
     assert_eq!(fs::read_dir(house.home("")).unwrap().count(), 0, "an empty home");
     assert_eq!(house.json(&["list"]), serde_json::json!({ "models": [] }));
+    let home = house.does(&[]);
+    assert!(home.contains("folders where apps keep models is there"), "{home}");
+    assert!(home.lines().all(|line| line.len() < 120), "{home}");
     let first = pid(&house);
     write(house.models("m.gguf"), gguf("m"));
     house.sync();
@@ -62,9 +65,6 @@ fn a_daemon_that_cannot_start_is_said_with_its_last_words() {
     let said = house.ctl(&["list"]);
     assert_eq!(said.code, 3, "{said:?}");
     assert!(said.err.contains("nonsense") && said.err.contains("modeld.log"), "{said:?}");
-}
-
-#[test]
     write(house.home(".config/modeld/config.toml"), "verify = true\nrots = []\n");
     let said = house.ctl(&["doctor"]);
     assert_eq!(said.code, 3, "{said:?}");
@@ -107,6 +107,9 @@ fn a_root_of_the_settings_may_begin_at_the_home() {
     house.start();
     house.sync();
     assert_eq!(house.names(&[]), ["m"]);
+}
+
+#[test]
 fn a_daemon_that_is_asked_to_end_ends_cleanly_also_with_clients_on_it() {
     let mut house = house!().started();
     write(house.models("m.gguf"), gguf("m"));
