@@ -137,7 +137,12 @@ fn root(root: &RootStatus) -> Option<Finding> {
         problem(about, reason, means, Some("have its app write it again, or mend it"))
     } else if reason.contains("cannot be read") {
         let means = "What lies there is not listed.";
-        problem(about, reason, means, Some("make it readable for you, or join the group that owns it"))
+        let fix = if reason.contains("File name too long") {
+            "shorten the names of the folders on the way there: a path has at most 4,096 bytes, a name 255"
+        } else {
+            "make it readable for you, or join the group that owns it"
+        };
+        problem(about, reason, means, Some(fix))
     } else {
         warning(about, reason, "Changes there are found later than elsewhere.", None)
     })
@@ -314,6 +319,8 @@ mod tests {
             "no inotify instances are left; raise the limit: sysctl fs.inotify.max_user_instances=1024";
         check(&with(degraded(true, limit)), Problem, "/data/models", "max_user_instances=1024");
         check(&with(degraded(true, "x cannot be read: Permission denied")), Problem, "/data/models", "group");
+        let long = "x cannot be read: File name too long (os error 36)";
+        check(&with(degraded(true, long)), Problem, "/data/models", "shorten the names");
         check(
             &with(degraded(true, "m/latest is damaged: it is no manifest")),
             Problem,

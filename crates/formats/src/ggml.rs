@@ -166,7 +166,7 @@ fn whisper(
 
 fn llama(cursor: &mut Cursor<'_, impl Input>, has_scores: bool) -> Result<Hyperparameters, Error> {
     let vocabulary = number(cursor, "words")?;
-    let width = number(cursor, "embedding")?;
+    let width = number(cursor, "values in an embedding")?;
     cursor.skip(1, 4)?;
     let heads = number(cursor, "heads")?;
     let layers = number(cursor, "layers")?;
@@ -179,7 +179,7 @@ fn llama(cursor: &mut Cursor<'_, impl Input>, has_scores: bool) -> Result<Hyperp
 fn number(cursor: &mut Cursor<'_, impl Input>, what: &str) -> Result<u32, Error> {
     let number = cursor.u32()?;
     if number > MAX_NUMBER {
-        return cursor.corrupt(format!("{what}: {number} of them"));
+        return cursor.corrupt(format!("its header says {number} {what}, which is more than any model has"));
     }
     Ok(number)
 }

@@ -1,10 +1,17 @@
 //! `modelctl doctor`
 
-use crate::{context::Context, style::Style, text::clean};
+use crate::{
+    context::Context,
+    style::Style,
+    text::{clean, shorten},
+};
 use anyhow::Result;
 use api::{Examined, Request};
 use clap::Args;
 use domain::doctor::Severity;
+
+/// Columns of a path that are shown; what is longer hides the words around it.
+const LONGEST: usize = 120;
 
 /// Say what is wrong on this machine, what follows from it, and the line that mends it
 #[derive(Debug, Args)]
@@ -30,8 +37,8 @@ impl DoctorArgs {
             writeln!(
                 context.out,
                 "{word}  {strong}{}{off}: {}",
-                clean(&finding.about),
-                clean(&finding.what)
+                brief(&finding.about),
+                brief(&finding.what)
             )?;
             writeln!(context.out, "         {}", clean(&finding.means))?;
             if let Some(fix) = &finding.fix {
@@ -43,4 +50,11 @@ impl DoctorArgs {
         }
         Ok(())
     }
+}
+
+/// Clean text with the middle of very long words left out.
+fn brief(text: &str) -> String {
+    let text = clean(text);
+    let words: Vec<_> = text.split(' ').map(|word| shorten(word, LONGEST)).collect();
+    words.join(" ")
 }

@@ -298,6 +298,11 @@ warning  engines: none
          Nothing starts.
 ";
     assert_eq!(Fake::replying(&findings.to_string()).run(&["doctor"]).out, expected);
+    let path = format!("/m/{}/end", "d/".repeat(2000));
+    let long = json!({"findings": [{"severity": "problem", "about": path, "what": format!("{path} cannot be read"),
+        "means": "m", "fix": null}]});
+    let said = Fake::replying(&long.to_string()).run(&["doctor"]).out;
+    assert!(said.lines().all(|line| line.len() < 300) && said.contains("d//end cannot be read"), "{said}");
     assert_eq!(Fake::replying(r#"{"findings":[]}"#).run(&["doctor"]).out, "nothing is wrong\n");
 }
 

@@ -62,7 +62,7 @@ fn model(ask: &mut Ask<'_>, root: &Path, index: &Path, entry: &Value) -> Vec<Fou
     let manifest_path = root.join("manifests/sha256").join(&digest);
     let Some(content) = ask.read(&manifest_path) else { return Vec::new() };
     let Ok(manifest) = serde_json::from_slice::<Value>(content) else {
-        ask.damaged(&manifest_path, "it is no manifest");
+        ask.damaged(&manifest_path, "it is not the JSON that says which files the model has");
         return Vec::new();
     };
     let mut found = Found::new(App::DockerModelRunner, String::new());

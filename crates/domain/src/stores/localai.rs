@@ -201,7 +201,7 @@ fn artifact(ask: &mut Ask<'_>, unit: &Unit<'_>) -> Vec<Found> {
     let path = unit.path().join("manifest.json");
     let Some(content) = ask.read(&path) else { return Vec::new() };
     let Ok(manifest) = serde_json::from_slice::<Value>(content) else {
-        ask.damaged(&path, "it is no manifest");
+        ask.damaged(&path, "it is not the JSON that says which files the model has");
         return Vec::new();
     };
     let text = |at: &str| manifest.pointer(at).and_then(Value::as_str).and_then(handle::bounded);

@@ -79,7 +79,28 @@ fn refusal(error: serde_json::Error, at: u64) -> Error {
     }
     // serde_json counts columns; a header is one line unless someone wrote it by hand.
     let column = if error.line() == 1 { error.column() } else { 0 };
-    Error::Corrupt { what: format!("the header's JSON is broken: {error}"), at: at + column as u64 }
+    Error::Corrupt {
+        what: format!("the header's JSON is broken: {}", plain(&error.to_string())),
+        at: at + column as u64,
+    }
+}
+
+/// What serde_json says in Rust's words, without its lines and columns.
+fn plain(error: &str) -> String {
+    let error = error.split(" at line ").next().unwrap_or_default();
+    let found = error.strip_prefix("invalid type: ").or_else(|| error.strip_prefix("invalid value: "));
+    match found.and_then(|found| found.split_once(", expected ")) {
+        Some((found, wanted)) => {
+            let found = found.replace("floating point", "the number").replace("integer", "the number");
+            let wanted = match wanted {
+                "u64" | "usize" => "a whole number",
+                "a sequence" => "a list",
+                other => other,
+            };
+            format!("there is {found} where {wanted} should be")
+        }
+        None => error.to_owned(),
+    }
 }
 
 /// The bytes of the JSON, watched for what serde_json would hold in memory.

@@ -69,6 +69,11 @@ fn lengths_are_checked_before_they_are_used() {
     let prefixed = |len: u64, json: &str| [&len.to_le_bytes(), json.as_bytes()].concat();
     check_bytes(&prefixed(0, "{}"), "an empty header");
     check_bytes(&prefixed(1, "{"), "JSON is broken");
+    let entry = r#"{"a":{"dtype":"F16","shape":[1e20],"data_offsets":[0,2]}}"#;
+    check_bytes(
+        &prefixed(entry.len() as u64, entry),
+        "broken: there is the number `1e+20` where a whole number",
+    );
     check_bytes(&prefixed(100_000_001, "{}"), "TooLarge");
     check_bytes(&prefixed(u64::MAX, "{}"), "Corrupt");
     check_bytes(&prefixed(90_000_000, "{}"), "Truncated { at: 10 }");

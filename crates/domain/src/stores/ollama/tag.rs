@@ -29,7 +29,7 @@ pub(super) fn found(ask: &mut Ask<'_>, app: App, unit: &Unit<'_>, tag: &OsStr) -
     let manifest_path = unit.path().join(tag);
     let manifest = serde_json::from_slice::<Manifest>(ask.read(&manifest_path)?);
     let Some(manifest) = manifest.ok().filter(Manifest::is_clear) else {
-        ask.damaged(&manifest_path, "it is no manifest");
+        ask.damaged(&manifest_path, "it is not the JSON that says which files the model has");
         return None;
     };
     let mut depends = vec![manifest_path];
