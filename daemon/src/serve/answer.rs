@@ -258,6 +258,12 @@ async fn inspect(path: WirePath) -> Result<Inspected, Failure> {
     off_the_loop(work).await
 }
 
+/// Whether it is the whole system, or what the kernel and services show as files. Disks are mounted below `/run`.
+fn is_no_place(real: &Path) -> bool {
+    let whole = ["/", "/run", "/dev"].iter().any(|path| real == Path::new(path));
+    whole || ["/proc", "/sys"].iter().any(|path| real.starts_with(path))
+}
+
 async fn add_root(hub: &Hub, path: PathBuf) -> Result<api::Added, Failure> {
     let refuse = |why: String| ApiError::Refused { why, hint: None };
     if !path.is_absolute() {
@@ -266,7 +272,7 @@ async fn add_root(hub: &Hub, path: PathBuf) -> Result<api::Added, Failure> {
     let real = look::resolved(&path)
         .filter(|real| real.is_dir())
         .ok_or_else(|| refuse(format!("{} is not a directory", path.display())))?;
-    if real == Path::new("/") || Some(&real) == hub.config.environment.home.as_ref() {
+    if is_no_place(&real) || Some(&real) == hub.config.environment.home.as_ref() {
         let why = format!("{} holds far more than models", real.display());
         return Err(
             ApiError::Refused { why, hint: Some("add the directory with the models in it".into()) }.into()

@@ -69,6 +69,10 @@ fn a_root_that_cannot_be_is_refused_with_the_reason() {
         (house.at("nowhere"), "is not a directory"),
         (house.at("file"), "is not a directory"),
         ("/".into(), "far more"),
+        ("/proc".into(), "far more"),
+        ("/sys/class".into(), "far more"),
+        ("/dev".into(), "far more"),
+        ("/run".into(), "far more"),
         (house.at("home"), "far more"),
     ] {
         let said = house.ctl(&["roots", "add", path.to_str().unwrap()]);
