@@ -14,8 +14,8 @@ impl Safety {
     }
 
     /// What to do instead of loading it.
-    pub const INSTEAD: &str = "get the same model as safetensors, or convert it on a machine where it can do no harm; \
-                               modelctl inspect shows what is in a file";
+    pub const INSTEAD: &str =
+        "get the same model as safetensors, or convert it on a machine where it can do no harm";
 }
 
 /// Refuses what runs code when it is loaded. Returns a caution for what nobody can vouch for.
@@ -37,7 +37,10 @@ pub fn check(model: &Model) -> Result<Option<String>, Refusal> {
             Ok(Some(why("may run code when it is loaded, which cannot be ruled out")))
         }
         Some(Safety::Dangerous) => {
-            let hint = format!("{}; --allow-unsafe starts it this once", Safety::INSTEAD);
+            let hint = format!(
+                "{}; modelctl inspect shows what is in a file; --allow-unsafe starts it this once",
+                Safety::INSTEAD
+            );
             Err(Refusal { why: why("runs code when it is loaded"), hint: Some(hint) })
         }
     }

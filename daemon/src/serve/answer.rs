@@ -1,17 +1,17 @@
 //! One function a request: asks the core, the index or the runs, and writes what they say.
 
 use super::{
-    events::events, hub::Hub, kin, list, machine, overview, runs, said, space, varlink::Out, verify,
+    events::events, hub::Hub, inspect, kin, list, machine, overview, runs, said, space, varlink::Out, verify,
 };
 use crate::{
     core::{Event, Wanted},
     engine, fault,
     index::{Reader, User, UserChange, UserError},
-    look, read, suggest,
+    look, suggest,
 };
-use api::{ApiError, Inspected, LaunchRequest, Request, Roots, Scanned, Suggested, Synced};
+use api::{ApiError, LaunchRequest, Request, Roots, Scanned, Suggested, Synced};
 use domain::{
-    Model, RootStatus, State, Verdict, WirePath,
+    Model, RootStatus,
     engines::shell_line,
     facts::Facts,
     resolve::{Names, Resolved, resolve},
@@ -21,7 +21,6 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use std::{
     collections::BTreeMap,
-    fs::Metadata,
     io::ErrorKind,
     path::{Path, PathBuf},
     sync::Arc,
@@ -105,7 +104,7 @@ async fn reply(request: Request, hub: &Hub) -> Result<Box<RawValue>, Failure> {
         Request::Usage { by } => raw(space::usage(hub, by).await?),
         Request::Show { model } => raw(kin::show(hub, &model).await?),
         Request::Tree { model } => raw(kin::tree(hub, &model).await?),
-        Request::Inspect { path } => raw(inspect(path).await?),
+        Request::Inspect { path } => raw(inspect::inspect(hub, path).await?),
         Request::Roots {} => raw(Roots { roots: space::roots(hub).await? }),
         Request::SuggestRoots {} => raw(suggest(hub).await?),
         Request::AddRoot { path } => raw(add_root(hub, path.to_path()).await?),
@@ -213,13 +212,29 @@ fn at_path(typed: &str, names: &[Names], roots: &[RootStatus]) -> Result<String,
     if let Resolved::One(id) = resolve(&real.to_string_lossy(), names) {
         return Ok(id);
     }
+    let below: Vec<&Names> = inside(&real, names).collect();
+    let is_root = roots.iter().any(|root| real == root.path.to_path());
+    if let [one] = *below
+        && !is_root
+    {
+        return Ok(one.id.clone());
+    }
     if roots.iter().any(|root| real.starts_with(root.path.to_path())) {
-        let hint = "see what it is: modelctl inspect";
-        return Err(refuse(format!("{typed} is not known as a model"), Some(hint), path));
+        let (why, hint) = match below.len() {
+            0 => (format!("{typed} is not known as a model"), "see what it is: modelctl inspect"),
+            several => (format!("{typed} has {several} models in it"), "see which: modelctl list"),
+        };
+        return Err(refuse(why, Some(hint), path));
     }
     let dir = if real.is_dir() { Some(path) } else { path.parent() }.unwrap_or(path);
     let why = format!("{typed} is in no place that is looked at");
     Err(refuse(why, Some("modelctl roots add"), dir))
+}
+
+/// Models with weights below a directory.
+pub(super) fn inside<'a>(directory: &'a Path, all: &'a [Names]) -> impl Iterator<Item = &'a Names> {
+    let is_below = move |path: &String| Path::new(path).starts_with(directory);
+    all.iter().filter(move |names| names.paths.iter().any(is_below))
 }
 
 /// Returns the model that was meant, and what its weights say.
@@ -227,35 +242,6 @@ pub(super) async fn meant(hub: &Hub, typed: &str) -> Result<(Model, Option<Facts
     let id = find(hub, typed.to_owned()).await?;
     let found = hub.read(move |reader| reader.model(&id)).await.map_err(refusal)?;
     found.ok_or_else(|| ApiError::NoSuchModel { name: typed.to_owned(), similar: Vec::new() }.into())
-}
-
-async fn inspect(path: WirePath) -> Result<Inspected, Failure> {
-    let work = move || -> Result<Inspected, ApiError> {
-        let own = path.to_path();
-        let refuse = |why: String| ApiError::Refused { why, hint: None };
-        if !own.is_absolute() {
-            return Err(ApiError::InvalidParameter { parameter: "path".into() });
-        }
-        let shown = own.display();
-        let meta = own.metadata().map_err(|error| refuse(format!("{shown} cannot be read: {error}")))?;
-        if !meta.is_file() {
-            let what = if meta.is_dir() { "a directory" } else { "a fifo, socket or device" };
-            return Ok(Inspected {
-                path,
-                size: 0,
-                verdict: Verdict::new(None, State::NotAModel, &format!("it is {what}")),
-            });
-        }
-        let opened =
-            look::resolved(&own).ok_or(rustix::io::Errno::NOENT).and_then(|at| look::open_resolved(&at));
-        let file = opened.map_err(|error| refuse(format!("{shown} cannot be read: {error}")))?;
-        let verdict = read::verdict(&file, meta.len(), own.file_name().unwrap_or_default())
-            .map_err(|error| refuse(format!("{shown} cannot be read: {error}")))?;
-        let beside = |name: &str| own.parent()?.join(name).metadata().ok().filter(Metadata::is_file);
-        let verdict = verdict.with_parts(|name| beside(name).map(|meta| meta.len()));
-        Ok(Inspected { path, size: meta.len(), verdict })
-    };
-    off_the_loop(work).await
 }
 
 /// Whether it is the whole system, or what the kernel and services show as files. Disks are mounted below `/run`.

@@ -3,6 +3,7 @@
 mod answer;
 mod events;
 mod hub;
+mod inspect;
 mod kin;
 mod list;
 mod machine;

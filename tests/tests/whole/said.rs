@@ -167,11 +167,19 @@ fn a_path_that_is_no_model_is_refused_with_what_it_is() {
     std::os::unix::fs::symlink(house.models("Alpha.gguf"), &link).unwrap();
     house.sync();
     assert_eq!(house.show(link.to_str().unwrap())["name"], "Alpha");
+    let directory = house.models("st").display().to_string();
+    assert_eq!(house.show(&directory)["name"], "st");
+    let inspected = house.json(&["inspect", &directory]);
+    assert_eq!((&inspected["format"], &inspected["state"]), (&json!("safetensors"), &json!("ok")));
+    assert!(inspected["reason"].as_str().unwrap().contains("listed as the model `st`"), "{inspected}");
+    let inspected = house.json(&["inspect", house.models("").to_str().unwrap()]);
+    assert_eq!(inspected["reason"], "it is a directory with 4 listed models in it");
     let add = format!("hint: modelctl roots add '{}'", house.at("some where").display());
     for (path, why, hint) in [
         (outside, "is in no place that is looked at", &*add),
         (house.models("gone.gguf"), "there is no file", ""),
         (house.models("readme.md"), "is not known as a model", "modelctl inspect"),
+        (house.models(""), "has 4 models in it", "see which: modelctl list /"),
     ] {
         let said = house.ctl(&["show", path.to_str().unwrap()]);
         assert_eq!((said.code, said.out.as_str()), (1, ""), "{said:?}");
