@@ -157,10 +157,11 @@ impl Core {
         let mut known = self.index.names_below(unit)?;
         let (tick, why) = (self.queue.tick_of(unit), self.queue.why_of(unit));
         for child in children {
-            if child.file_name().is_some_and(|name| known.remove(name)) {
+            let is_known = child.file_name().is_some_and(|name| known.remove(name));
+            let child = UnitRow { root: unit.root.clone(), dir: child.clone() };
+            if is_known && !self.roots.is_unreadable(&child) {
                 continue;
             }
-            let child = UnitRow { root: unit.root.clone(), dir: child.clone() };
             // Its parent is as it was at the next start, wherever a kill comes in between.
             self.index.note_unit(&child)?;
             self.queue.push_as_of(child, why, tick);

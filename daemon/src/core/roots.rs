@@ -204,6 +204,11 @@ impl Roots {
         }
     }
 
+    /// Whether a unit could not be read when it was looked at last.
+    pub(super) fn is_unreadable(&self, unit: &UnitRow) -> bool {
+        self.at(&unit.root).is_some_and(|root| root.unreadable.contains_key(&unit.dir))
+    }
+
     pub(super) fn cannot_read(&mut self, unit: &UnitRow, why: &str) {
         let Some(root) = self.at_mut(&unit.root) else { return };
         if root.unreadable.insert(unit.dir.clone(), why.to_owned()).is_none() {

@@ -1,7 +1,8 @@
 //! What of a model a filter can ask for, and how a value is compared. One line of a table for each name.
 
 use crate::{
-    App, Format, Kind, LicenseClass, Model, Safety, SourceKind, State, Verification, facts::common_architecture, usage,
+    App, Format, Kind, LicenseClass, Model, Safety, SourceKind, State, Verification,
+    facts::common_architecture, usage,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
