@@ -152,6 +152,7 @@ impl Core {
         };
         root.has_events = there.has_events;
         root.identity = Some(there.identity);
+        let before = root.watched_as.replace(there.identity);
         if !is_same {
             root.start_anew(fresh);
         }
@@ -163,8 +164,11 @@ impl Core {
         }
         tracing::info!(path = %there.path.display(), %app, "watching root");
         self.queue.write_off(&there.path);
-        // Another directory may stand here than before; its watches died with the old one.
-        effects.push(Effect::Unwatch(there.path.clone()));
+        // Another directory stands here than before; its watches died with the old one. Elsewhere a gap between two
+        // watches would lose the end of a write that has been told of.
+        if before.is_some_and(|before| before != there.identity) {
+            effects.push(Effect::Unwatch(there.path.clone()));
+        }
         self.look_at_roots_below(&there.path)?;
         self.put_roots()?;
         self.take_from_others(&there.path, effects)?;

@@ -45,6 +45,8 @@ pub(super) struct Root {
     pub(super) status: Option<RootStatus>,
     /// Device and inode of the directory.
     pub(super) identity: Option<(u64, u64)>,
+    /// The same of the one that was there last, and may be away.
+    pub(super) watched_as: Option<(u64, u64)>,
     /// Which filesystems are seen there and below; empty where that is not known.
     pub(super) seats: Arc<Seats>,
     pub(super) has_events: bool,
@@ -80,6 +82,7 @@ impl Root {
             stored: before.clone(),
             status: before.map(|status| RootStatus { online: false, ..status }),
             identity: None,
+            watched_as: None,
             seats: Arc::default(),
             has_events: true,
             unreadable: BTreeMap::new(),

@@ -62,7 +62,7 @@ fn names_that_are_no_text_come_back_byte_for_byte() {
         shown
             .iter()
             .find(|model| model["facts"]["name"] == format!("odd{n}"))
-            .unwrap_or_else(|| panic!("odd{n} is not listed"))
+            .unwrap_or_else(|| panic!("odd{n} is not listed: {shown:#?}"))
     };
     for (n, name) in odd.iter().enumerate() {
         let file = named(n)["locations"][0]["files"][0].clone();
