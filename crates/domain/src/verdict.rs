@@ -69,7 +69,7 @@ fn judge_start(magic: Magic, name: &str, input: &mut impl Input) -> Result<Verdi
             let reason = "a git-lfs pointer: the file that it stands for is not here";
             Ok(Verdict::new(Some(Format::LfsPointer), State::Incomplete, reason))
         }
-        Magic::Page => Ok(Verdict::new(None, State::NotAModel, "a web page saved under a model's name")),
+        Magic::Page => Ok(Verdict::new(None, State::NotAModel, "a web page or a JSON text, no model")),
         Magic::Zeros if length < HEAD as u64 => Ok(Verdict::new(None, State::NotAModel, "a few zero bytes")),
         Magic::Zeros => {
             let reason = "only zero bytes so far: reserved for a download, not yet written";
