@@ -38,7 +38,7 @@ fn sound() -> [Vec<u8>; 2] {
     for n in 0..300 {
         let model = format!("{{\"id\":\"m{n}\",\"note\":\"{}\"}}", "x".repeat(200));
         db.execute(
-            "INSERT INTO model (id, name, state, disk_size, names, json) VALUES (?1, ?1, 'ok', 1, '[]', ?2)",
+            "INSERT INTO model (id, name, state, names, json) VALUES (?1, ?1, 'ok', '[]', ?2)",
             (format!("m{n}"), model),
         )
         .unwrap();

@@ -49,13 +49,11 @@ impl Index {
             return Ok(Refreshed::Same(Box::new(model)));
         }
         let mut put = transaction.prepare_cached(
-            "INSERT INTO model (id, name, state, disk_size, names, json) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-             ON CONFLICT (id) DO UPDATE SET name = ?2, state = ?3, disk_size = ?4, names = ?5, json = ?6
-             RETURNING rowid",
+            "INSERT INTO model (id, name, state, names, json) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (id) DO UPDATE SET name = ?2, state = ?3, names = ?4, json = ?5 RETURNING rowid",
         )?;
         let names = serde_json::to_string(&names(&model))?;
-        let disk_size = model.disk_size.cast_signed();
-        let values = params![id, model.name, model.state.name(), disk_size, names, text];
+        let values = params![id, model.name, model.state.name(), names, text];
         self.words.model(put.query_row(values, |row| row.get(0))?, &model);
         let model = Box::new(model);
         Ok(if before.is_some() { Refreshed::Changed(model) } else { Refreshed::Added(model) })

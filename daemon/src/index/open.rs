@@ -23,6 +23,7 @@ pub(super) const INDEX: &[&str] = &[
     include_str!("sql/index-0006.sql"),
     include_str!("sql/index-0007.sql"),
     include_str!("sql/index-0008.sql"),
+    include_str!("sql/index-0009.sql"),
 ];
 pub(super) const USER: &[&str] = &[
     include_str!("sql/user-0001.sql"),
