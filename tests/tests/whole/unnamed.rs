@@ -2,11 +2,7 @@
 
 use crate::kernel::{in_namespace, inside, root};
 use serde_json::Value;
-use std::{
-    fs,
-    os::unix::fs::symlink,
-    path::{Path, PathBuf},
-};
+use std::{fs, os::unix::fs::symlink, path::PathBuf};
 use tests::{
     House,
     files::{gguf, safetensors, write},
@@ -17,17 +13,30 @@ fn configure(house: &House, roots: &[PathBuf]) {
     write(house.home(".config/modeld/config.toml"), format!("roots = {roots:?}\n"));
 }
 
-/// A disk with a model at a place, unless this file says that it is out.
-fn disk(house: &House, at: &Path) -> (String, PathBuf) {
-    let (model, out) = (house.at("kept.gguf"), house.at("out"));
-    write(&model, gguf("kept"));
-    let (disk, to) = (at.display(), at.join("models"));
-    let mount = format!(
-        "mount -t tmpfs -o size=16m disk {disk} && mkdir {to} && cp {model} {to}",
-        to = to.display(),
-        model = model.display()
-    );
-    (format!("{{ test -e {} || {{ {mount}; }}; }}", out.display()), out)
+/// A disk that only the daemon sees, with a model in `models`.
+struct Disk {
+    place: PathBuf,
+    /// The line that mounts it, unless `out` is there.
+    mount: String,
+    out: PathBuf,
+}
+
+impl Disk {
+    /// Says why not where that is not allowed.
+    fn of(house: &mut House) -> Result<Self, String> {
+        let (place, model, out) = (house.at("disk"), house.at("kept.gguf"), house.at("out"));
+        fs::create_dir(&place).unwrap();
+        write(&model, gguf("kept"));
+        let mount = format!(
+            "{{ test -e {out} || {{ mount -t tmpfs -o size=16m disk {place} && mkdir {place}/models && \
+             cp {model} {place}/models; }}; }}",
+            out = out.display(),
+            place = place.display(),
+            model = model.display()
+        );
+        in_namespace(house, "-m", &mount)?;
+        Ok(Self { place, mount, out })
+    }
 }
 
 #[test]
@@ -53,12 +62,10 @@ fn a_root_that_is_taken_out_of_the_settings_goes_with_its_models() {
 #[test]
 fn a_root_that_nobody_names_is_kept_while_its_disk_is_out() {
     let mut house = house!();
-    let place = house.at("disk");
-    fs::create_dir(&place).unwrap();
-    let (mount, out) = disk(&house, &place);
-    if let Err(why) = in_namespace(&mut house, "-m", &mount) {
-        skip!("{why}");
-    }
+    let Disk { place, mount, out } = match Disk::of(&mut house) {
+        Ok(disk) => disk,
+        Err(why) => skip!("{why}"),
+    };
     let models = place.join("models");
     configure(&house, std::slice::from_ref(&models));
     house.start();
@@ -199,12 +206,10 @@ fn what_lies_behind_a_link_is_watched_after_a_restart_and_goes_with_the_link() {
 #[test]
 fn what_lies_behind_a_link_to_a_disk_that_is_out_is_offline() {
     let mut house = house!();
-    let place = house.at("disk");
-    fs::create_dir(&place).unwrap();
-    let (mount, out) = disk(&house, &place);
-    if let Err(why) = in_namespace(&mut house, "-m", &mount) {
-        skip!("{why}");
-    }
+    let Disk { place, mount, out } = match Disk::of(&mut house) {
+        Ok(disk) => disk,
+        Err(why) => skip!("{why}"),
+    };
     symlink(place.join("models"), house.models("far")).unwrap();
     house.start();
     wait_until("the link is followed", 10, || house.names(&["state=ok"]) == ["kept"]);
