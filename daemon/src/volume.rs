@@ -127,8 +127,7 @@ impl Volumes {
     /// What a mount shows at a path in it. Without the device number: that is another one after each mount.
     fn seat(&self, mount: &Mount, at: &Path) -> Seat {
         let Mount { source, top, point, .. } = mount;
-        let device = fs::canonicalize(source).ok();
-        let uuid = device.and_then(|device| self.uuids.get(&device)).cloned();
+        let uuid = uuid_of(source, &self.uuids).cloned();
         let below = at.strip_prefix(point).unwrap_or(Path::new(""));
         let top = if below.as_os_str().is_empty() { top.clone() } else { top.join(below) };
         Seat { volume: uuid.unwrap_or_else(|| mount.of()), top }
@@ -198,9 +197,7 @@ fn is_in(list: &[&str], kind: &str) -> bool {
 
 fn named(mount: &Mount, uuids: &HashMap<PathBuf, String>) -> Volume {
     let is_in = |list: &[&str]| is_in(list, &mount.kind);
-    let device = fs::canonicalize(&mount.source).ok();
-    let uuid = device.and_then(|device| uuids.get(&device));
-    let name = match (uuid, &mount.subvolume) {
+    let name = match (uuid_of(&mount.source, uuids), &mount.subvolume) {
         (Some(uuid), None) => uuid.clone(),
         (Some(uuid), Some(subvolume)) => format!("{uuid}{subvolume}"),
         (None, _) => format!("{}:{}:{}", mount.kind, mount.source, mount.device),
@@ -240,6 +237,10 @@ fn unescape(text: &str) -> String {
     [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
         .iter()
         .fold(text.to_owned(), |text, (escaped, plain)| text.replace(escaped, plain))
+}
+
+fn uuid_of<'u>(source: &str, uuids: &'u HashMap<PathBuf, String>) -> Option<&'u String> {
+    uuids.get(&fs::canonicalize(source).ok()?)
 }
 
 fn uuids() -> HashMap<PathBuf, String> {

@@ -75,7 +75,9 @@ impl Core {
         self.refresh_all(&models, effects)?;
         if self.roots.at(path).is_some_and(|root| !root.is_online_at(path)) {
             self.forget_root(path, effects)?;
-            self.roots.at_mut(path).map(Root::was_never_seen).unwrap_or_default();
+            if let Some(root) = self.roots.at_mut(path) {
+                root.was_never_seen();
+            }
         }
         Ok(())
     }

@@ -37,13 +37,16 @@ pub(super) async fn overview(hub: &Hub) -> Result<Overview, Failure> {
     let grown: Grown = downloads.flat_map(|model| model.set_live(&live.files)).collect();
     let (downloading, models): (Vec<Model>, Vec<Model>) =
         models.into_iter().partition(|model| model.state == State::Downloading);
-    let problem = |model: &Model| Problem {
-        name: model.name.clone(),
-        id: model.id.clone(),
-        state: model.state,
-        verification: Some(model.verification),
-        reason: model.reason.clone().or_else(|| safety::danger(model)),
-        danger: safety::danger(model),
+    let problem = |model: &Model| {
+        let danger = safety::danger(model);
+        Problem {
+            name: model.name.clone(),
+            id: model.id.clone(),
+            state: model.state,
+            verification: Some(model.verification),
+            reason: model.reason.clone().or_else(|| danger.clone()),
+            danger,
+        }
     };
     let mut notices = hub.notices();
     if roots.is_empty() {

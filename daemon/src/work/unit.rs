@@ -57,22 +57,18 @@ impl Worker {
     }
 
     fn look_here(&mut self, job: &UnitJob, beneath: &Beneath<'_>) -> anyhow::Result<Looked> {
-        let depends = self.reader()?.depends(&job.unit)?;
         // One view of the index for the whole look.
         self.reader()?.begin()?;
-        let looked = self.look_anew(job, beneath, depends);
+        let looked = self.look_anew(job, beneath);
         self.reader()?.end()?;
         looked
     }
 
-    fn look_anew(
-        &mut self,
-        job: &UnitJob,
-        beneath: &Beneath<'_>,
-        depends: Vec<Depend>,
-    ) -> anyhow::Result<Looked> {
+    fn look_anew(&mut self, job: &UnitJob, beneath: &Beneath<'_>) -> anyhow::Result<Looked> {
         let store = store_of(job)?;
-        let before = UnitBefore { locations: self.reader()?.fingerprints(&job.unit)?, depends };
+        let reader = self.reader()?;
+        let before =
+            UnitBefore { locations: reader.fingerprints(&job.unit)?, depends: reader.depends(&job.unit)? };
         let mut ground = Ground::default();
         // Before the list: what appears after it is told by an event.
         ground.unwatched.extend(self.watch.add(vec![job.unit.dir.clone()]));
