@@ -24,7 +24,7 @@ fn main() {
         };
         let name = row.get("model").and_then(|name| name.as_str()).unwrap_or_default();
         let shape = Shape::of(&facts).unwrap();
-        let estimate = Estimate::new(&shape, Some(Backend::CUDA));
+        let estimate = Estimate::new(&shape, &[Backend::CUDA]);
         let one = median(|| {
             black_box(estimate.breakdown(&settings()));
         });

@@ -72,26 +72,33 @@ fn check_breakdowns(shapes: &BTreeMap<String, Shape>, rows: impl Iterator<Item =
     for row in rows.filter(|row| row.get("params").is_some()) {
         let shape = &shapes[&models::key(row["model"].as_str().unwrap())];
         let Some(case) = case(&row, shape.trained) else { continue };
-        let estimate = Estimate::new(shape, case.has_device.then_some(Backend::CUDA));
+        let estimate = Estimate::new(shape, &vec![Backend::CUDA; case.devices.len()]);
         let found = estimate.breakdown(&case.settings);
         let told = format!("{} {:?}", case.model, case.settings);
-        assert_eq!([found.device.weights, found.device.context], case.device[..2], "{told}");
-        assert_eq!([found.host.weights, found.host.context], case.host[..2], "{told}");
-        let (ours, theirs) = if case.has_device {
-            (found.device.compute, case.device)
-        } else {
-            (found.host.compute, case.host)
-        };
-        let is_relied_on = row["profile"] == "server" && case.has_device && case.settings.ubatch <= 512;
+        let pairs: Vec<_> = found.devices.iter().zip(&case.devices).collect();
+        for (ours, theirs) in pairs.iter().copied().chain([(&found.host, &case.host)]) {
+            assert_eq!([ours.weights, ours.context], theirs[..2], "{told}");
+        }
+        let is_relied_on = row["profile"] == "server" && !pairs.is_empty() && case.settings.ubatch <= 512;
         if is_relied_on && case.settings.flash_attn == FlashAttention::On {
-            let most = ours.saturating_add(estimate.slack(&case.settings, &found));
-            assert!(most >= theirs[2], "{told}: at most {most}, and it is {}", theirs[2]);
+            for (ours, theirs) in &pairs {
+                let most = ours.compute.saturating_add(ours.slack);
+                assert!(
+                    most >= theirs[2] || pairs.len() > 1,
+                    "{told}: at most {most}, and it is {}",
+                    theirs[2]
+                );
+            }
         }
         let error = errors.entry(case.group).or_default();
-        let all: u64 = theirs.iter().sum();
-        error.parts.push(ours.abs_diff(theirs[2]) * 10_000 / all.max(1));
-        error.too_high = error.too_high.max(ours.saturating_sub(theirs[2]));
-        error.too_low = error.too_low.max(theirs[2].saturating_sub(ours));
+        let judged = if pairs.is_empty() { vec![(&found.host, &case.host)] } else { pairs };
+        for (ours, theirs) in judged {
+            let all: u64 = theirs.iter().sum();
+            let (ours, theirs) = (ours.compute, theirs[2]);
+            error.parts.push(ours.abs_diff(theirs) * 10_000 / all.max(1));
+            error.too_high = error.too_high.max(ours.saturating_sub(theirs));
+            error.too_low = error.too_low.max(theirs.saturating_sub(ours));
+        }
         counted += 1;
     }
     assert!(counted > 50, "{counted} cases");

@@ -2,7 +2,7 @@
 //! src/llama-graph.cpp and src/models/*; ggml's allocator reuses what is no longer needed (ggml-alloc.c).
 
 use super::{
-    Breakdown, Charge, Estimate, FlashAttention, Settings,
+    Breakdown, Estimate, FlashAttention, Settings,
     families::Activations,
     product,
     settings::Split,
@@ -23,14 +23,14 @@ const ROTATIONS: u64 = 540_672;
 
 pub(super) fn add(breakdown: &mut Breakdown, estimate: &Estimate<'_>, split: &Split, settings: &Settings) {
     let phases = Phases::of(estimate.shape, split, settings);
-    let Charge { weights, context, .. } = breakdown.device;
-    let uses_device = estimate.device.is_some() && (weights > 0 || context > 0 || settings.op_offload);
-    if !uses_device {
-        breakdown.host.compute = phases.without_device();
-        return;
+    let mut is_used = false;
+    for charge in &mut breakdown.devices {
+        if charge.weights > 0 || charge.context > 0 || settings.op_offload {
+            charge.compute = phases.on_device(estimate, split, settings);
+            is_used = true;
+        }
     }
-    breakdown.device.compute = phases.on_device(estimate, split, settings);
-    let computes_alone = split.first > 0 && !settings.op_offload;
+    let computes_alone = !is_used || split.first > 0 && !settings.op_offload;
     breakdown.host.compute =
         if computes_alone { phases.without_device() } else { phases.beside_device(settings) };
 }
@@ -107,7 +107,7 @@ impl<'a> Phases<'a> {
         if !settings.op_offload {
             return copied;
         }
-        copied.matrices = estimate.sizes.largest_copied(split, settings);
+        copied.matrices = estimate.largest.copied(split, settings);
         if self.shape.family.copies_two_experts && self.shape.expert_layers() > 0 {
             copied.matrices = copied.matrices.saturating_mul(2);
         }
@@ -120,7 +120,7 @@ impl<'a> Phases<'a> {
                 sum([self.keys.saturating_mul(copies), self.row(self.shape.widths.embedding), experts]);
         }
         if !split.has_output && self.outputs >= BATCH_TO_OFFLOAD {
-            copied.output = estimate.sizes.largest_output();
+            copied.output = estimate.largest.output;
         }
         copied
     }
@@ -156,7 +156,7 @@ fn mask(shape: &Shape, split: &Split, settings: &Settings, tokens: u64) -> u64 {
         return 0;
     }
     let element = if settings.flash_attn == FlashAttention::On { 2 } else { F32 };
-    let windowed = shape.window.filter(|_| shape.blocks.iter().any(|block| block.is_windowed));
+    let windowed = shape.window.filter(|_| shape.kinds.iter().any(|kind| kind.block.is_windowed));
     let windowed = windowed.map_or(0, |window| settings.windowed_cells(window).per_stream);
     product([element, tokens, split.cells.per_stream.saturating_add(windowed)])
 }

@@ -3,8 +3,10 @@
 use super::{
     Backend, Breakdown, CacheType, Settings, Shape, product,
     settings::{Cells, Split},
-    shape::Block,
+    shape::Kept,
 };
+
+use std::ops::Range;
 
 /// Recurrent state is always F32.
 const STATE: u64 = 4;
@@ -14,28 +16,45 @@ pub(super) fn add(
     shape: &Shape,
     split: &Split,
     settings: &Settings,
-    device: Option<Backend>,
+    devices: &[Backend],
 ) {
-    for (layer, block) in (0..).zip(&shape.blocks) {
-        let device = device.filter(|_| layer >= split.first && settings.kv_offload);
-        let bytes = of_block(block, shape.window, split.cells, settings, device.unwrap_or(Backend::HOST));
-        let place = if device.is_some() { &mut breakdown.device } else { &mut breakdown.host };
-        place.context = place.context.saturating_add(bytes);
+    let on_devices = if settings.kv_offload { devices } else { &[] };
+    let cells = split.cells;
+    let of = |layers: Range<u64>, place: Backend| {
+        super::sum(shape.kinds.iter().map(|kind| {
+            let count = kind.count(&layers);
+            if count == 0 {
+                0
+            } else {
+                of_block(&kind.block, shape.window, cells, settings, place).saturating_mul(count)
+            }
+        }))
+    };
+    for (device, (charge, place)) in breakdown.devices.iter_mut().zip(on_devices).enumerate() {
+        charge.context = of(split.layers(device), *place);
     }
+    let elsewhere = if on_devices.is_empty() { shape.layers } else { split.first };
+    breakdown.host.context = of(0..elsewhere, Backend::HOST);
 }
 
 /// What `--ctx-checkpoints` copies of one sequence (tools/server/server-context.cpp): all but the full caches.
 pub(super) fn checkpoint(shape: &Shape, settings: &Settings) -> u64 {
     let of_one = Settings { parallel: 1, kv_unified: false, ctx: settings.ctx_per_slot(), ..*settings };
-    let partial = shape.blocks.iter().filter(|block| block.is_windowed || block.recurrent > 0).map(|block| {
-        let state = product([block.recurrent, STATE]);
+    let kinds = shape.kinds.iter().filter(|kind| kind.block.is_windowed || kind.block.recurrent > 0);
+    let partial = kinds.map(|kind| {
+        let block = &kind.block;
         let windows = block.is_windowed && !settings.swa_full;
-        if windows { of_block(block, shape.window, of_one.cells(), &of_one, Backend::HOST) } else { state }
+        let bytes = if windows {
+            of_block(block, shape.window, of_one.cells(), &of_one, Backend::HOST)
+        } else {
+            product([block.recurrent, STATE])
+        };
+        bytes.saturating_mul(kind.count(&(0..shape.layers)))
     });
     super::sum(partial)
 }
 
-fn of_block(block: &Block, window: Option<u64>, cells: Cells, settings: &Settings, place: Backend) -> u64 {
+fn of_block(block: &Kept, window: Option<u64>, cells: Cells, settings: &Settings, place: Backend) -> u64 {
     let cells = match window.filter(|_| block.is_windowed) {
         Some(window) => settings.windowed_cells(window),
         None => cells,

@@ -13,7 +13,7 @@ mod weights;
 
 pub use backend::Backend;
 use families::Known;
-pub use settings::{CacheType, FlashAttention, Settings};
+pub use settings::{CacheType, FlashAttention, MOST_DEVICES, Settings, TensorSplit};
 pub use shape::{Shape, Unplannable};
 
 /// Bytes that are allocated in one place.
@@ -23,52 +23,68 @@ pub struct Charge {
     /// KV cache and recurrent state.
     pub context: u64,
     pub compute: u64,
+    /// Bytes by which `compute` of a device may turn out larger.
+    pub slack: u64,
 }
 
 impl Charge {
+    /// Without the slack.
     pub fn total(self) -> u64 {
         self.weights.saturating_add(self.context).saturating_add(self.compute)
     }
 }
 
-/// Everything that is allocated; `device` is empty where there is none.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// Everything that is allocated; `devices` are in the order in which the estimate was given them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Breakdown {
-    pub device: Charge,
+    pub devices: Vec<Charge>,
     pub host: Charge,
 }
 
-/// A model whose sizes on one kind of device are added up already: a search asks for hundreds of breakdowns.
+/// A model whose sizes on certain devices are added up already: a search asks for hundreds of breakdowns.
 #[derive(Debug)]
 pub struct Estimate<'a> {
     shape: &'a Shape,
     /// None: everything is in main memory.
-    device: Option<Backend>,
-    sizes: weights::Sizes,
+    devices: Vec<Backend>,
+    sizes: Vec<weights::Sizes>,
+    host: weights::Sizes,
+    largest: weights::Largest,
 }
 
 impl<'a> Estimate<'a> {
-    pub fn new(shape: &'a Shape, device: Option<Backend>) -> Self {
-        Self { shape, device, sizes: weights::Sizes::of(shape, device) }
+    /// Of one process on these devices, in the engine's order; with none, everything is in main memory.
+    pub fn new(shape: &'a Shape, devices: &[Backend]) -> Self {
+        let first = devices.first().copied().unwrap_or(Backend::HOST);
+        Self {
+            shape,
+            devices: devices.to_vec(),
+            sizes: devices.iter().map(|device| weights::Sizes::of(shape, *device)).collect(),
+            host: weights::Sizes::of(shape, Backend::HOST),
+            largest: weights::Largest::of(shape, first),
+        }
     }
 
-    /// The same for another model on the same device.
+    /// The same for another model on the same devices.
     pub fn of<'b>(&self, shape: &'b Shape) -> Estimate<'b> {
-        Estimate::new(shape, self.device)
+        Estimate::new(shape, &self.devices)
     }
 
     /// Returns what these settings allocate.
     pub fn breakdown(&self, settings: &Settings) -> Breakdown {
-        let layers_on = settings.split(self.shape, self.device.is_some());
-        let mut breakdown = self.sizes.weights(&layers_on, settings);
-        context::add(&mut breakdown, self.shape, &layers_on, settings, self.device);
-        compute::add(&mut breakdown, self, &layers_on, settings);
+        let split = settings.split(self.shape, !self.devices.is_empty());
+        let devices = vec![Charge::default(); self.devices.len()];
+        let mut breakdown = Breakdown { devices, host: Charge::default() };
+        weights::add(&mut breakdown, &self.sizes, &self.host, &split, settings);
+        context::add(&mut breakdown, self.shape, &split, settings, &self.devices);
+        compute::add(&mut breakdown, self, &split, settings);
+        self.add_slack(&mut breakdown, settings);
         breakdown
     }
 
     /// Whether flash attention can be on where most of the model is.
     pub fn flash_attention(&self) -> FlashAttention {
-        self.device.unwrap_or(Backend::HOST).flash_attention(self.shape)
+        self.devices.first().copied().unwrap_or(Backend::HOST).flash_attention(self.shape)
     }
 
     /// Bytes of a copy of one slot's windows and recurrent state, which llama-server keeps to go back to; 0 where the model
@@ -77,21 +93,22 @@ impl<'a> Estimate<'a> {
         context::checkpoint(self.shape, settings)
     }
 
-    /// Bytes by which the device's compute buffer may be larger than said. Over all that was measured with 1 or 4 slots,
-    /// batches of 512 and flash attention, no buffer was larger than this. All of it was measured with CUDA: other
-    /// backends are given as much as a family that never was.
-    pub fn slack(&self, settings: &Settings, breakdown: &Breakdown) -> u64 {
+    /// Over all that was measured with 1 or 4 slots, batches of 512 and flash attention, no buffer was larger than this. All
+    /// of it was measured with CUDA: other backends are given as much as a family that never was.
+    fn add_slack(&self, breakdown: &mut Breakdown, settings: &Settings) {
         let is_whole =
             settings.gpu_layers > self.shape.layers && settings.n_cpu_moe == 0 && settings.kv_offload;
-        let compute = breakdown.device.compute;
         let is_plain = !settings.cache_type_k.is_quantized() && !settings.cache_type_v.is_quantized();
-        let is_measured = self.device.is_some_and(|device| device.is_measured);
-        match self.shape.family.known {
-            Known::Exactly if is_measured && is_whole && is_plain => SMALL,
-            Known::Exactly | Known::Measured if is_measured && is_whole => {
-                (compute / 8).saturating_add(SMALL)
-            }
-            Known::Exactly | Known::Measured | Known::Never => (compute / 4).saturating_add(64 << 20),
+        for (charge, device) in breakdown.devices.iter_mut().zip(&self.devices) {
+            charge.slack = match self.shape.family.known {
+                Known::Exactly if device.is_measured && is_whole && is_plain => SMALL,
+                Known::Exactly | Known::Measured if device.is_measured && is_whole => {
+                    (charge.compute / 8).saturating_add(SMALL)
+                }
+                Known::Exactly | Known::Measured | Known::Never => {
+                    (charge.compute / 4).saturating_add(64 << 20)
+                }
+            };
         }
     }
 }

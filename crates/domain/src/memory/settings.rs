@@ -2,6 +2,7 @@
 
 use super::{Shape, padded};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// Settings of one llama.cpp process, all of them known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +12,8 @@ pub struct Settings {
     pub ctx: u64,
     /// `--gpu-layers`; the output layer counts as one.
     pub gpu_layers: u64,
+    /// `--tensor-split`: how `gpu_layers` are divided among the devices.
+    pub tensor_split: TensorSplit,
     /// `--n-cpu-moe`: the first so many layers keep their experts in main memory.
     pub n_cpu_moe: u64,
     pub cache_type_k: CacheType,
@@ -87,13 +90,82 @@ impl CacheType {
     }
 }
 
-/// Which layers are on the device, and how many cells the cache has.
+/// The most devices of one process (`GGML_CUDA_MAX_DEVICES`).
+pub const MOST_DEVICES: usize = 16;
+
+/// Layers on each device, in order, the output layer included. All zeros: everything is on the first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct TensorSplit([u16; MOST_DEVICES]);
+
+impl TensorSplit {
+    /// So many layers on each device.
+    pub fn of_layers(layers: impl IntoIterator<Item = u64>) -> Self {
+        let mut split = Self::default();
+        for (own, layers) in split.0.iter_mut().zip(layers) {
+            *own = u16::try_from(layers).unwrap_or(u16::MAX);
+        }
+        split
+    }
+
+    /// As llama.cpp divides that many layers by proportions: a layer goes to the first device whose share, added to those
+    /// before it, lies above the layer's (`llama_model::load_tensors`, in single precision as there).
+    pub fn of_parts(parts: &[f32], layers: u64) -> Self {
+        let all: f32 = parts.iter().sum();
+        let ends = parts.iter().scan(0.0_f32, |end, part| {
+            *end += part;
+            Some(*end / all)
+        });
+        let ends: Vec<f32> = ends.take(MOST_DEVICES).collect();
+        let mut split = Self::default();
+        for layer in 0..layers {
+            let at = single(layer) / single(layers);
+            let device = ends.iter().position(|end| at < *end).unwrap_or(ends.len().saturating_sub(1));
+            if let Some(own) = split.0.get_mut(device) {
+                *own = own.saturating_add(1);
+            }
+        }
+        split
+    }
+
+    /// Layers on each device, as many devices as have any or come before one that has.
+    pub fn layers(&self) -> Vec<u64> {
+        let used = self.0.iter().rposition(|layers| *layers > 0).map_or(0, |last| last + 1);
+        self.0.iter().take(used).map(|layers| u64::from(*layers)).collect()
+    }
+}
+
+/// Layers are few.
+fn single(layers: u64) -> f32 {
+    f32::from(u16::try_from(layers).unwrap_or(u16::MAX))
+}
+
+/// Which layers are on which device, and how many cells the cache has.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Split {
-    /// The first layer on the device; the number of layers where none is.
+    /// The first layer on a device; the number of layers where none is.
     pub(super) first: u64,
+    /// For each device the layer after its last one; the output layer is number `layers`.
+    ends: [u64; MOST_DEVICES],
+    layers: u64,
     pub(super) has_output: bool,
     pub(super) cells: Cells,
+}
+
+impl Split {
+    /// The layers of a device, without the output layer.
+    pub(super) fn layers(&self, device: usize) -> Range<u64> {
+        let start = device.checked_sub(1).map_or(self.first, |before| self.end(before));
+        start.min(self.layers)..self.end(device).min(self.layers)
+    }
+
+    pub(super) fn has_output(&self, device: usize) -> bool {
+        let start = device.checked_sub(1).map_or(0, |before| self.end(before));
+        self.has_output && start <= self.layers && self.layers < self.end(device)
+    }
+
+    fn end(&self, device: usize) -> u64 {
+        self.ends.get(device).copied().unwrap_or(self.layers.saturating_add(1))
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -115,8 +187,20 @@ pub(super) const CONTEXT_STEP: u64 = 256;
 impl Settings {
     pub(super) fn split(&self, shape: &Shape, has_device: bool) -> Split {
         let on_device = if has_device { self.gpu_layers } else { 0 };
-        let first = (shape.layers + 1).saturating_sub(on_device).min(shape.layers);
-        Split { first, has_output: on_device > 0, cells: self.cells() }
+        let layers = shape.layers;
+        let start = (layers + 1).saturating_sub(on_device);
+        let mut ends = [layers + 1; MOST_DEVICES];
+        if self.tensor_split != TensorSplit::default() {
+            let mut end = start;
+            for (own, count) in ends.iter_mut().zip(self.tensor_split.0) {
+                end = end.saturating_add(u64::from(count));
+                *own = end;
+            }
+            // Whatever the counts leave over is the last device's that has any.
+            let last = self.tensor_split.0.iter().rposition(|count| *count > 0).unwrap_or(0);
+            ends.iter_mut().skip(last).for_each(|end| *end = layers + 1);
+        }
+        Split { first: start.min(layers), ends, layers, has_output: on_device > 0, cells: self.cells() }
     }
 
     /// As `llama_context` sizes the cache (src/llama-context.cpp).

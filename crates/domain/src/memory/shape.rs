@@ -2,6 +2,7 @@
 
 use super::families::{Family, Known};
 use crate::facts::{Facts, TensorGroup};
+use std::ops::Range;
 
 /// What a model's memory depends on, read from its facts once.
 #[derive(Debug, Clone)]
@@ -14,6 +15,8 @@ pub struct Shape {
     pub(super) family: &'static Family,
     /// One for each layer.
     pub(super) blocks: Vec<Block>,
+    /// The same layers by what they keep.
+    pub(super) kinds: Vec<Kind>,
     /// Embeddings: they stay in main memory.
     pub(super) input: Vec<Matrix>,
     /// What turns embeddings into logits, and what has no other place.
@@ -54,6 +57,29 @@ pub(super) struct Block {
     pub(super) matrices: Vec<Matrix>,
     /// The matrices that `--n-cpu-moe` moves.
     pub(super) experts: Vec<Matrix>,
+    pub(super) kept: Kept,
+}
+
+/// Layers that keep the same.
+#[derive(Debug, Clone)]
+pub(super) struct Kind {
+    pub(super) block: Kept,
+    /// Such layers before each layer, and before the end.
+    before: Vec<u64>,
+}
+
+impl Kind {
+    /// How many of a range of layers are such.
+    pub(super) fn count(&self, layers: &Range<u64>) -> u64 {
+        let at = |layer: u64| usize::try_from(layer).ok().and_then(|at| self.before.get(at)).copied();
+        let all = self.before.last().copied().unwrap_or(0);
+        at(layers.end).unwrap_or(all).saturating_sub(at(layers.start).unwrap_or(all))
+    }
+}
+
+/// What a layer keeps between batches.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Kept {
     /// Elements of one token's keys and values; 0 where nothing is kept.
     pub(super) keys: u64,
     pub(super) values: u64,
@@ -92,6 +118,7 @@ impl Shape {
         let mut shape = Self {
             family,
             blocks: (0..layers).map(|_| Block::default()).collect(),
+            kinds: Vec::new(),
             input: Vec::new(),
             output: Vec::new(),
             tied: None,
@@ -144,7 +171,7 @@ impl Shape {
 
     /// Whether a token of context costs anything.
     pub fn has_cache(&self) -> bool {
-        self.blocks.iter().any(|block| block.keys > 0)
+        self.kinds.iter().any(|kind| kind.block.keys > 0)
     }
 
     /// Whether buffers of this architecture were measured; else they are estimated more widely.
@@ -178,6 +205,7 @@ impl Shape {
         let shared = number(facts, "attention.shared_kv_layers").unwrap_or(0);
         let own_cache = self.layers.saturating_sub(shared);
         for ((layer, block), is_windowed) in (0..).zip(&mut self.blocks).zip(windows) {
+            let block = &mut block.kept;
             let heads = facts.attention.as_ref().and_then(|attention| {
                 Some((attention.kv_heads.get(usize::try_from(layer).ok()?)?, attention))
             });
@@ -191,8 +219,9 @@ impl Shape {
                 block.recurrent = state;
             }
         }
-        self.widths.keys = self.blocks.iter().map(|block| block.keys).max().unwrap_or(0);
-        self.widths.values = self.blocks.iter().map(|block| block.values).max().unwrap_or(0);
+        self.widths.keys = self.blocks.iter().map(|block| block.kept.keys).max().unwrap_or(0);
+        self.widths.values = self.blocks.iter().map(|block| block.kept.values).max().unwrap_or(0);
+        self.kinds = kinds(&self.blocks);
         Ok(())
     }
 
@@ -236,6 +265,24 @@ impl Matrix {
             !matches!(group.kind.as_str(), "F32" | "F16" | "BF16" | "F64" | "I8" | "I16" | "I32" | "I64");
         Self { size: group.size, row, row_size: group.size / rows, is_quantized }
     }
+}
+
+fn kinds(blocks: &[Block]) -> Vec<Kind> {
+    let mut kinds: Vec<Kind> = Vec::new();
+    for block in blocks {
+        if !kinds.iter().any(|kind| kind.block == block.kept) {
+            let mut count = 0;
+            let before = blocks.iter().map(|other| {
+                let before = count;
+                count += u64::from(other.kept == block.kept);
+                before
+            });
+            let mut before: Vec<u64> = before.collect();
+            before.push(count);
+            kinds.push(Kind { block: block.kept, before });
+        }
+    }
+    kinds
 }
 
 /// No model has more layers than facts believe.

@@ -6,112 +6,120 @@ use super::{
     shape::{Block, Matrix},
     sum,
 };
+use std::ops::Range;
 
-/// Bytes of every layer, on the device and in main memory.
+/// Bytes of every layer in one kind of place, added up from the first: a range of layers is one difference.
 #[derive(Debug)]
 pub(super) struct Sizes {
-    blocks: Vec<Layer>,
+    /// Before each layer, and after the last.
+    dense: Vec<u64>,
+    experts: Vec<u64>,
     input: u64,
-    output: Place,
-    /// On the device only: in main memory the embedding serves.
+    output: u64,
+    /// On a device only: in main memory the embedding serves.
     tied: u64,
-    shared: Place,
-    /// The largest single matrix outside the layers that main memory may hold.
-    largest_output: u64,
+    shared: u64,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Layer {
-    dense: Place,
-    experts: Place,
-    /// The largest single matrix, as it would be on the device.
-    largest_dense: u64,
-    largest_expert: u64,
+/// The largest single matrices, bytes as they are on a device.
+#[derive(Debug)]
+pub(super) struct Largest {
+    /// Of each layer: dense and of its experts.
+    blocks: Vec<(u64, u64)>,
+    /// Outside the layers.
+    pub(super) output: u64,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    device: u64,
-    host: u64,
-}
-
-impl Place {
-    fn of(matrices: &[Matrix], device: Backend) -> Self {
-        Self {
-            device: sum(matrices.iter().map(|matrix| device.size(matrix))),
-            host: sum(matrices.iter().map(|matrix| Backend::HOST.size(matrix))),
-        }
-    }
-}
-
-impl Layer {
-    fn of(block: &Block, device: Backend) -> Self {
-        let largest =
-            |matrices: &[Matrix]| matrices.iter().map(|matrix| device.size(matrix)).max().unwrap_or(0);
-        Self {
-            dense: Place::of(&block.matrices, device),
-            experts: Place::of(&block.experts, device),
-            largest_dense: largest(&block.matrices),
-            largest_expert: largest(&block.experts),
-        }
-    }
+fn of(matrices: &[Matrix], place: Backend) -> u64 {
+    sum(matrices.iter().map(|matrix| place.size(matrix)))
 }
 
 impl Sizes {
-    pub(super) fn of(shape: &Shape, device: Option<Backend>) -> Self {
-        let device = device.unwrap_or(Backend::HOST);
-        let tied = shape.tied.as_ref().map_or(0, |matrix| device.size(matrix));
+    pub(super) fn of(shape: &Shape, place: Backend) -> Self {
+        let added = |matrices: fn(&Block) -> &[Matrix]| -> Vec<u64> {
+            let mut total = 0_u64;
+            let sizes = shape.blocks.iter().map(|block| of(matrices(block), place));
+            let ends = sizes.map(|size| {
+                total = total.saturating_add(size);
+                total
+            });
+            std::iter::once(0).chain(ends).collect()
+        };
+        Self {
+            dense: added(|block| &block.matrices),
+            experts: added(|block| &block.experts),
+            input: of(&shape.input, place),
+            output: of(&shape.output, place),
+            tied: shape.tied.as_ref().map_or(0, |matrix| place.size(matrix)),
+            shared: of(&shape.shared, place),
+        }
+    }
+
+    /// Bytes of whole layers, of which the first `n_cpu_moe` of the model have their experts elsewhere.
+    fn layers(&self, layers: &Range<u64>, n_cpu_moe: u64) -> u64 {
+        let with_experts = layers.start.max(n_cpu_moe.min(layers.end))..layers.end;
+        between(&self.dense, layers).saturating_add(between(&self.experts, &with_experts))
+    }
+}
+
+/// What lies in a range, of sums that only grow.
+fn between(sums: &[u64], range: &Range<u64>) -> u64 {
+    let at = |layer: u64| usize::try_from(layer).ok().and_then(|at| sums.get(at)).copied();
+    let last = sums.last().copied().unwrap_or(0);
+    at(range.end).unwrap_or(last).saturating_sub(at(range.start).unwrap_or(last))
+}
+
+pub(super) fn add(
+    breakdown: &mut Breakdown,
+    devices: &[Sizes],
+    host: &Sizes,
+    split: &Split,
+    settings: &Settings,
+) {
+    for (device, (charge, sizes)) in breakdown.devices.iter_mut().zip(devices).enumerate() {
+        let layers = split.layers(device);
+        charge.weights = sizes.layers(&layers, settings.n_cpu_moe);
+        if split.has_output(device) {
+            charge.weights = sum([charge.weights, sizes.output, sizes.tied]);
+        }
+        if !layers.is_empty() {
+            charge.weights = charge.weights.saturating_add(sizes.shared);
+        }
+    }
+    let all = host.dense.len() as u64;
+    let experts = between(&host.experts, &(split.first..settings.n_cpu_moe.clamp(split.first, all)));
+    let mut weights = sum([host.input, host.layers(&(0..split.first), 0), experts]);
+    if !split.has_output {
+        weights = weights.saturating_add(host.output);
+    }
+    if split.first > 0 {
+        weights = weights.saturating_add(host.shared);
+    }
+    breakdown.host.weights = weights;
+}
+
+impl Largest {
+    pub(super) fn of(shape: &Shape, device: Backend) -> Self {
+        let largest =
+            |matrices: &[Matrix]| matrices.iter().map(|matrix| device.size(matrix)).max().unwrap_or(0);
         let outputs = shape.output.iter().chain(&shape.tied);
         Self {
-            blocks: shape.blocks.iter().map(|block| Layer::of(block, device)).collect(),
-            input: Place::of(&shape.input, device).host,
-            output: Place::of(&shape.output, device),
-            tied,
-            shared: Place::of(&shape.shared, device),
-            largest_output: outputs.map(|matrix| device.size(matrix)).max().unwrap_or(0),
+            blocks: shape
+                .blocks
+                .iter()
+                .map(|block| (largest(&block.matrices), largest(&block.experts)))
+                .collect(),
+            output: outputs.map(|matrix| device.size(matrix)).max().unwrap_or(0),
         }
     }
 
-    pub(super) fn weights(&self, split: &Split, settings: &Settings) -> Breakdown {
-        let mut breakdown = Breakdown::default();
-        let (mut device, mut host) = (0_u64, self.input);
-        for (layer, block) in (0..).zip(&self.blocks) {
-            let is_on_device = layer >= split.first;
-            match is_on_device {
-                true => device = device.saturating_add(block.dense.device),
-                false => host = host.saturating_add(block.dense.host),
-            }
-            match is_on_device && layer >= settings.n_cpu_moe {
-                true => device = device.saturating_add(block.experts.device),
-                false => host = host.saturating_add(block.experts.host),
-            }
-        }
-        if split.has_output {
-            device = sum([device, self.output.device, self.tied]);
-        } else {
-            host = host.saturating_add(self.output.host);
-        }
-        if split.first < self.blocks.len() as u64 {
-            device = device.saturating_add(self.shared.device);
-        }
-        if split.first > 0 {
-            host = host.saturating_add(self.shared.host);
-        }
-        (breakdown.device.weights, breakdown.host.weights) = (device, host);
-        breakdown
-    }
-
-    /// The largest single matrix in main memory whose product the device computes, bytes there.
-    pub(super) fn largest_copied(&self, split: &Split, settings: &Settings) -> u64 {
-        let of_layer = |(layer, block): (u64, &Layer)| {
-            let dense = if layer < split.first { block.largest_dense } else { 0 };
+    /// The largest single matrix in main memory whose product a device computes.
+    pub(super) fn copied(&self, split: &Split, settings: &Settings) -> u64 {
+        let of_layer = |(layer, (dense, expert)): (u64, &(u64, u64))| {
+            let dense = if layer < split.first { *dense } else { 0 };
             let is_expert_here = layer < split.first || layer < settings.n_cpu_moe;
-            dense.max(if is_expert_here { block.largest_expert } else { 0 })
+            dense.max(if is_expert_here { *expert } else { 0 })
         };
         (0..).zip(&self.blocks).map(of_layer).max().unwrap_or(0)
-    }
-
-    pub(super) fn largest_output(&self) -> u64 {
-        self.largest_output
     }
 }

@@ -24,7 +24,7 @@ pub(super) fn tell(planned: &mut Planned, task: &Task<'_>, found: &Found, machin
 }
 
 fn fit(planned: &Planned, task: &Task<'_>, found: &Found) -> Option<String> {
-    let (on_device, on_host) = task.room.missing(&found.breakdown, found.slack);
+    let (on_device, on_host) = task.room.missing(&found.breakdown);
     let missing = match (on_device, on_host, &planned.device) {
         (0, 0, _) => return None,
         (0, host, _) => format!("{} of main memory are missing", ByteSize(host)),

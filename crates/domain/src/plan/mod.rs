@@ -135,7 +135,7 @@ pub fn plan(shape: &Shape, machine: &Hardware, knobs: &Knobs, extras: Extras) ->
     let device = choose(machine, knobs)?;
     let avoids_devices = device.is_none() && !machine.gpus.is_empty();
     let backend = device.map(|gpu| crate::memory::Backend::named(&gpu.backend));
-    let estimate = Estimate::new(shape, backend);
+    let estimate = Estimate::new(shape, backend.as_slice());
     let room = Room::of(device, machine.ram, knobs, extras);
     let task =
         search::Task { shape, estimate: &estimate, room: &room, knobs, fixed: &fixed, embeds: extras.embeds };
@@ -221,9 +221,9 @@ impl<'a> Room<'a> {
     }
 
     /// What is taken, bytes: on the device besides its margin, and of main memory with its own.
-    fn taken(&self, breakdown: &Breakdown, slack: u64) -> (u64, u64) {
+    fn taken(&self, breakdown: &Breakdown) -> (u64, u64) {
         let on_device = match self.device {
-            Some(_) => sum([breakdown.device.total(), slack, self.overhead]),
+            Some(_) => sum([on_first(breakdown).total(), on_first(breakdown).slack, self.overhead]),
             None => 0,
         };
         let shared = if self.device.is_some_and(|gpu| gpu.shares_ram) { on_device } else { 0 };
@@ -231,17 +231,17 @@ impl<'a> Room<'a> {
     }
 
     /// What is missing, bytes: on the device, in main memory.
-    fn missing(&self, breakdown: &Breakdown, slack: u64) -> (u64, u64) {
-        let (on_device, on_host) = self.taken(breakdown, slack);
+    fn missing(&self, breakdown: &Breakdown) -> (u64, u64) {
+        let (on_device, on_host) = self.taken(breakdown);
         let on_device =
             self.device.map_or(0, |gpu| on_device.saturating_add(self.margin).saturating_sub(gpu.free));
         (on_device, on_host.saturating_sub(self.ram.available))
     }
 
     fn planned(&self, task: &search::Task<'_>, found: &search::Found, avoids_devices: bool) -> Planned {
-        let search::Found { settings, breakdown, slack, limit, goal } = found;
+        let search::Found { settings, breakdown, limit, goal } = found;
         let checkpoint = task.estimate.checkpoint(settings);
-        let (_, taken) = self.taken(breakdown, *slack);
+        let (_, taken) = self.taken(breakdown);
         let spare = self.ram.available.saturating_sub(taken);
         let slots = settings.parallel.max(1);
         let checkpoints = (checkpoint > 0)
@@ -249,14 +249,14 @@ impl<'a> Room<'a> {
         let kept = checkpoints.unwrap_or(0).saturating_mul(slots).saturating_mul(checkpoint);
         let cache_ram =
             (spare.saturating_sub(kept) / 2 / CACHE_STEP).saturating_mul(CACHE_STEP >> 20).min(CACHE_RAM);
-        let (on_device, on_host) = self.missing(breakdown, *slack);
+        let (on_device, on_host) = self.missing(breakdown);
         Planned {
             goal: *goal,
             settings: *settings,
             fits: on_device == 0 && on_host == 0,
             limited_by: *limit,
             layers: task.shape.layers + 1,
-            device: self.device.map(|gpu| self.device_use(gpu, breakdown.device, *slack)),
+            device: self.device.map(|gpu| self.device_use(gpu, on_first(breakdown))),
             avoids_devices,
             host: HostUse {
                 weights: breakdown.host.weights,
@@ -275,7 +275,7 @@ impl<'a> Room<'a> {
         }
     }
 
-    fn device_use(&self, gpu: &Gpu, charge: Charge, slack: u64) -> DeviceUse {
+    fn device_use(&self, gpu: &Gpu, charge: Charge) -> DeviceUse {
         let used = charge.total().saturating_add(self.overhead);
         let left = i128::from(gpu.free) - i128::from(used) - i128::from(self.margin);
         let farthest = if left < 0 { i64::MIN } else { i64::MAX };
@@ -293,9 +293,13 @@ impl<'a> Room<'a> {
             used,
             left: i64::try_from(left).unwrap_or(farthest),
             shares_ram: gpu.shares_ram,
-            slack,
+            slack: charge.slack,
         }
     }
+}
+
+fn on_first(breakdown: &Breakdown) -> Charge {
+    breakdown.devices.first().copied().unwrap_or_default()
 }
 
 /// `--ctx-checkpoints` of llama.cpp.

@@ -1,7 +1,7 @@
 //! The search: which context and which placement fit, by bisection over memory that only ever grows with either.
 
 use super::{BATCH, Goal, Knobs, Limit, QUANTIZED, Room, UBATCH, knobs::Fixed};
-use crate::memory::{Breakdown, CacheType, Estimate, FlashAttention, Settings, Shape};
+use crate::memory::{Breakdown, CacheType, Estimate, FlashAttention, Settings, Shape, TensorSplit};
 
 /// Everything that a search looks at.
 pub(super) struct Task<'a> {
@@ -18,7 +18,6 @@ pub(super) struct Found {
     pub(super) goal: Goal,
     pub(super) settings: Settings,
     pub(super) breakdown: Breakdown,
-    pub(super) slack: u64,
     pub(super) limit: Limit,
 }
 
@@ -76,6 +75,7 @@ impl Task<'_> {
             ctx: 0,
             gpu_layers: 0,
             n_cpu_moe: 0,
+            tensor_split: TensorSplit::default(),
             cache_type_k,
             cache_type_v: fixed.cache_type_v.unwrap_or(if is_one_cache { cache_type_k } else { cache }),
             flash_attn: fixed.flash_attn.unwrap_or_else(|| self.estimate.flash_attention()),
@@ -223,14 +223,12 @@ impl Task<'_> {
     }
 
     pub(super) fn missing(&self, settings: &Settings) -> (u64, u64) {
-        let breakdown = self.estimate.breakdown(settings);
-        self.room.missing(&breakdown, self.estimate.slack(settings, &breakdown))
+        self.room.missing(&self.estimate.breakdown(settings))
     }
 
     pub(super) fn found(&self, settings: Settings, limit: Limit) -> Found {
         let breakdown = self.estimate.breakdown(&settings);
-        let slack = self.estimate.slack(&settings, &breakdown);
-        Found { goal: self.goal(), settings, breakdown, slack, limit }
+        Found { goal: self.goal(), settings, breakdown, limit }
     }
 }
 

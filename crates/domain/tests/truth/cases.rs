@@ -1,6 +1,6 @@
 //! One measured set of parameters, in the planner's words.
 
-use domain::memory::{CacheType, FlashAttention, Settings};
+use domain::memory::{CacheType, FlashAttention, Settings, TensorSplit};
 use serde_json::Value;
 
 /// What llama.cpp allocates for one set of parameters.
@@ -8,9 +8,8 @@ pub(crate) struct Case {
     pub(crate) model: String,
     pub(crate) group: &'static str,
     pub(crate) settings: Settings,
-    pub(crate) has_device: bool,
     /// Weights, context, compute.
-    pub(crate) device: [u64; 3],
+    pub(crate) devices: Vec<[u64; 3]>,
     pub(crate) host: [u64; 3],
 }
 
@@ -26,19 +25,25 @@ fn triple(value: &Value) -> [u64; 3] {
     ["model", "context", "compute"].map(|part| number(&value[part]))
 }
 
-/// None for a case that is out of the model's reach: two devices, or refused by llama.cpp itself.
+/// None for a case that llama.cpp itself refuses.
 pub(crate) fn case(row: &Value, trained: u64) -> Option<Case> {
     let params = &row["params"];
-    if row["ok"] == false || number(&params["n_devices"]) > 1 {
+    if row["ok"] == false {
         return None;
     }
     let flag = |name: &str| params[name].as_bool().unwrap();
     let batch = number(&params["batch"]);
     let n_outputs = Some(number(&params["n_outputs_max"])).filter(|n| *n > 0 && !flag("embeddings"));
     let is_off = params["flash_attn"] == "off" || row["flash_attn_resolved"] == "off";
+    let devices: Vec<_> = row["devices"].as_array().unwrap().iter().map(triple).collect();
+    let layers = number(&row["n_layer_all"]);
+    let gpu_layers = number(&params["ngl"]);
+    // Cards of the same size: proportions are what is free of each.
+    let tensor_split = TensorSplit::of_parts(&vec![1.0; devices.len()], gpu_layers.min(layers + 1));
     let settings = Settings {
         ctx: Some(number(&params["ctx"])).filter(|ctx| *ctx > 0).unwrap_or(trained),
-        gpu_layers: number(&params["ngl"]),
+        gpu_layers,
+        tensor_split,
         n_cpu_moe: number(&params["n_cpu_moe"]),
         cache_type_k: cache_type(&params["ctk"]),
         cache_type_v: cache_type(&params["ctv"]),
@@ -52,13 +57,15 @@ pub(crate) fn case(row: &Value, trained: u64) -> Option<Case> {
         op_offload: flag("op_offload"),
         n_outputs: n_outputs.unwrap_or(batch),
     };
-    let device = row["devices"].as_array().unwrap().first();
     Some(Case {
         model: super::models::key(row["model"].as_str().unwrap()),
-        group: if device.is_some() { group(&settings, number(&row["n_layer_all"])) } else { "no device" },
+        group: match devices.len() {
+            0 => "no device",
+            1 => group(&settings, layers),
+            _ => "several devices",
+        },
         settings,
-        has_device: device.is_some(),
-        device: device.map(triple).unwrap_or_default(),
+        devices,
         host: triple(&row["host"]),
     })
 }
