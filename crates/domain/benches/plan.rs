@@ -6,7 +6,7 @@
 use domain::{
     facts::Facts,
     hardware::{Gpu, Hardware, Ram},
-    memory::{Backend, CacheType, Estimate, FlashAttention, Settings, Shape},
+    memory::{Backend, CacheType, Estimate, FlashAttention, Settings, Shape, TensorSplit},
     plan::{Extras, Goal, Knobs, plan},
 };
 use std::{hint::black_box, time::Instant};
@@ -71,6 +71,7 @@ fn machine(free: u64) -> Hardware {
 fn settings() -> Settings {
     Settings {
         ctx: 32_768,
+        tensor_split: TensorSplit::default(),
         gpu_layers: 999,
         n_cpu_moe: 0,
         cache_type_k: CacheType::F16,
