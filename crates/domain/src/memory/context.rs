@@ -19,22 +19,19 @@ pub(super) fn add(
     devices: &[Backend],
 ) {
     let on_devices = if settings.kv_offload { devices } else { &[] };
-    let cells = split.cells;
-    let of = |layers: Range<u64>, place: Backend| {
-        super::sum(shape.kinds.iter().map(|kind| {
-            let count = kind.count(&layers);
-            if count == 0 {
-                0
-            } else {
-                of_block(&kind.block, shape.window, cells, settings, place).saturating_mul(count)
-            }
-        }))
-    };
     for (device, (charge, place)) in breakdown.devices.iter_mut().zip(on_devices).enumerate() {
-        charge.context = of(split.layers(device), *place);
+        charge.context = of_layers(shape, &split.layers(device), settings, *place);
     }
     let elsewhere = if on_devices.is_empty() { shape.layers } else { split.first };
-    breakdown.host.context = of(0..elsewhere, Backend::HOST);
+    breakdown.host.context = of_layers(shape, &(0..elsewhere), settings, Backend::HOST);
+}
+
+/// What some of the layers keep, in one place.
+pub(super) fn of_layers(shape: &Shape, layers: &Range<u64>, settings: &Settings, place: Backend) -> u64 {
+    super::sum(shape.kinds.iter().map(|kind| match kind.count(layers) {
+        0 => 0,
+        count => of_block(&kind.block, shape.window, settings.cells(), settings, place).saturating_mul(count),
+    }))
 }
 
 /// What `--ctx-checkpoints` copies of one sequence (tools/server/server-context.cpp): all but the full caches.

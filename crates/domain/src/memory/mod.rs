@@ -15,6 +15,7 @@ pub use backend::Backend;
 use families::Known;
 pub use settings::{CacheType, FlashAttention, MOST_DEVICES, Settings, TensorSplit};
 pub use shape::{Shape, Unplannable};
+use std::ops::Range;
 
 /// Bytes that are allocated in one place.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -70,13 +71,30 @@ impl<'a> Estimate<'a> {
         Estimate::new(shape, &self.devices)
     }
 
-    /// Returns what these settings allocate.
-    pub fn breakdown(&self, settings: &Settings) -> Breakdown {
+    /// Returns what these settings allocate, without compute buffers: exact, and a small part of the work.
+    pub fn kept(&self, settings: &Settings) -> Breakdown {
         let split = settings.split(self.shape, !self.devices.is_empty());
         let devices = vec![Charge::default(); self.devices.len()];
         let mut breakdown = Breakdown { devices, host: Charge::default() };
         weights::add(&mut breakdown, &self.sizes, &self.host, &split, settings);
         context::add(&mut breakdown, self.shape, &split, settings, &self.devices);
+        breakdown
+    }
+
+    /// Bytes of weights and context on a device that has these layers; the output layer's number is `block_count`.
+    pub fn kept_by(&self, device: usize, layers: &Range<u64>, settings: &Settings) -> u64 {
+        let (Some(sizes), Some(place)) = (self.sizes.get(device), self.devices.get(device)) else { return 0 };
+        let has_output = layers.contains(&self.shape.layers);
+        let own = layers.start..layers.end.min(self.shape.layers);
+        let context =
+            if settings.kv_offload { context::of_layers(self.shape, &own, settings, *place) } else { 0 };
+        sizes.held(&own, has_output, settings.n_cpu_moe).saturating_add(context)
+    }
+
+    /// Returns what these settings allocate.
+    pub fn breakdown(&self, settings: &Settings) -> Breakdown {
+        let split = settings.split(self.shape, !self.devices.is_empty());
+        let mut breakdown = self.kept(settings);
         compute::add(&mut breakdown, self, &split, settings);
         self.add_slack(&mut breakdown, settings);
         breakdown

@@ -55,6 +55,13 @@ impl Sizes {
         }
     }
 
+    /// Bytes on a device that has these layers, and the output layer or not.
+    pub(super) fn held(&self, layers: &Range<u64>, has_output: bool, n_cpu_moe: u64) -> u64 {
+        let outputs = if has_output { self.output.saturating_add(self.tied) } else { 0 };
+        let shared = if layers.is_empty() { 0 } else { self.shared };
+        sum([self.layers(layers, n_cpu_moe), outputs, shared])
+    }
+
     /// Bytes of whole layers, of which the first `n_cpu_moe` of the model have their experts elsewhere.
     fn layers(&self, layers: &Range<u64>, n_cpu_moe: u64) -> u64 {
         let with_experts = layers.start.max(n_cpu_moe.min(layers.end))..layers.end;
@@ -77,14 +84,7 @@ pub(super) fn add(
     settings: &Settings,
 ) {
     for (device, (charge, sizes)) in breakdown.devices.iter_mut().zip(devices).enumerate() {
-        let layers = split.layers(device);
-        charge.weights = sizes.layers(&layers, settings.n_cpu_moe);
-        if split.has_output(device) {
-            charge.weights = sum([charge.weights, sizes.output, sizes.tied]);
-        }
-        if !layers.is_empty() {
-            charge.weights = charge.weights.saturating_add(sizes.shared);
-        }
+        charge.weights = sizes.held(&split.layers(device), split.has_output(device), settings.n_cpu_moe);
     }
     let all = host.dense.len() as u64;
     let experts = between(&host.experts, &(split.first..settings.n_cpu_moe.clamp(split.first, all)));
