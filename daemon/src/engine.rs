@@ -11,7 +11,7 @@ use domain::{
     facts::Facts,
     hardware::{Gpu, Hardware, Seen},
     memory::Shape,
-    plan::{Extras, Goal, Knobs, Planned, Refusal, plan},
+    plan::{Extras, Goal, Knobs, Planned, Refusal, check_described, plan},
     safety,
 };
 use jiff::Timestamp;
@@ -149,9 +149,10 @@ pub(crate) fn prepare(
         why: format!("{} has no files here to run", model.name),
         hint: None,
     })?;
-    let mut tools = tools(engine, request, world)?;
     let knobs = knobs(request);
     knobs.check().map_err(refused)?;
+    request.hardware.as_ref().map_or(Ok(()), check_described).map_err(refused)?;
+    let mut tools = tools(engine, request, world)?;
     let planned = planned(&knobs, facts, &tools.machine, engine.extras(model, location))?;
     let order = Order {
         model,
@@ -296,7 +297,7 @@ fn reserve(planned: &Planned) -> BTreeMap<String, u64> {
     let host = planned.host;
     let parts = [host.weights, host.context, host.compute, host.overhead];
     let main = parts.into_iter().fold(0, u64::saturating_add);
-    let devices = planned.device.iter().map(|device| (device.id.clone(), device.used));
+    let devices = planned.devices.iter().map(|device| (device.id.clone(), device.used));
     devices.chain([(HOST.to_owned(), main)]).collect()
 }
 

@@ -71,12 +71,15 @@ impl From<Wanted> for Goal {
 #[command(next_help_heading = "Context and cache")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 struct Memory {
-    /// Context of all slots, tokens: 32768 or 32k
+    /// Context of all slots, or of each user, tokens: 32768 or 32k
     #[arg(long, value_name = "N", value_parser = tokens, allow_negative_numbers = true)]
     ctx: Option<u64>,
     /// Slots: how many requests are answered at once [default: 1]
     #[arg(long, value_name = "N", value_parser = number, allow_negative_numbers = true)]
     parallel: Option<u64>,
+    /// How many use it at once: each has a slot with all of --ctx, or with as much as fits
+    #[arg(long, value_name = "N", value_parser = number, allow_negative_numbers = true, conflicts_with = "parallel")]
+    users: Option<u64>,
     /// All slots share the context
     #[arg(long, conflicts_with = "no_kv_unified")]
     kv_unified: bool,
@@ -113,7 +116,7 @@ struct Memory {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Placement")]
 struct Place {
-    /// Layers on the device: all, auto or a number; the output layer counts as one
+    /// Layers on devices: all, auto or a number; the output layer counts as one
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     gpu_layers: Option<String>,
     /// The first so many layers keep their experts in main memory
@@ -125,13 +128,13 @@ struct Place {
     /// Compute layers in main memory on the processor alone
     #[arg(long)]
     no_op_offload: bool,
-    /// The device to use, by the engine's own name for it; none for the processor alone
+    /// The devices to use, by the engine's own names for them, in this order; none for the processor alone
     #[arg(long, value_name = "ID", value_delimiter = ',')]
     device: Vec<String>,
     /// Parts of the model for each device
     #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = share, allow_hyphen_values = true)]
     tensor_split: Vec<f64>,
-    /// MiB of the device that stay free [default: 1024]
+    /// MiB of each device that stay free [default: 1024]
     #[arg(long, value_name = "MiB", value_parser = number, allow_negative_numbers = true)]
     margin: Option<u64>,
 }
@@ -160,6 +163,7 @@ impl Order {
             goal: goal.map(Goal::from),
             ctx: memory.ctx,
             parallel: memory.parallel,
+            users: memory.users,
             gpu_layers: place.gpu_layers.clone(),
             n_cpu_moe: place.n_cpu_moe,
             cache_type_k: memory.cache_type_k.clone(),

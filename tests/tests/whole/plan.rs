@@ -22,12 +22,17 @@ fn with_large_models() -> House {
 
 /// Describes a machine with one card of so many GiB.
 fn describe(house: &House, gib: u64) {
-    let card =
-        json!({ "id": "CUDA0", "name": "card", "backend": "CUDA", "total": gib * GIB, "free": gib * GIB });
+    describe_cards(house, &[("CUDA0", "card", gib)]);
+}
+
+/// Describes a machine with cards: id, name, GiB.
+fn describe_cards(house: &House, cards: &[(&str, &str, u64)]) {
+    let card = |(id, name, gib): &(&str, &str, u64)| json!({ "id": id, "name": name, "backend": "CUDA", "total": gib * GIB, "free": gib * GIB });
+    let cards: Vec<Value> = cards.iter().map(card).collect();
     let ram = json!({ "total": 64 * GIB, "available": 60 * GIB });
     write(
         house.home("machine.json"),
-        json!({ "gpus": [card], "ram": ram, "cpu": { "cores": 8 } }).to_string(),
+        json!({ "gpus": cards, "ram": ram, "cpu": { "cores": 8 } }).to_string(),
     );
 }
 
@@ -78,6 +83,58 @@ fn a_plan_for_another_machine_says_everything_and_starts_nothing() {
     assert!(plan["host"]["available"].as_u64() == Some(60 * GIB) && plan["explain"][0].is_string(), "{plan}");
     assert!(!house.home("engine.json").exists(), "it was started");
     assert_eq!(house.json(&[])["runs"], json!([]));
+}
+
+/// The words of a command between two of them.
+fn words(plan: &Value, first: &str, count: usize) -> Vec<String> {
+    let argv = plan["argv"].as_array().unwrap().iter().map(|word| word.as_str().unwrap());
+    argv.skip_while(|word| *word != first).take(count).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_model_that_no_card_holds_is_divided_among_them() {
+    let house = with_large_models();
+    describe_cards(&house, &[("CUDA0", "card", 4), ("CUDA1", "card", 8)]);
+    let found = plan(&house, &["dense"]);
+    let layers: Vec<i64> =
+        found["devices"].as_array().unwrap().iter().map(|device| number(&device["layers"])).collect();
+    assert!(layers.iter().sum::<i64>() == 33 && layers[1] > layers[0], "{layers:?}");
+    let split = format!("{},{}", layers[0], layers[1]);
+    assert_eq!(
+        words(&found, "--device", 8),
+        ["--device", "CUDA0,CUDA1", "--gpu-layers", "33", "--split-mode", "layer", "--tensor-split", &split]
+    );
+    assert_eq!(found["tensor_split"], json!([layers[0], layers[1]].map(|layers| layers as f64)));
+    assert_eq!(found["env"]["CUDA_DEVICE_ORDER"], "PCI_BUS_ID");
+    let given = plan(&house, &["dense", "--device", "CUDA1,CUDA0", "--tensor-split", "3,1", "--ctx", "4096"]);
+    assert_eq!(
+        words(&given, "--device", 8),
+        ["--device", "CUDA1,CUDA0", "--gpu-layers", "33", "--split-mode", "layer", "--tensor-split", "3,1"]
+    );
+}
+
+#[test]
+fn a_slow_card_that_is_not_needed_is_left_alone() {
+    let house = with_large_models();
+    describe_cards(
+        &house,
+        &[("CUDA0", "NVIDIA GeForce RTX 3060", 12), ("CUDA1", "NVIDIA GeForce RTX 4090", 24)],
+    );
+    let found = plan(&house, &["dense"]);
+    assert_eq!(words(&found, "--device", 4), ["--device", "CUDA1", "--gpu-layers", "33"]);
+    assert!(
+        found["explain"].to_string().contains("CUDA0 is left out: it is slower, and not needed"),
+        "{found}"
+    );
+}
+
+#[test]
+fn every_user_has_the_context_that_was_asked_for() {
+    let house = with_large_models();
+    let found = plan(&house, &["dense", "--users", "4", "--ctx", "8k"]);
+    assert_eq!((&found["ctx"], &found["ctx_per_slot"]), (&json!(32_768), &json!(8192)));
+    assert_eq!(words(&found, "--ctx-size", 2), ["--ctx-size", "32768"]);
+    assert_eq!(words(&found, "--parallel", 3), ["--parallel", "4", "--no-kv-unified"]);
 }
 
 #[test]
@@ -160,10 +217,10 @@ fn what_does_not_fit_is_planned_and_never_launched() {
 }
 
 #[test]
-fn cards_that_a_plan_leaves_alone_are_counted() {
+fn cards_that_a_plan_leaves_out_are_named() {
     let house = with_large_models();
-    for (count, said) in [(2, "CUDA1 is left alone"), (3, "CUDA1, CUDA2 are left alone")] {
-        let card = |n: u64| json!({"id": format!("CUDA{n}"), "name": "card", "backend": "CUDA", "total": 24 * GIB, "free": (24 - n) * GIB});
+    for (count, said) in [(2, "CUDA1 is left out: it is not"), (3, "CUDA1, CUDA2 are left out: it is not")] {
+        let card = |n: u64| json!({"id": format!("CUDA{n}"), "name": "card", "backend": "CUDA", "total": 32 * GIB, "free": (32 - n) * GIB});
         let machine = json!({"gpus": (0..count).map(card).collect::<Vec<_>>(), "ram": { "total": 64 * GIB, "available": 60 * GIB }, "cpu": { "cores": 8 }});
         write(house.home("machine.json"), machine.to_string());
         let explain = plan(&house, &["dense"])["explain"].to_string();
@@ -183,6 +240,8 @@ fn contradictions_and_nonsense_are_refused_with_what_to_do() {
         (&["--n-cpu-moe", "3"], 1, "experts"),
         (&["--cache-type-v", "q8_0", "--flash-attn", "off"], 1, "flash attention"),
         (&["--device", "CUDA9"], 1, "CUDA9"),
+        (&["--tensor-split", "0,0"], 1, "no device a part"),
+        (&["--users", "2", "--parallel", "2"], 2, "--parallel"),
         (&["--hardware", "nowhere.json"], 1, "nowhere.json"),
         (&["--hardware", "/dev/null"], 1, "hardware --json"),
         (&["--", "-c", "4096"], 1, "--ctx before"),

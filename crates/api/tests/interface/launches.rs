@@ -31,6 +31,7 @@ pub(crate) fn knobs() -> Knobs {
         goal: Some(Goal::MaxCtx),
         ctx: Some(1),
         parallel: Some(1),
+        users: Some(1),
         gpu_layers: text(),
         n_cpu_moe: Some(1),
         cache_type_k: text(),
@@ -182,5 +183,6 @@ pub(crate) fn device_use() -> DeviceUse {
         left: 3,
         shares_ram: true,
         slack: 1,
+        layers: 1,
     }
 }

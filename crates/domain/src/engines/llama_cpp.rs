@@ -3,7 +3,7 @@
 //! are left to llama.cpp's own fit.
 
 use super::{
-    Allocated, Engine, Launch, Order, Program, Ready, Refusal, llama_cpp_devices::FLASH_SWITCH,
+    Allocated, ContextOf, Engine, Launch, Order, Program, Ready, Refusal, llama_cpp_devices::FLASH_SWITCH,
     llama_cpp_extra, llama_cpp_log,
 };
 use crate::{
@@ -73,6 +73,10 @@ impl Engine for LlamaCpp {
         }
     }
 
+    fn context_of(&self) -> ContextOf {
+        ContextOf::AllSlots
+    }
+
     fn render(&self, order: &Order<'_>) -> Launch {
         let mut words = Words::new(order);
         if let Some(weights) = path_of(order, Role::Weights) {
@@ -82,7 +86,10 @@ impl Engine for LlamaCpp {
             words.put("--mmproj", projector);
         }
         match order.planned {
-            Some(planned) => pin(&mut words, planned),
+            Some(planned) => {
+                words.put("--ctx-size", self.context_of().number(&planned.settings).to_string());
+                pin(&mut words, planned);
+            }
             None => delegate(&mut words, order.knobs),
         }
         match order.model.kind {
@@ -97,11 +104,8 @@ impl Engine for LlamaCpp {
         // The lines that say what was allocated where.
         words.put_if_known("--log-verbosity", "4");
         let mut env = order.environment.clone();
-        if order
-            .planned
-            .and_then(|planned| planned.device.as_ref())
-            .is_some_and(|device| device.backend == "CUDA")
-        {
+        let devices = order.planned.map_or(&[][..], |planned| &planned.devices);
+        if devices.iter().any(|device| device.backend == "CUDA") {
             // Devices are numbered as they were when they were listed.
             env.entry(CUDA_ORDER.0.into()).or_insert_with(|| CUDA_ORDER.1.into());
         }
@@ -127,6 +131,7 @@ const USUAL: &[&str] = &[
     "--device",
     "--gpu-layers",
     "--n-cpu-moe",
+    "--split-mode",
     "--tensor-split",
     "--cache-type-k",
     "--cache-type-v",
@@ -159,8 +164,6 @@ const HOST: &str = "127.0.0.1";
 /// Nothing of what was planned is left to a default.
 fn pin(words: &mut Words<'_>, planned: &Planned) {
     let Settings {
-        ctx,
-        gpu_layers,
         n_cpu_moe,
         cache_type_k,
         cache_type_v,
@@ -174,15 +177,7 @@ fn pin(words: &mut Words<'_>, planned: &Planned) {
         op_offload,
         ..
     } = planned.settings;
-    words.put("--ctx-size", ctx.to_string());
-    match &planned.device {
-        Some(device) => {
-            words.put("--device", &device.id);
-            words.put("--gpu-layers", gpu_layers.to_string());
-        }
-        None if planned.avoids_devices => words.put("--device", "none"),
-        None => {}
-    }
+    place(words, planned);
     if n_cpu_moe > 0 {
         words.put("--n-cpu-moe", n_cpu_moe.to_string());
     }
@@ -214,11 +209,28 @@ fn pin(words: &mut Words<'_>, planned: &Planned) {
     }
 }
 
+/// Which devices, and what each gets of the layers.
+fn place(words: &mut Words<'_>, planned: &Planned) {
+    if planned.devices.is_empty() {
+        if planned.avoids_devices {
+            words.put("--device", "none");
+        }
+        return;
+    }
+    let ids: Vec<&str> = planned.devices.iter().map(|device| device.id.as_str()).collect();
+    words.put("--device", ids.join(","));
+    words.put("--gpu-layers", planned.settings.gpu_layers.to_string());
+    if !planned.tensor_split.is_empty() {
+        words.put_if_known("--split-mode", "layer"); // its default
+        words.put("--tensor-split", joined(&planned.tensor_split));
+    }
+}
+
 /// What the user fixed goes out as it is; of the rest only how much stays free is said.
 fn delegate(words: &mut Words<'_>, knobs: &Knobs) {
     let number = |value: Option<u64>| value.map(|value| value.to_string());
     for (flag, value) in [
-        ("--ctx-size", number(knobs.ctx)),
+        ("--ctx-size", number(knobs.total_ctx())),
         ("--gpu-layers", knobs.gpu_layers.clone()),
         ("--n-cpu-moe", number(knobs.n_cpu_moe)),
         ("--cache-type-k", knobs.cache_type_k.clone()),
@@ -228,7 +240,7 @@ fn delegate(words: &mut Words<'_>, knobs: &Knobs) {
         ("--ubatch-size", number(knobs.ubatch)),
         ("--device", knobs.device.as_ref().map(|ids| ids.join(","))),
         ("--tensor-split", knobs.tensor_split.as_deref().map(joined)),
-        ("--parallel", Some(knobs.parallel.unwrap_or(1).to_string())),
+        ("--parallel", Some(knobs.slots().to_string())),
     ] {
         if let Some(value) = value {
             words.put(flag, value);

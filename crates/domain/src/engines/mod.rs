@@ -11,7 +11,7 @@ mod secret;
 
 use crate::{
     Location, Model,
-    memory::{CacheType, FlashAttention},
+    memory::{CacheType, FlashAttention, Settings},
     plan::{DeviceUse, Extras, HostUse, Knobs, Limit, Planned},
 };
 use serde::{Deserialize, Serialize};
@@ -55,6 +55,9 @@ pub trait Engine: Sync {
     /// What is loaded besides the weights.
     fn extras(&self, model: &Model, location: &Location) -> Extras;
 
+    /// What its word for the context counts.
+    fn context_of(&self) -> ContextOf;
+
     /// Writes the command and its environment.
     fn render(&self, order: &Order<'_>) -> Launch;
 
@@ -63,6 +66,26 @@ pub trait Engine: Sync {
 
     /// Where the running engine says that it is ready.
     fn ready(&self) -> Ready;
+}
+
+/// Slots are called alike everywhere, and the context that is asked for is not the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ContextOf {
+    /// It is divided among the slots, or shared by them: llama.cpp's `--ctx-size`.
+    AllSlots,
+    /// Every slot gets as much: Ollama's `num_ctx`, which it multiplies by `OLLAMA_NUM_PARALLEL`.
+    EachSlot,
+}
+
+impl ContextOf {
+    /// The number that gives what was planned, tokens.
+    pub fn number(self, settings: &Settings) -> u64 {
+        match self {
+            Self::AllSlots => settings.ctx,
+            Self::EachSlot if settings.kv_unified => settings.ctx / settings.parallel.max(1),
+            Self::EachSlot => settings.ctx_per_slot(),
+        }
+    }
 }
 
 /// A program, and the arguments that make it this engine (`llama serve`).
@@ -166,7 +189,7 @@ impl From<&Planned> for LlamaKnobs {
             ctx_per_slot: settings.ctx_per_slot(),
             parallel: settings.parallel,
             kv_unified: settings.kv_unified,
-            gpu_layers: if planned.device.is_some() { settings.gpu_layers } else { 0 },
+            gpu_layers: if planned.devices.is_empty() { 0 } else { settings.gpu_layers },
             layers: planned.layers,
             n_cpu_moe: settings.n_cpu_moe,
             cache_type_k: settings.cache_type_k,
@@ -174,7 +197,7 @@ impl From<&Planned> for LlamaKnobs {
             flash_attn: settings.flash_attn,
             batch: settings.batch,
             ubatch: settings.ubatch,
-            tensor_split: Vec::new(),
+            tensor_split: planned.tensor_split.clone(),
         }
     }
 }
@@ -224,7 +247,7 @@ pub fn plan(engine: &dyn Engine, order: &Order<'_>, launch: &Launch) -> Plan {
         fits: planned.map(|planned| planned.fits),
         limited_by: planned.map(|planned| planned.limited_by),
         llama: planned.map(LlamaKnobs::from),
-        devices: planned.and_then(|planned| planned.device.clone()).into_iter().collect(),
+        devices: planned.map(|planned| planned.devices.clone()).unwrap_or_default(),
         host: planned.map(|planned| planned.host),
         argv: Vec::new(),
         env: launch.env.clone(),
@@ -235,4 +258,41 @@ pub fn plan(engine: &dyn Engine, order: &Order<'_>, launch: &Launch) -> Plan {
         url: launch.url.clone(),
     }
     .with_command(&launch.argv)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::TensorSplit;
+
+    /// Four slots of 16,384 tokens, unless they share them.
+    #[track_caller]
+    fn check(of: ContextOf, kv_unified: bool, number: u64) {
+        let settings = Settings {
+            ctx: 65_536,
+            gpu_layers: 33,
+            tensor_split: TensorSplit::default(),
+            n_cpu_moe: 0,
+            cache_type_k: CacheType::F16,
+            cache_type_v: CacheType::F16,
+            flash_attn: FlashAttention::On,
+            batch: 2048,
+            ubatch: 512,
+            parallel: 4,
+            kv_unified,
+            swa_full: false,
+            kv_offload: true,
+            op_offload: true,
+            n_outputs: 4,
+        };
+        assert_eq!(of.number(&settings), number);
+    }
+
+    #[test]
+    fn engines_that_multiply_are_told_the_part_of_one_slot() {
+        for kv_unified in [false, true] {
+            check(ContextOf::AllSlots, kv_unified, 65_536);
+            check(ContextOf::EachSlot, kv_unified, 16_384);
+        }
+    }
 }

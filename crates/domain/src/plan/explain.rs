@@ -1,67 +1,89 @@
-//! A plan in words: what goes where, what it takes, what limited it, what would be otherwise.
+//! A plan in words: what goes where, what it takes, what limited it.
 
 use super::{
-    Goal, Knobs, Limit, Planned, QUANTIZED,
-    knobs::Fixed,
-    search::{Found, STEP, Task, USABLE},
+    Goal, Limit, Planned, alternatives,
+    ground::{Answer, Ground},
+    room::Place,
+    search::STEP,
 };
 use crate::{
     ByteSize,
-    hardware::Hardware,
-    memory::{CacheType, FlashAttention, Settings},
+    memory::{CacheType, Charge, FlashAttention, Settings},
 };
 
-pub(super) fn tell(planned: &mut Planned, task: &Task<'_>, found: &Found, machine: &Hardware) {
+pub(super) fn tell(planned: &mut Planned, ground: &Ground<'_>, answer: &Answer<'_>) {
     let mut explain = Vec::new();
-    explain.extend(fit(planned, task, found));
-    explain.push(place(planned, task));
+    explain.extend(missing(answer));
+    explain.extend(place(planned, ground));
+    explain.extend(left_out(answer));
     explain.extend(memory(planned));
-    explain.push(context(planned, task));
-    explain.extend(warnings(planned, task));
-    explain.extend(devices(planned, machine));
+    explain.push(context(planned, ground));
+    explain.extend(warnings(planned, ground));
     planned.explain = explain;
-    planned.alternatives = alternatives(planned, task);
+    planned.alternatives = alternatives::all(planned, ground, answer);
 }
 
-fn fit(planned: &Planned, task: &Task<'_>, found: &Found) -> Option<String> {
-    let (on_device, on_host) = task.room.missing(&found.breakdown);
-    let missing = match (on_device, on_host, &planned.device) {
-        (0, 0, _) => return None,
-        (0, host, _) => format!("{} of main memory are missing", ByteSize(host)),
-        (device, 0, Some(gpu)) => format!("{} are missing on {}", ByteSize(device), gpu.id),
-        (device, host, Some(gpu)) => {
-            format!("{} are missing on {} and {} of main memory", ByteSize(device), gpu.id, ByteSize(host))
-        }
-        (_, host, None) => format!("{} of main memory are missing", ByteSize(host)),
-    };
-    Some(format!("it does not fit: {missing}"))
+fn missing(answer: &Answer<'_>) -> Option<String> {
+    let counted = &answer.found.counted;
+    let places = answer.site.room.places.iter().zip(&counted.breakdown.devices);
+    let lacking = places.filter_map(|(place, charge): (&Place<'_>, &Charge)| {
+        let bytes = place.missing(charge);
+        (bytes > 0).then(|| format!("{} are missing on {}", ByteSize(bytes), place.gpu.id))
+    });
+    let mut lacking: Vec<String> = lacking.collect();
+    match (counted.missing.1, lacking.len()) {
+        (0, _) => {}
+        (bytes, 0) => lacking.push(format!("{} of main memory are missing", ByteSize(bytes))),
+        (bytes, _) => lacking.push(format!("{} of main memory", ByteSize(bytes))),
+    }
+    (!lacking.is_empty()).then(|| format!("it does not fit: {}", lacking.join(" and ")))
 }
 
-fn place(planned: &Planned, task: &Task<'_>) -> String {
+fn place(planned: &Planned, ground: &Ground<'_>) -> Vec<String> {
     let Settings { gpu_layers, n_cpu_moe, .. } = planned.settings;
-    let Some(device) = &planned.device else {
+    let all = planned.layers;
+    if planned.devices.is_empty() {
         let why = if planned.avoids_devices { "as asked" } else { "the engine sees no device" };
-        return format!("all {} layers are computed by the processor: {why}", planned.layers);
-    };
-    let why = if task.fixed.gpu_layers.is_some() || task.knobs.n_cpu_moe.is_some() {
+        return vec![format!("all {all} layers are computed by the processor: {why}")];
+    }
+    let why = if ground.fixed.gpu_layers.is_some() || ground.knobs.n_cpu_moe.is_some() {
         "as asked"
-    } else if gpu_layers < planned.layers || n_cpu_moe > 0 {
+    } else if gpu_layers < all || n_cpu_moe > 0 {
         "more does not fit at this context"
     } else {
         "everything fits"
     };
     let experts = if n_cpu_moe > 0 {
-        format!(", the experts of the first {} in main memory", n_cpu_moe.min(task.shape.expert_layers()))
+        format!(", the experts of the first {} in main memory", n_cpu_moe.min(ground.shape.expert_layers()))
     } else {
         String::new()
     };
-    format!("{} of {} layers on {} ({}){experts}: {why}", gpu_layers, planned.layers, device.id, device.name)
+    let called = |device: &super::DeviceUse| format!("{} ({})", device.id, device.name);
+    if let [device] = planned.devices.as_slice() {
+        return vec![format!("{gpu_layers} of {all} layers on {}{experts}: {why}", called(device))];
+    }
+    let parts: Vec<String> =
+        planned.devices.iter().map(|device| format!("{} on {}", device.layers, called(device))).collect();
+    vec![format!("{gpu_layers} of {all} layers, {}{experts}: {why}", parts.join(", "))]
+}
+
+/// Devices that are not used, by the reason for it.
+fn left_out(answer: &Answer<'_>) -> Vec<String> {
+    let mut reasons: Vec<&str> = answer.left.iter().map(|(_, why)| *why).collect();
+    reasons.dedup();
+    let told = reasons.into_iter().map(|why| {
+        let ids = answer.left.iter().filter(|(_, other)| *other == why).map(|(gpu, _)| gpu.id.as_str());
+        let ids: Vec<&str> = ids.collect();
+        let is = if ids.len() == 1 { "is" } else { "are" };
+        format!("{} {is} left out: {why}", ids.join(", "))
+    });
+    told.collect()
 }
 
 /// What the figures do not say of themselves.
 fn memory(planned: &Planned) -> Vec<String> {
     let mut lines = Vec::new();
-    if let Some(device) = planned.device.as_ref().filter(|device| device.slack > SMALL) {
+    for device in planned.devices.iter().filter(|device| device.slack > SMALL) {
         let slack = ByteSize(device.slack);
         lines.push(format!(
             "compute on {} may take up to {slack} more: kept free besides the margin",
@@ -82,11 +104,14 @@ fn memory(planned: &Planned) -> Vec<String> {
 /// A slack that is not worth a word, bytes.
 const SMALL: u64 = 8 << 20;
 
-fn context(planned: &Planned, task: &Task<'_>) -> String {
+fn context(planned: &Planned, ground: &Ground<'_>) -> String {
     let Settings { ctx, parallel, kv_unified, cache_type_k, cache_type_v, .. } = &planned.settings;
     let why = match planned.limited_by {
         Limit::Training => "as much as it was trained for".to_owned(),
-        Limit::GpuMemory => "one step more does not fit on the device".to_owned(),
+        Limit::GpuMemory => match planned.devices.len() {
+            0 | 1 => "one step more does not fit on the device".to_owned(),
+            _ => "one step more does not fit on the devices".to_owned(),
+        },
         Limit::HostMemory => "one step more does not fit into main memory".to_owned(),
         Limit::Request => "as asked".to_owned(),
     };
@@ -100,21 +125,21 @@ fn context(planned: &Planned, task: &Task<'_>) -> String {
         (keys, values) => format!(", keys {} and values {}", keys.name(), values.name()),
     };
     let goal =
-        if planned.goal == Goal::MaxCtx || task.knobs.ctx.is_some() { "" } else { planned.goal.name() };
+        if planned.goal == Goal::MaxCtx || ground.knobs.ctx.is_some() { "" } else { planned.goal.name() };
     let goal = if goal.is_empty() { String::new() } else { format!(" ({goal})") };
     format!("context {ctx} tokens{slots}{cache}{goal}: {why}")
 }
 
-fn warnings(planned: &Planned, task: &Task<'_>) -> Vec<String> {
+fn warnings(planned: &Planned, ground: &Ground<'_>) -> Vec<String> {
     let mut lines = Vec::new();
-    lines.extend(beyond_training(&planned.settings, task.shape.trained));
-    if !task.shape.is_measured() {
+    lines.extend(beyond_training(&planned.settings, ground.shape.trained));
+    if !ground.shape.is_measured() {
         lines.push(format!(
             "{} was never measured: its compute buffer is estimated, and a quarter more is kept free",
-            task.shape.architecture
+            ground.shape.architecture
         ));
     }
-    if planned.settings.flash_attn == FlashAttention::Off && task.shape.has_cache() {
+    if planned.settings.flash_attn == FlashAttention::Off && ground.shape.has_cache() {
         lines.push("without flash attention, which takes memory with every token of context".to_owned());
     }
     lines
@@ -135,108 +160,3 @@ fn beyond_training(settings: &Settings, trained: u64) -> Option<String> {
     };
     Some(format!("the server gives a slot at most the {trained} tokens that the model was trained for{rest}"))
 }
-
-fn devices(planned: &Planned, machine: &Hardware) -> Option<String> {
-    let used = planned.device.as_ref()?;
-    let others: Vec<&str> =
-        machine.gpus.iter().map(|gpu| gpu.id.as_str()).filter(|id| *id != used.id).collect();
-    let are = if others.len() == 1 { "is" } else { "are" };
-    (!others.is_empty())
-        .then(|| format!("{} {are} left alone: a plan uses one device so far", others.join(", ")))
-}
-
-/// What else could be had, and its price.
-fn alternatives(planned: &Planned, task: &Task<'_>) -> Vec<String> {
-    let mut lines = Vec::new();
-    if task.knobs.ctx.is_none()
-        && task.knobs.allow_kv_quant != Some(true)
-        && planned.limited_by != Limit::Training
-    {
-        lines.extend(quantized(planned, task));
-    }
-    if planned.fits && planned.goal == Goal::MaxCtx && planned.settings.gpu_layers < planned.layers {
-        lines.extend(other_goal(planned, task, Goal::Balanced));
-    }
-    if planned.fits
-        && planned.goal != Goal::MaxCtx
-        && planned.limited_by != Limit::Training
-        && task.knobs.ctx.is_none()
-    {
-        lines.extend(other_goal(planned, task, Goal::MaxCtx));
-    }
-    if !planned.fits {
-        lines.extend(smaller(planned, task));
-    }
-    lines
-}
-
-fn with_knobs(task: &Task<'_>, knobs: &Knobs) -> Found {
-    Task { knobs, ..*task }.best()
-}
-
-fn quantized(planned: &Planned, task: &Task<'_>) -> Option<String> {
-    let other = with_knobs(task, &Knobs { allow_kv_quant: Some(true), ..task.knobs.clone() });
-    let is_better = other.settings.cache_type_k == QUANTIZED && task.fits(&other.settings);
-    is_better.then(|| {
-        format!(
-            "--allow-kv-quant: {} KV, {} tokens instead of {}{}",
-            QUANTIZED.name(),
-            other.settings.ctx,
-            planned.settings.ctx,
-            moved(planned, &other.settings),
-        )
-    })
-}
-
-fn other_goal(planned: &Planned, task: &Task<'_>, goal: Goal) -> Option<String> {
-    let other = with_knobs(task, &Knobs { goal: Some(goal), ..task.knobs.clone() });
-    let is_other = other.settings != planned.settings && task.fits(&other.settings);
-    is_other.then(|| {
-        format!("--goal {}: {} tokens{}", goal.name(), other.settings.ctx, moved(planned, &other.settings))
-    })
-}
-
-fn moved(planned: &Planned, other: &Settings) -> String {
-    let mut text = String::new();
-    if other.gpu_layers != planned.settings.gpu_layers {
-        text.push_str(&format!(
-            ", {} layers on the device instead of {}",
-            other.gpu_layers, planned.settings.gpu_layers
-        ));
-    }
-    if other.n_cpu_moe != planned.settings.n_cpu_moe {
-        text.push_str(&format!(
-            ", experts of {} layers in main memory instead of {}",
-            other.n_cpu_moe, planned.settings.n_cpu_moe
-        ));
-    }
-    text
-}
-
-/// What is left where a device is full.
-pub(super) fn by_processor(other: &Planned) -> String {
-    format!("--device none: {} tokens, all computed by the processor", other.settings.ctx)
-}
-
-/// What would fit where this does not.
-fn smaller(planned: &Planned, task: &Task<'_>) -> Option<String> {
-    // Device and margin are the room's, and stay.
-    let knobs = Knobs::default();
-    let free = Task { knobs: &knobs, ..*task };
-    let without = Task { fixed: &Fixed::default(), ..free };
-    let mut others = [free, without].into_iter().map(|other| other.best());
-    if let Some(other) = others.find(|other| task.fits(&other.settings)) {
-        let what = format!("{} tokens{}", other.settings.ctx, moved(planned, &other.settings));
-        return Some(format!("without the fixed knobs it fits: {what}"));
-    }
-    let ctx = task.knobs.ctx.unwrap_or(USABLE.min(task.shape.trained));
-    let part = task.part_that_fits(ctx).filter(|part| *part >= SMALLEST)?;
-    let size = task.shape.size() / 100 * part;
-    // One decimal is printed, and must not be rounded up.
-    let tenth = (1 << 30) / 10;
-    let size = if size < 10 * tenth { size } else { size / tenth * tenth };
-    Some(format!("a quantization of at most {} would fit with {ctx} tokens", ByteSize(size)))
-}
-
-/// Below this part of a model's size, in percent, there is no quantization of it: F16 to about two bits.
-const SMALLEST: u64 = 12;

@@ -40,6 +40,8 @@ pub struct Knobs {
     pub ctx: Option<u64>,
     /// Slots.
     pub parallel: Option<u64>,
+    /// How many use it at once: each has a slot, and `ctx` is each one's own.
+    pub users: Option<u64>,
     /// `all`, `auto` or a number; the output layer counts as one.
     pub gpu_layers: Option<String>,
     pub n_cpu_moe: Option<u64>,
@@ -71,10 +73,15 @@ pub(super) struct Fixed {
     pub(super) cache_type_k: Option<CacheType>,
     pub(super) cache_type_v: Option<CacheType>,
     pub(super) flash_attn: Option<FlashAttention>,
+    /// `--tensor-split`, in llama.cpp's own precision.
+    pub(super) parts: Option<Vec<f32>>,
 }
 
 /// A context that no file of keys and no memory holds, tokens.
 const ABSURD: u64 = 1 << 30;
+
+/// Parts are proportions; sums of sixteen such numbers are exact enough in single precision.
+const LARGEST_PART: f64 = 1e12;
 
 /// More slots than any server has.
 const MOST_SLOTS: u64 = 4096;
@@ -84,6 +91,20 @@ fn refuse(why: String, hint: &str) -> Refusal {
 }
 
 impl Knobs {
+    pub(crate) fn slots(&self) -> u64 {
+        self.users.or(self.parallel).unwrap_or(1)
+    }
+
+    /// Whether the slots share one cache. Users do not: one of them could take what is the others'.
+    pub(crate) fn is_unified(&self) -> bool {
+        self.kv_unified.unwrap_or(self.users.is_none() && self.slots() > 1)
+    }
+
+    /// Tokens of all slots together.
+    pub(crate) fn total_ctx(&self) -> Option<u64> {
+        Some(self.ctx?.saturating_mul(self.users.unwrap_or(1)))
+    }
+
     /// Refuses what makes no sense, whatever the model.
     pub fn check(&self) -> Result<(), Refusal> {
         self.words().map(drop)
@@ -96,12 +117,6 @@ impl Knobs {
             return Err(refuse(
                 "--n-cpu-moe moves experts, and this model has none".into(),
                 "--gpu-layers moves whole layers",
-            ));
-        }
-        if self.tensor_split.is_some() {
-            return Err(refuse(
-                "--tensor-split divides a model among devices, and a plan uses one device so far".into(),
-                "name one with --device",
             ));
         }
         let gpu_layers = words.gpu_layers.map(|layers| layers.min(shape.layers + 1));
@@ -118,6 +133,7 @@ impl Knobs {
             cache_type_k: cache_type(self.cache_type_k.as_deref())?,
             cache_type_v: cache_type(self.cache_type_v.as_deref())?,
             flash_attn: self.flash_attn()?,
+            parts: self.parts()?,
         };
         self.check_place(&fixed)?;
         let is_quantized = fixed.cache_type_v.is_some_and(CacheType::is_quantized);
@@ -138,13 +154,6 @@ impl Knobs {
                 "give one of the two",
             ));
         }
-        let is_part = |part: &f64| part.is_finite() && *part >= 0.0;
-        if let Some(part) = self.tensor_split.iter().flatten().find(|part| !is_part(part)) {
-            return Err(refuse(
-                format!("--tensor-split is made of numbers from 0, and {part} is none"),
-                "such as 3,1: three parts on the first device, one on the second",
-            ));
-        }
         Ok(())
     }
 
@@ -158,6 +167,7 @@ impl Knobs {
         let limits = [
             ("--ctx", self.ctx, 1, ABSURD),
             ("--parallel", self.parallel, 1, MOST_SLOTS),
+            ("--users", self.users, 1, MOST_SLOTS),
             ("--batch", self.batch, 1, ABSURD),
             ("--ubatch", self.ubatch, 1, ABSURD),
             ("--n-outputs", self.n_outputs, 1, ABSURD),
@@ -169,6 +179,14 @@ impl Knobs {
                     "see: modelctl plan --help",
                 ));
             }
+        }
+        if let (Some(users), Some(slots)) = (self.users, self.parallel)
+            && users != slots
+        {
+            return Err(refuse(
+                format!("--users {users} gives each user a slot, and --parallel says {slots} slots"),
+                "give one of the two",
+            ));
         }
         if let Some(margin) = self.margin.filter(|margin| *margin > super::ABSURD) {
             return Err(refuse(
@@ -185,6 +203,24 @@ impl Knobs {
             ));
         }
         Ok(())
+    }
+
+    fn parts(&self) -> Result<Option<Vec<f32>>, Refusal> {
+        let Some(parts) = &self.tensor_split else { return Ok(None) };
+        let hint = "such as 3,1: three parts on the first device, one on the second";
+        let is_part = |part: &f64| part.is_finite() && (0.0..=LARGEST_PART).contains(part);
+        if let Some(part) = parts.iter().find(|part| !is_part(part)) {
+            return Err(refuse(
+                format!("--tensor-split is made of numbers from 0, and {part} is none"),
+                hint,
+            ));
+        }
+        if parts.iter().all(|part| *part == 0.0) {
+            return Err(refuse("--tensor-split gives no device a part".into(), hint));
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "llama.cpp keeps them in single precision too")]
+        let single = parts.iter().map(|part| *part as f32).collect();
+        Ok(Some(single))
     }
 
     fn gpu_layers(&self) -> Result<Option<u64>, Refusal> {

@@ -1,9 +1,15 @@
-//! The search: which context and which placement fit, by bisection over memory that only ever grows with either.
+//! The search for one set of devices: which context and which placement serve the goal. What fits is `place`'s business.
 
-use super::{BATCH, Goal, Knobs, Limit, QUANTIZED, Room, UBATCH, knobs::Fixed};
-use crate::memory::{Breakdown, CacheType, Estimate, FlashAttention, Settings, Shape, TensorSplit};
+use super::{
+    BATCH, Goal, Knobs, Limit, QUANTIZED, UBATCH,
+    knobs::Fixed,
+    place::{Bound, Counted},
+    room::Room,
+};
+use crate::memory::{CacheType, Estimate, FlashAttention, Settings, Shape, TensorSplit};
 
 /// Everything that a search looks at.
+#[derive(Clone, Copy)]
 pub(super) struct Task<'a> {
     pub(super) shape: &'a Shape,
     pub(super) estimate: &'a Estimate<'a>,
@@ -16,9 +22,18 @@ pub(super) struct Task<'a> {
 #[derive(Debug, Clone)]
 pub(super) struct Found {
     pub(super) goal: Goal,
-    pub(super) settings: Settings,
-    pub(super) breakdown: Breakdown,
+    pub(super) counted: Counted,
     pub(super) limit: Limit,
+}
+
+impl Found {
+    pub(super) fn settings(&self) -> &Settings {
+        &self.counted.settings
+    }
+
+    pub(super) fn fits(&self) -> bool {
+        self.counted.fits()
+    }
 }
 
 /// Contexts are multiples of this many tokens.
@@ -27,29 +42,108 @@ pub(super) const STEP: u64 = 256;
 /// A context that people can work with, tokens.
 pub(super) const USABLE: u64 = 16_384;
 
-/// The least that `fastest` pays for with layers: what llama.cpp's own fit falls to (`--fit-ctx`).
+/// What llama.cpp's own fit falls to (`--fit-ctx`), tokens: the least that a model is kept whole for.
 const LEAST: u64 = 4096;
+
+/// So many sixteenths of a usable context are enough for a model that stays whole: the rest would cost more than it gives.
+const WHOLE: u64 = 7;
+
+/// The least that the largest context gives for a model that stays whole, tokens: what a question and its answer take.
+const SHORT: u64 = 2048;
+
+/// Smaller batches, tried in this order where they make the difference: each half costs prompts some of their speed.
+const SMALLER: [u64; 2] = [256, 128];
 
 impl Task<'_> {
     pub(super) fn goal(&self) -> Goal {
         self.knobs.goal.unwrap_or(Goal::Balanced)
     }
 
+    pub(super) fn all_layers(&self) -> u64 {
+        self.shape.layers + 1
+    }
+
     pub(super) fn best(&self) -> Found {
-        let plain = self.place(self.settings(CacheType::F16));
-        let may_quantize = self.knobs.allow_kv_quant == Some(true)
-            && self.fixed.cache_type_k.is_none()
-            && self.fixed.cache_type_v.is_none()
-            && self.fixed.flash_attn != Some(FlashAttention::Off)
-            && self.estimate.flash_attention() == FlashAttention::On;
-        let (keys, values) = self.shape.heads();
-        if !may_quantize || plain.limit == Limit::Training || !QUANTIZED.fits(keys) || !QUANTIZED.fits(values)
-        {
+        let plain = self.best_batch(&self.settings(CacheType::F16));
+        if !self.may_quantize() || plain.limit == Limit::Training {
             return plain;
         }
-        let quantized = self.place(self.settings(QUANTIZED));
-        let worth = |found: &Found| (found.settings.gpu_layers, found.settings.ctx);
-        if worth(&quantized) > worth(&plain) { quantized } else { plain }
+        let quantized = self.best_batch(&self.settings(QUANTIZED));
+        if self.worth(&quantized) > self.worth(&plain) { quantized } else { plain }
+    }
+
+    fn may_quantize(&self) -> bool {
+        self.knobs.allow_kv_quant == Some(true) && self.can_cache(QUANTIZED)
+    }
+
+    /// Whether keys and values may be kept so, as far as the user and the model leave it open.
+    pub(super) fn can_cache(&self, kind: CacheType) -> bool {
+        let (keys, values) = self.shape.heads();
+        self.fixed.cache_type_k.is_none()
+            && self.fixed.cache_type_v.is_none()
+            && self.fixed.flash_attn != Some(FlashAttention::Off)
+            && self.estimate.flash_attention() == FlashAttention::On
+            && kind.fits(keys)
+            && kind.fits(values)
+    }
+
+    /// What a goal asks for, the most important first.
+    pub(super) fn worth(&self, found: &Found) -> (bool, bool, [u64; 3]) {
+        let Settings { ctx, gpu_layers, n_cpu_moe, .. } = *found.settings();
+        let on_devices = self.shape.expert_layers().saturating_sub(n_cpu_moe);
+        let order = match self.goal() {
+            Goal::MaxCtx => [ctx, gpu_layers, on_devices],
+            Goal::Fastest | Goal::Balanced => [gpu_layers, on_devices, ctx],
+        };
+        (found.fits(), self.is_whole(found), order)
+    }
+
+    /// Everything is on devices.
+    pub(super) fn is_whole(&self, found: &Found) -> bool {
+        found.settings().gpu_layers == self.all_layers() && found.settings().n_cpu_moe == 0
+    }
+
+    /// Whether slower devices have nothing to add.
+    pub(super) fn is_enough(&self, found: &Found) -> bool {
+        let Settings { ctx, .. } = *found.settings();
+        let is_long = match self.goal() {
+            Goal::MaxCtx => found.limit == Limit::Training,
+            Goal::Balanced => ctx >= self.usable(found.settings()),
+            Goal::Fastest => true,
+        };
+        found.fits() && self.is_whole(found) && (is_long || found.limit == Limit::Request)
+    }
+
+    /// A smaller batch where it makes it fit, makes it whole, or doubles the context.
+    fn best_batch(&self, start: &Settings) -> Found {
+        let usual = self.place(start);
+        let is_given = self.knobs.ubatch.is_some() || self.embeds || self.room.places.is_empty();
+        let is_good =
+            usual.fits() && (self.is_whole(&usual) && usual.settings().ctx >= LEAST || self.is_placed());
+        if is_given
+            || is_good
+            || usual.limit == Limit::Training && usual.fits() && self.goal() == Goal::MaxCtx
+        {
+            return usual;
+        }
+        for ubatch in SMALLER.into_iter().filter(|ubatch| *ubatch < start.ubatch) {
+            let smaller = Settings { ubatch, ..*start };
+            let is_hope = !usual.fits() || !self.is_whole(&usual) && self.whole(&smaller).is_some();
+            let found = is_hope.then(|| self.place(&smaller)).filter(Found::fits);
+            let is_more = |found: &Found| found.settings().ctx / 2 >= usual.settings().ctx;
+            let is_better = |found: &Found| {
+                !usual.fits() || self.is_whole(found) && (!self.is_whole(&usual) || is_more(found))
+            };
+            if let Some(found) = found.filter(is_better) {
+                return found;
+            }
+        }
+        usual
+    }
+
+    /// The user says what goes where.
+    fn is_placed(&self) -> bool {
+        self.fixed.gpu_layers.is_some() && (self.knobs.n_cpu_moe.is_some() || self.shape.expert_layers() == 0)
     }
 
     /// How much of the weights' size would fit with that context, in percent; None where not even none would.
@@ -58,16 +152,15 @@ impl Task<'_> {
         let fits = |part: u64| {
             let shape = self.shape.resized(part);
             let estimate = self.estimate.of(&shape);
-            let task = Task { shape: &shape, estimate: &estimate, knobs: &knobs, ..*self };
-            task.fits(&task.best().settings)
+            Task { shape: &shape, estimate: &estimate, knobs: &knobs, ..*self }.best().fits()
         };
-        first(0, 100, |less| fits(100 - less)).map(|less| 100 - less)
+        fits(0).then(|| super::place::last_that(100, fits))
     }
 
     /// The user's knobs and llama.cpp's defaults; context and placement are still to be found.
     pub(super) fn settings(&self, cache: CacheType) -> Settings {
         let Self { knobs, fixed, .. } = self;
-        let parallel = knobs.parallel.unwrap_or(1);
+        let parallel = knobs.slots();
         let batch = knobs.batch.unwrap_or_else(|| BATCH.max(knobs.ubatch.unwrap_or(0)));
         let cache_type_k = fixed.cache_type_k.unwrap_or(cache);
         let is_one_cache = self.shape.cache_rows().1 == 0;
@@ -82,7 +175,7 @@ impl Task<'_> {
             batch,
             ubatch: knobs.ubatch.unwrap_or(if self.embeds { self.shape.trained } else { UBATCH }).min(batch),
             parallel,
-            kv_unified: knobs.kv_unified.unwrap_or(parallel > 1),
+            kv_unified: knobs.is_unified(),
             swa_full: knobs.swa_full.unwrap_or(false),
             kv_offload: knobs.kv_offload.unwrap_or(true),
             op_offload: knobs.op_offload.unwrap_or(true),
@@ -97,150 +190,148 @@ impl Task<'_> {
         if most < STEP { most } else { most / STEP * STEP }
     }
 
-    fn place(&self, start: Settings) -> Found {
-        let goal = self.goal();
-        if let Some(ctx) = self.knobs.ctx {
-            let at = Settings { ctx, ..start };
-            return self.found(self.most_held(&at).unwrap_or_else(|| self.least(&at)), Limit::Request);
+    /// The context that a usable one is for this model, tokens.
+    pub(super) fn usable(&self, settings: &Settings) -> u64 {
+        USABLE.min(self.most(settings))
+    }
+
+    /// Everything on devices but what the user put elsewhere, with the most context, where that is as much as the goal asks.
+    fn whole(&self, start: &Settings) -> Option<Counted> {
+        let whole = Settings {
+            gpu_layers: self.fixed.gpu_layers.unwrap_or(self.all_layers()),
+            n_cpu_moe: self.knobs.n_cpu_moe.unwrap_or(0),
+            ..*start
+        };
+        if let Some(ctx) = self.knobs.total_ctx() {
+            return Some(self.count(&Settings { ctx, ..whole }, None)).filter(Counted::fits);
         }
-        let most = self.most(&start);
-        let all = self.shape.layers + 1;
-        let whole =
-            Settings { gpu_layers: self.fixed.gpu_layers.unwrap_or(all), n_cpu_moe: self.moe(0), ..start };
-        let enough = match goal {
-            Goal::MaxCtx => STEP,
-            Goal::Balanced => USABLE,
+        let enough = match self.goal() {
+            _ if self.is_placed() => STEP,
+            Goal::MaxCtx => SHORT,
+            Goal::Balanced => (self.usable(start) / 16 * WHOLE).max(LEAST),
             Goal::Fastest => LEAST,
         };
-        let has_fixed_place = self.fixed.gpu_layers.is_some()
-            && (self.knobs.n_cpu_moe.is_some() || self.shape.expert_layers() == 0);
-        if let Some(ctx) = self.largest(&whole).filter(|ctx| *ctx >= enough.min(most) || has_fixed_place) {
-            return self.grown(Settings { ctx, ..whole });
+        self.largest(&whole, enough)
+    }
+
+    fn place(&self, start: &Settings) -> Found {
+        if let Some(ctx) = self.knobs.total_ctx() {
+            let at = Settings { ctx, ..*start };
+            let placed = self.most_held(&at).unwrap_or_else(|| self.least(&at));
+            return self.found(placed, Limit::Request);
+        }
+        let goal = self.goal();
+        let most = self.most(start);
+        if let Some(whole) = self.whole(start) {
+            let limit = self.limit(&whole);
+            return self.found(whole, limit);
         }
         // Not whole: experts leave first, then layers; the context is paid for with them as far as the goal says.
-        let floor = if goal == Goal::MaxCtx { most } else { enough.min(most) };
-        let without_experts = Settings { n_cpu_moe: self.moe(self.shape.expert_layers()), ..whole };
-        let least = LEAST.min(most);
-        let reachable =
-            self.largest(&without_experts).filter(|ctx| *ctx >= least && self.shape.expert_layers() > 0);
-        let wanted = reachable.map_or(floor, |ctx| ctx.min(floor));
-        let placed = self.most_on_device(&Settings { ctx: wanted, ..start });
-        if let Some(settings) = placed {
-            return self.grown(settings);
+        let floor = match goal {
+            Goal::MaxCtx => most,
+            Goal::Balanced => USABLE.min(most),
+            Goal::Fastest => LEAST.min(most),
+        };
+        let wanted = self.kept_for(start, floor).unwrap_or(floor);
+        let placed = self.most_held(&Settings { ctx: wanted, ..*start }).filter(Counted::fits);
+        if let Some(placed) = placed {
+            return self.grown(placed);
         }
-        if let Some(settings) = self.most_anywhere(&start) {
-            let found = self.grown(settings);
+        if let Some(placed) = self.most_anywhere(start) {
+            let found = self.grown(placed);
             // With more of it, more layers could leave the device.
             let limit = if found.limit == Limit::GpuMemory { Limit::HostMemory } else { found.limit };
             return Found { limit, ..found };
         }
-        let at = Settings { ctx: STEP.min(most.max(1)), ..start };
+        let at = Settings { ctx: STEP.min(most.max(1)), ..*start };
         let closest = self.most_held(&at).unwrap_or_else(|| self.least(&at));
-        let (on_device, _) = self.missing(&closest);
-        self.found(closest, if on_device > 0 { Limit::GpuMemory } else { Limit::HostMemory })
+        let limit = if closest.missing.0 > 0 { Limit::GpuMemory } else { Limit::HostMemory };
+        self.found(closest, limit)
+    }
+
+    /// The context for which experts are all that leaves the devices; None where layers have to as well.
+    fn kept_for(&self, start: &Settings, floor: u64) -> Option<u64> {
+        let experts = self.shape.expert_layers();
+        let least = USABLE.min(floor);
+        if experts == 0 {
+            return None;
+        }
+        let without = Settings {
+            gpu_layers: self.fixed.gpu_layers.unwrap_or(self.all_layers()),
+            n_cpu_moe: self.knobs.n_cpu_moe.unwrap_or(experts),
+            ..*start
+        };
+        if floor == least {
+            return None; // most_held tries experts first
+        }
+        self.largest(&without, least).map(|found| found.settings.ctx.min(floor))
     }
 
     /// Grows the context as far as the placement allows.
-    fn grown(&self, settings: Settings) -> Found {
-        let ctx = self.largest(&settings).unwrap_or(settings.ctx).max(settings.ctx);
-        let settings = Settings { ctx, ..settings };
-        let limit = self.limit(&settings);
-        self.found(settings, limit)
+    fn grown(&self, placed: Counted) -> Found {
+        let grown = self.largest(&placed.settings, placed.settings.ctx).unwrap_or(placed);
+        let limit = self.limit(&grown);
+        self.found(grown, limit)
     }
 
     /// What forbids one step more.
-    fn limit(&self, settings: &Settings) -> Limit {
-        if settings.ctx >= self.most(settings) {
+    fn limit(&self, at: &Counted) -> Limit {
+        if at.settings.ctx >= self.most(&at.settings) {
             return Limit::Training;
         }
-        let more = Settings { ctx: settings.ctx.saturating_add(STEP), ..*settings };
-        let (on_device, _) = self.missing(&more);
-        if on_device > 0 { Limit::GpuMemory } else { Limit::HostMemory }
-    }
-
-    fn moe(&self, otherwise: u64) -> u64 {
-        self.knobs.n_cpu_moe.unwrap_or(otherwise)
+        let more = Settings { ctx: at.settings.ctx.saturating_add(STEP), ..at.settings };
+        if self.count(&more, Some(at)).missing.0 > 0 { Limit::GpuMemory } else { Limit::HostMemory }
     }
 
     /// Nothing on the device that need not be there.
-    fn least(&self, settings: &Settings) -> Settings {
-        Settings {
+    fn least(&self, settings: &Settings) -> Counted {
+        let experts = if self.fixed.gpu_layers.is_some() { self.shape.expert_layers() } else { 0 };
+        let least = Settings {
             gpu_layers: self.fixed.gpu_layers.unwrap_or(0),
-            n_cpu_moe: self.moe(if self.fixed.gpu_layers.is_some() { self.shape.expert_layers() } else { 0 }),
+            n_cpu_moe: self.knobs.n_cpu_moe.unwrap_or(experts),
             ..*settings
-        }
-    }
-
-    /// The placement with the most on the device at this context; None where the device holds not even its buffers.
-    fn most_held(&self, settings: &Settings) -> Option<Settings> {
-        let (all, experts) = (self.shape.layers + 1, self.shape.expert_layers());
-        let with = |gpu_layers: u64, n_cpu_moe: u64| Settings { gpu_layers, n_cpu_moe, ..*settings };
-        let is_held = |gpu_layers: u64, n_cpu_moe: u64| self.missing(&with(gpu_layers, n_cpu_moe)).0 == 0;
-        let layers = self.fixed.gpu_layers.unwrap_or(all);
-        let may_move = experts > 0 && self.knobs.n_cpu_moe.is_none();
-        let placed = match first(0, experts, |moved| is_held(layers, moved)).filter(|_| may_move) {
-            Some(moved) => with(layers, moved),
-            None if self.fixed.gpu_layers.is_some() => with(layers, self.moe(experts)),
-            None => {
-                let moved = self.moe(experts);
-                let left = first(0, all, |left| is_held(all - left, moved))?;
-                with(all - left, moved)
-            }
         };
-        Some(placed)
+        self.count(&least, None)
     }
 
-    /// The same; None where main memory does not hold the rest.
-    fn most_on_device(&self, settings: &Settings) -> Option<Settings> {
-        self.most_held(settings).filter(|placed| self.fits(placed))
+    /// The placement with the most on the devices at this context; None where they do not even hold their buffers.
+    fn most_held(&self, settings: &Settings) -> Option<Counted> {
+        let experts = self.shape.expert_layers();
+        let with = |gpu_layers: u64, n_cpu_moe: u64| Settings { gpu_layers, n_cpu_moe, ..*settings };
+        let layers = self.fixed.gpu_layers.unwrap_or(self.all_layers());
+        if experts > 0 && self.knobs.n_cpu_moe.is_none() {
+            let held = self.last((0, experts), Bound::Devices, |kept| with(layers, experts - kept));
+            if held.is_some() {
+                return held;
+            }
+        }
+        let moved = self.knobs.n_cpu_moe.unwrap_or(experts);
+        if self.fixed.gpu_layers.is_some() {
+            return Some(self.count(&with(layers, moved), None));
+        }
+        self.last((0, self.all_layers()), Bound::Devices, |kept| with(kept, moved))
     }
 
     /// The largest context for which there is a placement.
-    fn most_anywhere(&self, start: &Settings) -> Option<Settings> {
+    fn most_anywhere(&self, start: &Settings) -> Option<Counted> {
         let most = self.most(start);
-        let at = |ctx: u64| self.most_on_device(&Settings { ctx, ..*start });
-        at(most).or_else(|| {
-            let steps = most / STEP;
-            let less = first(0, steps, |less| at((steps - less) * STEP).is_some())?;
-            at((steps - less) * STEP).filter(|found| found.ctx > 0)
-        })
-    }
-
-    /// The largest context for a placement, a multiple of `STEP` or as trained; None where not even one step fits.
-    fn largest(&self, settings: &Settings) -> Option<u64> {
-        let most = self.most(settings);
-        let at = |ctx: u64| Settings { ctx, ..*settings };
-        if self.fits(&at(most)) {
-            return Some(most);
+        let at = |ctx: u64| self.most_held(&Settings { ctx, ..*start }).filter(Counted::fits);
+        if most < STEP {
+            return at(most);
         }
-        let steps = most / STEP;
-        let missing = first(0, steps, |less| self.fits(&at((steps - less) * STEP)))?;
-        Some((steps - missing) * STEP).filter(|ctx| *ctx > 0)
+        let steps = super::place::last_that(most / STEP, |steps| at(steps.saturating_mul(STEP)).is_some());
+        at(steps.saturating_mul(STEP)).filter(|found| found.settings.ctx > 0)
     }
 
-    pub(super) fn fits(&self, settings: &Settings) -> bool {
-        self.missing(settings) == (0, 0)
+    /// The largest context for a placement, a multiple of `STEP` or as trained; None where there is none of `enough`.
+    pub(super) fn largest(&self, settings: &Settings, enough: u64) -> Option<Counted> {
+        let most = self.most(settings);
+        let (low, high) = (enough.div_ceil(STEP).max(1), most / STEP);
+        let at = |steps: u64| Settings { ctx: steps.saturating_mul(STEP).min(most), ..*settings };
+        self.last((low.min(high), high.max(1)), Bound::All, at)
     }
 
-    pub(super) fn missing(&self, settings: &Settings) -> (u64, u64) {
-        self.room.missing(&self.estimate.breakdown(settings))
+    pub(super) fn found(&self, counted: Counted, limit: Limit) -> Found {
+        Found { goal: self.goal(), counted: self.evened(counted), limit }
     }
-
-    pub(super) fn found(&self, settings: Settings, limit: Limit) -> Found {
-        let breakdown = self.estimate.breakdown(&settings);
-        Found { goal: self.goal(), settings, breakdown, limit }
-    }
-}
-
-/// The first number from `low` to `high` for which a condition holds that, once true, stays true.
-fn first(low: u64, high: u64, holds: impl Fn(u64) -> bool) -> Option<u64> {
-    if !holds(high) {
-        return None;
-    }
-    let (mut low, mut high) = (low, high);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        if holds(middle) { high = middle } else { low = middle + 1 }
-    }
-    Some(high)
 }

@@ -1,7 +1,13 @@
 //! The search by its promises, on models with real dimensions.
 
+mod devices;
+
 use super::*;
-use crate::facts::{Attention, Experts, Facts, TensorGroup};
+use crate::{
+    ByteSize,
+    facts::{Attention, Experts, Facts, TensorGroup},
+    hardware::{Gpu, Ram},
+};
 use std::collections::BTreeMap;
 
 const GIB: u64 = 1 << 30;
@@ -68,15 +74,15 @@ fn machine(gpus: Vec<Gpu>, ram: u64) -> Hardware {
 fn check(experts: u64, machine: &Hardware, knobs: &Knobs) -> Planned {
     let shape = Shape::of(&facts(experts)).unwrap();
     let planned = plan(&shape, machine, knobs, Extras::default()).unwrap();
-    if let Some(device) = &planned.device {
+    for device in &planned.devices {
         assert_eq!(device.used, device.weights + device.context + device.compute + device.overhead);
         assert_eq!(device.left, device.free as i64 - device.used as i64 - device.margin as i64);
         assert!(!planned.fits || device.left >= device.slack as i64, "{device:?}");
     }
     let host = &planned.host;
     let kept = host.cache_ram + host.checkpoints + host.overhead + host.margin;
-    let shared =
-        planned.device.as_ref().filter(|_| machine.gpus[0].shares_ram).map_or(0, |device| device.used);
+    let shared: u64 =
+        planned.devices.iter().filter(|device| device.shares_ram).map(|device| device.used).sum();
     assert!(
         !planned.fits || host.weights + host.context + host.compute + kept + shared <= host.available,
         "{host:?}"
@@ -138,7 +144,7 @@ fn main_memory_is_counted() {
     assert_eq!((tight.fits, tight.limited_by), (true, Limit::HostMemory));
     assert!(tight.settings.ctx < 131_072);
     let alone = check(0, &machine(Vec::new(), 16), &max_ctx());
-    assert_eq!((alone.device, alone.limited_by), (None, Limit::HostMemory));
+    assert_eq!((alone.devices.len(), alone.limited_by), (0, Limit::HostMemory));
     let hopeless = check(0, &machine(Vec::new(), 4), &max_ctx());
     assert!(
         !hopeless.fits && hopeless.explain[0].contains("of main memory are missing"),
@@ -219,7 +225,7 @@ fn what_is_missing_is_what_is_taken_and_not_there() {
     };
     let knobs = Knobs { margin: Some(30 * GIB), ctx: Some(4096), ..Knobs::default() };
     let found = check(0, &machine(24 * GIB), &knobs);
-    let device = found.device.as_ref().unwrap();
+    let device = &found.devices[0];
     let missing = ByteSize((device.slack as i64 - device.left).unsigned_abs());
     assert_eq!(found.explain[0], format!("it does not fit: {missing} are missing on CUDA0"));
     assert!(device.left < -6 * GIB as i64, "{device:?}");
@@ -242,7 +248,7 @@ fn only_cuda_is_taken_at_its_word() {
     let slack = |backend: &str| {
         let mut machine = machine(vec![gpu("X0", 24)], 64);
         machine.gpus[0].backend = backend.into();
-        let device = check(0, &machine, &Knobs { ctx: Some(4096), ..Knobs::default() }).device.unwrap();
+        let device = check(0, &machine, &Knobs { ctx: Some(4096), ..Knobs::default() }).devices.remove(0);
         (device.slack, device.compute / 4 + (64 << 20))
     };
     assert_eq!(slack("CUDA").0, 1 << 20);
@@ -263,19 +269,10 @@ fn what_is_loaded_besides_counts_where_it_lies() {
     let mut shared = machine(vec![gpu("Vulkan0", 64)], 16);
     (shared.gpus[0].shares_ram, shared.gpus[0].overhead) = (true, 2 * GIB);
     let found = check(0, &shared, &max_ctx());
-    let with = found.device.unwrap();
+    let with = &found.devices[0];
     shared.gpus[0].overhead = 0;
-    let without = check(0, &shared, &max_ctx()).device.unwrap();
+    let without = check(0, &shared, &max_ctx()).devices.remove(0);
     assert!(with.used - with.overhead < without.used, "{with:?} {without:?}");
-}
-
-#[test]
-fn the_device_is_the_roomiest_or_the_one_that_was_named() {
-    let two = machine(vec![gpu("CUDA0", 8), gpu("CUDA1", 24)], 64);
-    let device = |knobs: &Knobs| check(0, &two, knobs).device.map(|device| device.id);
-    assert_eq!(device(&max_ctx()).as_deref(), Some("CUDA1"));
-    assert_eq!(device(&Knobs { device: Some(vec!["CUDA0".into()]), ..max_ctx() }).as_deref(), Some("CUDA0"));
-    assert_eq!(device(&Knobs { device: Some(vec!["none".into()]), ..max_ctx() }), None);
 }
 
 #[test]
@@ -305,7 +302,14 @@ fn contradictions_are_refused() {
         ),
         (Knobs { device: Some(vec!["none".into()]), gpu_layers: text("all"), ..Knobs::default() }, "forbids"),
         (Knobs { tensor_split: Some(vec![1.0, f64::NAN]), ..Knobs::default() }, "NaN"),
-        (Knobs { tensor_split: Some(vec![1.0, 1.0]), ..Knobs::default() }, "one device"),
+        (
+            Knobs { tensor_split: Some(vec![1.0, 1.0]), ..Knobs::default() },
+            "2 parts, and there is one device",
+        ),
+        (Knobs { tensor_split: Some(vec![0.0]), ..Knobs::default() }, "no device a part"),
+        (Knobs { tensor_split: Some(vec![-1.0]), ..Knobs::default() }, "-1 is none"),
+        (Knobs { users: Some(0), ..Knobs::default() }, "--users"),
+        (Knobs { users: Some(2), parallel: Some(3), ..Knobs::default() }, "--parallel says 3"),
     ] {
         let refusal = plan(&shape, &machine, &knobs, Extras::default()).unwrap_err();
         assert!(refusal.why.contains(word) && refusal.hint.is_some(), "{refusal:?}");
@@ -342,7 +346,7 @@ fn hostile(architecture: &str, recurrent: &[&str]) -> Facts {
 fn no_layers_on_no_device_is_no_contradiction() {
     let knobs = Knobs { device: Some(vec!["none".into()]), gpu_layers: Some("0".into()), ..Knobs::default() };
     let found = check(0, &machine(vec![gpu("CUDA0", 24)], 64), &knobs);
-    assert!(found.fits && found.device.is_none(), "{:?}", found.explain);
+    assert!(found.fits && found.devices.is_empty(), "{:?}", found.explain);
 }
 
 #[test]

@@ -1,0 +1,209 @@
+//! One question to the planner, and its answer over all devices: which of them are used.
+
+use super::{
+    CHECKPOINTS, Extras, Knobs, Limit, Planned, Refusal,
+    devices::{self, Choice},
+    knobs::Fixed,
+    place::Counted,
+    room::{MARGIN, Room},
+    search::{Found, Task},
+};
+use crate::{
+    hardware::{Gpu, Hardware},
+    memory::{Backend, Estimate, Settings, Shape},
+};
+
+/// A figure that moved with every megabyte would make no two plans alike.
+const CACHE_STEP: u64 = 256 << 20;
+
+/// `--cache-ram` of llama.cpp, MiB.
+const CACHE_RAM: u64 = 8192;
+
+/// What is asked.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ground<'a> {
+    pub(super) shape: &'a Shape,
+    pub(super) machine: &'a Hardware,
+    pub(super) knobs: &'a Knobs,
+    pub(super) fixed: &'a Fixed,
+    pub(super) extras: Extras,
+}
+
+/// Some devices, and what is known of them.
+#[derive(Debug)]
+pub(super) struct Site<'a> {
+    devices: Vec<&'a Gpu>,
+    estimate: Estimate<'a>,
+    pub(super) room: Room<'a>,
+}
+
+/// What was found, where, and which devices were left out for it.
+#[derive(Debug)]
+pub(super) struct Answer<'a> {
+    pub(super) site: Site<'a>,
+    pub(super) found: Found,
+    pub(super) left: Vec<(&'a Gpu, &'static str)>,
+}
+
+impl<'a> Ground<'a> {
+    pub(super) fn search(&self) -> Result<Answer<'a>, Refusal> {
+        let named = devices::named(self.machine, self.knobs)?;
+        let is_named = named.is_some();
+        let choice = match named {
+            Some(set) => Choice { sets: vec![set], left: Vec::new() },
+            None => devices::choose(self.machine, self.knobs.margin.unwrap_or(MARGIN)),
+        };
+        let Choice { mut sets, mut left } = choice;
+        let rest = sets.split_off(sets.len().min(1));
+        let mut best = self.answer(sets.pop().unwrap_or_default());
+        for set in rest {
+            if best.task(self).is_enough(&best.found) {
+                break;
+            }
+            let other = self.answer(set);
+            let task = best.task(self);
+            if task.worth(&other.found) > task.worth(&best.found) {
+                best = other;
+            }
+        }
+        if !is_named {
+            best = self.with_fewer(best);
+            left.extend(self.unused(&best, &left));
+        }
+        best.left = left;
+        Ok(best)
+    }
+
+    /// The same question with other knobs.
+    pub(super) fn with<'b>(&'b self, knobs: &'b Knobs) -> Ground<'b> {
+        Ground { shape: self.shape, machine: self.machine, fixed: self.fixed, extras: self.extras, knobs }
+    }
+
+    fn site(&self, devices: Vec<&'a Gpu>) -> Site<'a> {
+        let backends: Vec<Backend> = devices.iter().map(|gpu| Backend::named(&gpu.backend)).collect();
+        let estimate = Estimate::new(self.shape, &backends);
+        let room = Room::of(&devices, self.machine, self.knobs, self.extras);
+        Site { devices, estimate, room }
+    }
+
+    fn answer(&self, devices: Vec<&'a Gpu>) -> Answer<'a> {
+        let site = self.site(devices);
+        let found = site.task(self).best();
+        Answer { site, found, left: Vec::new() }
+    }
+
+    /// The same settings on as few devices as hold them, where nothing more could be had with all.
+    fn with_fewer(&self, answer: Answer<'a>) -> Answer<'a> {
+        let idle = answer.found.counted.settings.tensor_split.layers();
+        let works = |at: usize| idle.is_empty() || idle.get(at).is_some_and(|layers| *layers > 0);
+        let working =
+            answer.site.devices.iter().enumerate().filter(|(at, _)| works(*at)).map(|(_, gpu)| *gpu);
+        let working: Vec<&Gpu> = working.collect();
+        let has_all = matches!(answer.found.limit, Limit::Training | Limit::Request);
+        let is_whole = answer.found.fits() && answer.task(self).is_whole(&answer.found);
+        let least = if has_all && is_whole { 1 } else { working.len() };
+        let mut by_room = working.clone();
+        by_room.sort_by_key(|gpu| std::cmp::Reverse(gpu.free));
+        for count in least..answer.site.devices.len() {
+            let kept: Vec<&str> = by_room.iter().take(count).map(|gpu| gpu.id.as_str()).collect();
+            let fewer = working.iter().copied().filter(|gpu| kept.contains(&gpu.id.as_str())).collect();
+            let site = self.site(fewer);
+            let task = site.task(self);
+            let counted = task.count(&answer.found.counted.settings, None);
+            if counted.fits() == answer.found.fits() && counted.missing.0 <= answer.found.counted.missing.0 {
+                let found = task.found(counted, answer.found.limit);
+                return Answer { site, found, left: Vec::new() };
+            }
+        }
+        answer
+    }
+
+    /// Devices that could have been used.
+    fn unused(&self, answer: &Answer<'a>, left: &[(&'a Gpu, &'static str)]) -> Vec<(&'a Gpu, &'static str)> {
+        let is_known = |gpu: &Gpu| {
+            answer.site.devices.iter().chain(left.iter().map(|(gpu, _)| gpu)).any(|other| other.id == gpu.id)
+        };
+        let slowest = answer.site.room.places.iter().map(|place| place.bandwidth).min().flatten();
+        let why = |gpu: &Gpu| {
+            let own = super::bandwidth::of(gpu);
+            let is_slower = super::bandwidth::differ(slowest, own) && own < slowest;
+            if is_slower { "it is slower, and not needed" } else { "it is not needed" }
+        };
+        let others = self.machine.gpus.iter().filter(|gpu| gpu.total > 0 && !is_known(gpu));
+        others.map(|gpu| (gpu, why(gpu))).collect()
+    }
+}
+
+impl Site<'_> {
+    pub(super) fn task<'b>(&'b self, ground: &'b Ground<'_>) -> Task<'b> {
+        Task {
+            shape: ground.shape,
+            estimate: &self.estimate,
+            room: &self.room,
+            knobs: ground.knobs,
+            fixed: ground.fixed,
+            embeds: ground.extras.embeds,
+        }
+    }
+}
+
+impl Answer<'_> {
+    pub(super) fn task<'b>(&'b self, ground: &'b Ground<'_>) -> Task<'b> {
+        self.site.task(ground)
+    }
+
+    pub(super) fn planned(&self, ground: &Ground<'_>) -> Planned {
+        let Found { counted, limit, goal } = &self.found;
+        let Counted { settings, breakdown, .. } = counted;
+        let room = &self.site.room;
+        let mut host = room.host_use(breakdown);
+        let spare = room.ram.available.saturating_sub(room.taken(breakdown));
+        let checkpoint = self.site.estimate.checkpoint(settings);
+        let slots = settings.parallel.max(1);
+        let checkpoints = (checkpoint > 0)
+            .then(|| (spare / 2).checked_div(checkpoint.saturating_mul(slots)).unwrap_or(0).min(CHECKPOINTS));
+        host.checkpoints = checkpoints.unwrap_or(0).saturating_mul(slots).saturating_mul(checkpoint);
+        let spare = spare.saturating_sub(host.checkpoints);
+        let cache_ram = (spare / 2 / CACHE_STEP).saturating_mul(CACHE_STEP >> 20).min(CACHE_RAM);
+        host.cache_ram = cache_ram << 20;
+        let layers = self.layers(settings);
+        let uses = room.places.iter().zip(&breakdown.devices).zip(layers);
+        Planned {
+            goal: *goal,
+            settings: *settings,
+            fits: self.found.fits(),
+            limited_by: *limit,
+            layers: ground.shape.layers + 1,
+            devices: uses.map(|((place, charge), layers)| place.device_use(charge, layers)).collect(),
+            tensor_split: self.split(ground),
+            avoids_devices: room.places.is_empty() && !ground.machine.gpus.is_empty(),
+            host,
+            cache_ram,
+            ctx_checkpoints: checkpoints,
+            explain: Vec::new(),
+            alternatives: Vec::new(),
+        }
+    }
+
+    /// Layers of each device.
+    fn layers(&self, settings: &Settings) -> Vec<u64> {
+        let count = self.site.devices.len();
+        let mut layers = settings.tensor_split.layers();
+        if layers.is_empty() {
+            layers.push(settings.gpu_layers);
+        }
+        layers.resize(count, 0);
+        layers
+    }
+
+    fn split(&self, ground: &Ground<'_>) -> Vec<f64> {
+        if self.site.devices.len() < 2 {
+            return Vec::new();
+        }
+        let counts = || {
+            let layers = self.layers(&self.found.counted.settings);
+            layers.into_iter().map(|layers| u32::try_from(layers).map_or(f64::MAX, f64::from)).collect()
+        };
+        ground.knobs.tensor_split.clone().unwrap_or_else(counts)
+    }
+}
