@@ -4,6 +4,7 @@ mod alternatives;
 mod bandwidth;
 mod devices;
 mod explain;
+mod fits;
 mod ground;
 mod knobs;
 mod place;
@@ -20,6 +21,7 @@ use ground::Ground;
 use serde::{Deserialize, Serialize};
 
 pub use devices::check_described;
+pub use fits::{Fit, How, fit};
 pub use knobs::{Goal, Knobs};
 pub use room::MARGIN;
 

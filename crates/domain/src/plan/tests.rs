@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 const GIB: u64 = 1 << 30;
 
 /// Llama 3.1 8B in Q8_0, or as many experts of the same size.
-fn facts(experts: u64) -> Facts {
+pub(super) fn facts(experts: u64) -> Facts {
     let (layers, embedding, feed_forward) = (32, 4096, 14336);
     let q8 = |name: &str, dims: &[u64]| TensorGroup {
         name: name.into(),
@@ -61,12 +61,12 @@ fn facts(experts: u64) -> Facts {
     }
 }
 
-fn gpu(id: &str, gib: u64) -> Gpu {
+pub(super) fn gpu(id: &str, gib: u64) -> Gpu {
     let (id, name, backend) = (id.into(), "card".into(), "CUDA".into());
     Gpu { id, name, backend, total: gib * GIB, free: gib * GIB, ..Gpu::default() }
 }
 
-fn machine(gpus: Vec<Gpu>, ram: u64) -> Hardware {
+pub(super) fn machine(gpus: Vec<Gpu>, ram: u64) -> Hardware {
     Hardware { gpus, ram: Ram { total: ram * GIB, available: ram * GIB }, ..Hardware::default() }
 }
 
