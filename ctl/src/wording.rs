@@ -1,6 +1,9 @@
 //! Numbers and times as people say them.
 
-use domain::{ByteSize, Progress};
+use domain::{
+    ByteSize, Progress,
+    plan::{Fit, How},
+};
 use jiff::Timestamp;
 
 /// Parameters: `8.2B`, and `30.5B-A3.3B` where only some work on one token.
@@ -35,6 +38,22 @@ pub(crate) fn tokens(number: u64) -> String {
         1024..1_048_576 => format!("{}k", number / 1024),
         _ if number.is_multiple_of(1_048_576) => format!("{}M", number / 1_048_576),
         _ => format!("{}k", number / 1024),
+    }
+}
+
+/// How a model fits: `GPU 32k`, `24 of 48 layers 16k`, `no: 6.0 GiB short`. With all layers on the GPU and experts in
+/// main memory it is `GPU+RAM 16k`.
+pub(crate) fn fit(fit: &Fit) -> String {
+    let ctx = tokens(fit.ctx);
+    match fit.how {
+        How::Gpu => format!("GPU {ctx}"),
+        How::Partial if fit.gpu_layers == fit.layers => format!("GPU+RAM {ctx}"),
+        How::Partial => format!("{} of {} layers {ctx}", fit.gpu_layers, fit.layers),
+        How::Cpu => format!("CPU {ctx}"),
+        How::No => match fit.short {
+            Some(short) => format!("no: {} short", ByteSize(short)),
+            None => "no".into(),
+        },
     }
 }
 
@@ -93,6 +112,19 @@ pub(crate) fn ago(now: Timestamp, then: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn how_a_model_fits_is_told_in_a_few_words() {
+        let of = |how, (gpu_layers, ctx), short| {
+            let fit = Fit { fits: how != How::No, how, ctx, gpu_layers, layers: 48, n_cpu_moe: 0, short };
+            super::fit(&fit)
+        };
+        assert_eq!(of(How::Gpu, (48, 32_768), None), "GPU 32k");
+        assert_eq!(of(How::Partial, (24, 16_384), None), "24 of 48 layers 16k");
+        assert_eq!(of(How::Partial, (48, 16_384), None), "GPU+RAM 16k");
+        assert_eq!(of(How::Cpu, (0, 8192), None), "CPU 8k");
+        assert_eq!(of(How::No, (0, 256), Some(6 << 30)), "no: 6.0 GiB short");
+    }
 
     #[test]
     fn numbers_read_like_a_model_card() {

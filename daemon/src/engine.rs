@@ -259,7 +259,7 @@ fn imagined(engine: &dyn Engine, machine: &Hardware, error: &anyhow::Error) -> T
 }
 
 /// The machine without what launches on their way will take.
-fn without(mut machine: Hardware, reserved: &BTreeMap<String, u64>) -> Hardware {
+pub(crate) fn without(mut machine: Hardware, reserved: &BTreeMap<String, u64>) -> Hardware {
     let taken = |name: &str| reserved.get(name).copied().unwrap_or(0);
     for gpu in &mut machine.gpus {
         let name = if gpu.shares_ram { HOST } else { known_as(gpu) };

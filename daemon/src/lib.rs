@@ -9,6 +9,7 @@ mod engine;
 mod engines;
 mod extents;
 mod fault;
+mod fits;
 mod hardware;
 mod hash;
 mod heap;

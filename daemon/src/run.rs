@@ -4,6 +4,7 @@ use crate::{
     config::Config,
     core::{Core, Effect, Event, Handle, Live, Wanted},
     discover, fault,
+    fits::Fits,
     index::{Index, User, is_damage, is_damaged, put_aside_if_damaged},
     lock,
     mounts::{self, Mounts},
@@ -89,6 +90,7 @@ pub async fn run(
         failed: has_failed,
         unwatched: are_unwatched,
         verify: desk,
+        fits: Fits::start(config.index())?,
         mounts,
     };
     let hub = Arc::new(Hub::new(config, links, Found { opened, restored, has_cookies }));

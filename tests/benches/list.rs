@@ -6,6 +6,7 @@ mod figures;
 use api::{Request, client::Client};
 use figures::{compare, percentile};
 use std::{
+    collections::BTreeMap,
     fs::File,
     path::Path,
     process::{Command, Stdio},
@@ -162,7 +163,7 @@ fn search(house: &House, models: usize) {
         (&["erzählung"], 0),
     ] {
         let filters = words.iter().map(|word| (*word).to_owned()).collect();
-        let request = Request::List { filters, sort: None };
+        let request = Request::List { filters, sort: None, environment: BTreeMap::new() };
         let mut times = Vec::new();
         for _ in 0..RUNS {
             let started = Instant::now();
@@ -182,7 +183,7 @@ fn search(house: &House, models: usize) {
 
 /// What the daemon's share is: the request over the socket, without a process around it.
 fn ask(house: &House) {
-    let request = Request::List { filters: Vec::new(), sort: None };
+    let request = Request::List { filters: Vec::new(), sort: None, environment: BTreeMap::new() };
     let mut times = Vec::new();
     let mut bytes = 0;
     for _ in 0..RUNS {

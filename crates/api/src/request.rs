@@ -11,13 +11,16 @@ pub enum Request {
     /// The home screen in one answer.
     #[serde(rename = "org.modelctl.Manager.Overview")]
     Overview {},
-    /// The models that pass every filter (`domain::filter` has the language), sorted by `sort`.
+    /// The models that pass every filter (`domain::filter` has the language), sorted by `sort`. `environment` as in
+    /// `LaunchRequest`: how a model fits depends on the engine that would run it.
     #[serde(rename = "org.modelctl.Manager.List")]
     List {
         #[serde(default)]
         filters: Vec<String>,
         #[serde(default)]
         sort: Option<String>,
+        #[serde(default)]
+        environment: BTreeMap<String, String>,
     },
     /// What is stored more than once, of the models that pass every filter.
     #[serde(rename = "org.modelctl.Manager.Duplicates")]

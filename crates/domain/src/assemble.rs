@@ -102,6 +102,7 @@ pub fn assemble(id: &str, mut placed: Vec<Placed>, user: UserData) -> (Model, Op
         first_seen: user.first_seen,
         family: fact.family,
         progress,
+        fits: None,
     };
     (model, facts)
 }

@@ -71,9 +71,6 @@ impl Query {
 
     fn add(&mut self, text: &str) -> Result<(), String> {
         let (text, negated) = text.strip_prefix('!').map_or((text, false), |text| (text, true));
-        if text == "fits" {
-            return Err("it would plan every model anew; `modelctl plan ENGINE MODEL` says it of one".into());
-        }
         if let Some((_, flag)) = FLAGS.iter().find(|(name, _)| *name == text) {
             self.conditions.push(Condition { filter: Filter::Has(*flag), negated });
             return Ok(());
@@ -92,6 +89,12 @@ impl Query {
     /// Whether a model has to be looked at, or its words alone.
     pub fn has_conditions(&self) -> bool {
         !self.conditions.is_empty()
+    }
+
+    /// Whether it asks how models fit.
+    pub fn asks_fits(&self) -> bool {
+        let asks = |filter: &Filter| matches!(filter, Filter::Is(Field::Fits, _) | Filter::Has(Flag::Fits));
+        self.conditions.iter().any(|condition| asks(&condition.filter))
     }
 
     /// Says whether the model passes all but the words.

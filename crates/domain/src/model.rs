@@ -74,6 +74,10 @@ pub struct Model {
     /// Of what it is being downloaded from, or was; as of now while it grows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<Progress>,
+    /// How it fits this machine now; None where that is not known, or no engine takes it. Told by the list alone, which
+    /// puts it in as the last field.
+    #[serde(default)]
+    pub fits: Option<crate::plan::Fit>,
 }
 
 /// A place where an app holds a model.

@@ -12,7 +12,7 @@ use api::{
     client::{self, ClientError},
 };
 use clap::Args;
-use domain::{ByteSize, Progress, State};
+use domain::{ByteSize, Progress, State, plan::Fit};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::{borrow::Cow, collections::HashMap};
@@ -20,10 +20,10 @@ use std::{borrow::Cow, collections::HashMap};
 /// List the models
 ///
 /// A model is listed when it passes every filter. A filter is FIELD=VALUE or FIELD!=VALUE (name format kind app arch
-/// family quant state license spdx license-class tag repo source base can safety verification owner id path root;
+/// family quant state license spdx license-class tag repo source base can safety verification owner id path root fits;
 /// several values with commas, * and ? in them stand for any text and any character, an empty one for what is not
-/// known), a number with < <= > >= (size disk params ctx bpw), an age (unused>90d used<7d added<7d), one of pinned
-/// dup offline partial verified unverified used unused, or a word that is looked for in names, handles, paths, tags,
+/// known; fits is gpu, partial, cpu or no), a number with < <= > >= (size disk params ctx bpw), an age (unused>90d used<7d added<7d), one of pinned
+/// dup offline partial verified unverified used unused fits, or a word that is looked for in names, handles, paths, tags,
 /// notes and model cards. A leading ! turns any of them round.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -32,6 +32,7 @@ EXAMPLES:
   modelctl list format=gguf app=ollama,lmstudio
   modelctl list arch=qwen3 'size>4G' coder
   modelctl list 'unused>90d' --sort size
+  modelctl list fits=gpu,partial 'ctx>=32k'
   modelctl list 'name=qwen3*' '!offline' root=/mnt/big
   modelctl list coding assistant --sort match
   modelctl list 'state!=ok' --json")]
@@ -69,6 +70,8 @@ struct Row<'a> {
     #[serde(borrow)]
     locations: Vec<Place<'a>>,
     progress: Option<Progress>,
+    #[serde(default)]
+    fits: Option<Fit>,
 }
 
 #[derive(Deserialize)]
@@ -95,7 +98,8 @@ struct RawPart<'a> {
 
 impl ListArgs {
     pub(crate) fn run(self, context: &mut Context<'_>) -> Result<()> {
-        let request = Request::List { filters: self.filters, sort: self.sort };
+        let environment = context.environment.callers();
+        let request = Request::List { filters: self.filters, sort: self.sort, environment };
         if context.json { print_json(&request, context) } else { print_table(&request, context) }
     }
 }
@@ -106,8 +110,9 @@ const ARCH: usize = 3;
 const PARAMS: usize = 4;
 const QUANT: usize = 5;
 const CTX: usize = 6;
-const STATE: usize = 8;
-const APPS: usize = 9;
+const FITS: usize = 8;
+const STATE: usize = 9;
+const APPS: usize = 10;
 
 /// The name has to be typed: the rest gives way first.
 const GIVE_WAY: &[(usize, usize)] = &[
@@ -122,6 +127,7 @@ const GIVE_WAY: &[(usize, usize)] = &[
     (QUANT, 0),
     (NAME, 24),
     (APPS, 0),
+    (FITS, 0),
     (NAME, 8),
 ];
 
@@ -140,6 +146,7 @@ fn print_table(request: &Request, context: &mut Context<'_>) -> Result<()> {
             Column::Left("QUANT"),
             Column::Right("CTX"),
             Column::Right("SIZE"),
+            Column::Left("FITS"),
             Column::Left("STATE"),
             Column::Left("APPS"),
         ],
@@ -196,7 +203,7 @@ fn first_of(apps: &str) -> String {
 }
 
 impl Row<'_> {
-    fn cells(&self) -> [String; 10] {
+    fn cells(&self) -> [String; 11] {
         let text =
             |text: &Option<Text<'_>>| text.as_ref().map_or_else(String::new, |t| clean(&t.0).into_owned());
         [
@@ -208,6 +215,7 @@ impl Row<'_> {
             text(&self.quant),
             self.context_length.map_or_else(String::new, wording::tokens),
             ByteSize(self.size).to_string(),
+            self.fits.as_ref().map_or_else(String::new, wording::fit),
             self.state(),
             self.apps(),
         ]

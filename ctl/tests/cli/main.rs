@@ -89,7 +89,11 @@ fn what_is_typed_becomes_the_call() {
     check(&["note", "m"], "Show", json!({"model": "m"}));
     check(&["pin", "m", "--off"], "Pin", json!({"model": "m", "pinned": false}));
     check(&["alias", "m", "x", "--remove"], "Alias", json!({"model": "m", "add": [], "remove": ["x"]}));
-    check(&["list", "size>4G", "--sort", "-size"], "List", json!({"filters": ["size>4G"], "sort": "-size"}));
+    check(
+        &["list", "size>4G", "--sort", "-size"],
+        "List",
+        json!({"environment": {}, "filters": ["size>4G"], "sort": "-size"}),
+    );
 }
 
 #[test]

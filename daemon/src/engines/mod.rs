@@ -188,7 +188,12 @@ impl Engines {
 
     /// Looks at the machine, or returns a look of moments ago.
     pub(crate) fn machine(&self) -> anyhow::Result<Arc<Snapshot>> {
-        self.machine.look(LOOK)
+        self.look(LOOK)
+    }
+
+    /// The same of at most this age.
+    pub(crate) fn look(&self, max_age: Duration) -> anyhow::Result<Arc<Snapshot>> {
+        self.machine.look(max_age)
     }
 
     /// How old a list of devices may be where nothing is started: to make one wakes a card, and where all of them sleep

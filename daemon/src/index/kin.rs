@@ -133,6 +133,14 @@ impl Reader {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
+    /// Whether there is any projector of this model's width.
+    pub fn has_projector_for(&self, asked: &Part) -> anyhow::Result<bool> {
+        let mut select = self.db.prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM kin WHERE kind = 'vision-projector' AND width = ?1)",
+        )?;
+        Ok(select.query_row([asked.meeting_width().map(u64::cast_signed)], |row| row.get(0))?)
+    }
+
     /// What a file of a model was seen to be.
     pub fn verdict(&self, path: &Path) -> anyhow::Result<Option<Verdict>> {
         Ok(models::verdict(&self.db, path)?)

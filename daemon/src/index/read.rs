@@ -42,6 +42,16 @@ impl Reader {
         Ok(())
     }
 
+    /// Every model as JSON text with its id.
+    pub fn texts(&self, mut each: impl FnMut(&str, &str)) -> anyhow::Result<()> {
+        let mut select = self.db.prepare_cached("SELECT id, json FROM model")?;
+        let mut rows = select.query([])?;
+        while let Some(row) = rows.next()? {
+            each(row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str()?);
+        }
+        Ok(())
+    }
+
     /// Every model of which a file is being written.
     pub fn growing(&self, mut each: impl FnMut(Model)) -> anyhow::Result<()> {
         let mut select = self.db.prepare_cached("SELECT json FROM model WHERE state = ?1")?;

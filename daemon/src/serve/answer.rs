@@ -58,7 +58,9 @@ pub(super) async fn answer(
     read: &mut BufReader<OwnedReadHalf>,
 ) -> Done {
     match request {
-        Request::List { filters, sort } => list::list(hub, &filters, sort.as_deref(), is_more, out).await,
+        Request::List { filters, sort, environment } => {
+            list::list(hub, (&filters, sort.as_deref()), environment, is_more, out).await
+        }
         Request::Launch { .. } | Request::Events {} if !is_more => Err(ApiError::ExpectedMore {}.into()),
         Request::Launch { launch: order } => runs::launch(hub, order, out, read).await,
         Request::Logs { follow: true, .. } if !is_more => Err(ApiError::ExpectedMore {}.into()),

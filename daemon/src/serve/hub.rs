@@ -5,6 +5,7 @@ use crate::{
     core::{Event, Handle, Live, Settled, Stopped, Wanted},
     discover,
     engines::Engines,
+    fits::{self, Fits, View},
     index::{Opened, Reader, Restored, is_damage},
     mounts::Mounts,
     remember::Memory,
@@ -14,6 +15,7 @@ use crate::{
 use anyhow::Context as _;
 use api::ApiError;
 use std::{
+    collections::BTreeMap,
     fs,
     path::PathBuf,
     sync::{
@@ -33,6 +35,7 @@ pub(crate) struct Hub {
     pub(crate) runs: Runs,
     pub(crate) engines: Arc<Engines>,
     pub(crate) verify: Desk,
+    fits: Fits,
     published: broadcast::Sender<Arc<api::Event>>,
     core: Handle,
     settled: watch::Receiver<bool>,
@@ -60,6 +63,7 @@ pub(crate) struct Links {
     /// Folders in which an app may appear unseen.
     pub(crate) unwatched: watch::Receiver<usize>,
     pub(crate) verify: Desk,
+    pub(crate) fits: Fits,
     pub(crate) mounts: Mounts,
 }
 
@@ -83,7 +87,7 @@ const FIRST_SCAN: Duration = Duration::from_secs(20);
 
 impl Hub {
     pub(crate) fn new(config: Config, links: Links, found: Found) -> Self {
-        let Links { core, memory, published, settled, live, failed, unwatched, verify, mounts } = links;
+        let Links { core, memory, published, settled, live, failed, unwatched, verify, fits, mounts } = links;
         let runs = Runs::new(&config, published.clone());
         let engines = Arc::new(Engines::start(&config));
         Self {
@@ -92,6 +96,7 @@ impl Hub {
             runs,
             engines,
             verify,
+            fits,
             published,
             core,
             settled,
@@ -120,6 +125,21 @@ impl Hub {
             self.tell(Event::Asked).await?;
         }
         Ok(live)
+    }
+
+    /// How models fit the machine as whoever asks has it run them; None where that is not known within moments.
+    /// `is_needed`: it decides what is answered, and is waited for.
+    pub(crate) async fn fits(&self, callers: BTreeMap<String, String>, is_needed: bool) -> Option<View> {
+        let (engines, runs) = (Arc::clone(&self.engines), self.runs.clone());
+        let look = move || fits::machine(&engines, &callers, |since| runs.reserved(since));
+        let look = tokio::task::spawn_blocking(look);
+        let machine = timeout(fits::patience(is_needed), look).await.ok()?.ok()?;
+        self.fits.view(machine.ok()?, is_needed).await
+    }
+
+    /// Has how the rest of the models fit worked out.
+    pub(crate) fn fit_the_rest(&self, view: &View) {
+        self.fits.work(&view.machine);
     }
 
     /// Runs a read of the index off the event loop, on a connection of its own.

@@ -45,30 +45,37 @@ pub(super) async fn tree(hub: &Hub, typed: &str) -> Result<Tree, Failure> {
 /// projector that is meant for it. Also says which. `typed` is what the model was called.
 pub(super) async fn fitted(
     hub: &Hub,
-    (mut model, facts): (Model, Option<Facts>),
+    (model, facts): (Model, Option<Facts>),
     typed: String,
 ) -> Result<(Model, Option<Facts>, Vec<String>), Failure> {
-    if model.kind != Some(Kind::Llm) {
-        return Ok((model, facts, Vec::new()));
-    }
     let fitted = hub.read(move |reader| {
-        let chosen = engine::usable(&model, &typed);
-        let at = model.locations.iter().position(|location| Some(location) == chosen);
-        let (Some(at), Some(known)) = (at, &facts) else { return Ok((model, facts, Vec::new())) };
-        let mut notes = Vec::new();
-        if let Some(place) = model.locations.get_mut(at) {
-            notes = without_what_cannot_serve(reader, place, known)?;
-            notes.extend(likest_first(&model.name, &mut place.files));
-        }
-        let is_projector = |file: &File| file.role == Role::Companion;
-        if !model.locations.get(at).is_some_and(|place| place.files.iter().any(is_projector)) {
-            let (file, note) = elsewhere(reader, &model, known)?;
-            model.locations.get_mut(at).into_iter().for_each(|place| place.files.extend(file.clone()));
-            notes.extend(note);
-        }
+        let (model, notes) = with_its_projector(reader, (model, facts.as_ref()), &typed)?;
         Ok((model, facts, notes))
     });
     fitted.await.map_err(refusal)
+}
+
+/// The same, where the index is read anyway.
+pub(crate) fn with_its_projector(
+    reader: &Reader,
+    (mut model, facts): (Model, Option<&Facts>),
+    typed: &str,
+) -> anyhow::Result<(Model, Vec<String>)> {
+    let chosen = engine::usable(&model, typed).filter(|_| model.kind == Some(Kind::Llm));
+    let at = model.locations.iter().position(|location| Some(location) == chosen);
+    let (Some(at), Some(known)) = (at, facts) else { return Ok((model, Vec::new())) };
+    let mut notes = Vec::new();
+    if let Some(place) = model.locations.get_mut(at) {
+        notes = without_what_cannot_serve(reader, place, known)?;
+        notes.extend(likest_first(&model.name, &mut place.files));
+    }
+    let is_projector = |file: &File| file.role == Role::Companion;
+    if !model.locations.get(at).is_some_and(|place| place.files.iter().any(is_projector)) {
+        let (file, note) = elsewhere(reader, &model, known)?;
+        model.locations.get_mut(at).into_iter().for_each(|place| place.files.extend(file.clone()));
+        notes.extend(note);
+    }
+    Ok((model, notes))
 }
 
 fn without_what_cannot_serve(
@@ -95,6 +102,9 @@ fn elsewhere(
     model: &Model,
     facts: &Facts,
 ) -> anyhow::Result<(Option<File>, Option<String>)> {
+    if !reader.has_projector_for(&Part::of(model, Some(facts)))? {
+        return Ok((None, None)); // the rest is dear
+    }
     let Met { others, all } = met(reader, model, Some(facts))?;
     let found = paired(reader, &Family::new(&all), (model, Some(facts)), &others)?;
     let projector = match projector_elsewhere(&found) {

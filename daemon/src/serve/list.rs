@@ -5,14 +5,25 @@ use super::{
     hub::Hub,
     varlink::Out,
 };
-use crate::{core::Live, index::Reader};
+use crate::{
+    core::Live,
+    fits::{self, View},
+    index::Reader,
+};
+use anyhow::Context as _;
 use api::ApiError;
 use domain::{
     Model,
     filter::{NotUnderstood, Place, Query, Sort},
+    plan::Fit,
 };
 use jiff::Timestamp;
-use std::borrow::Cow;
+use serde::Deserialize;
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 use tokio::sync::mpsc;
 
 /// Models in one answer of a streamed list: the client reads one while the next is on its way.
@@ -25,8 +36,8 @@ const PIECES: usize = 4;
 
 pub(super) async fn list(
     hub: &Hub,
-    filters: &[String],
-    sort: Option<&str>,
+    (filters, sort): (&[String], Option<&str>),
+    callers: BTreeMap<String, String>,
     is_more: bool,
     out: &mut Out<'_>,
 ) -> Done {
@@ -35,11 +46,15 @@ pub(super) async fn list(
     let bad_sort = |key: &str, why| ApiError::BadSort { sort: key.to_owned(), why };
     let sort = sort.map(|key| Sort::parse(key).map_err(|why| bad_sort(key, why))).transpose()?;
     let live = hub.live().await.map_err(refusal)?;
+    let fitting = hub.fits(callers, query.asks_fits()).await;
     let (pieces, mut waiting) = mpsc::channel(PIECES);
     let reading = hub.read(move |reader| {
         let mut models = Models { pieces, buffer: Vec::new(), count: 0, size: is_more.then_some(CHUNK) };
-        select(reader, &query, (sort, &live), |text| models.push(text))?;
-        models.end()
+        let mut now = Now { live: &live, fits: Fitting::new(fitting.as_ref(), query.asks_fits()) };
+        select(reader, &query, sort, &mut now, |text| models.push(text))?;
+        let is_left = now.fits.is_left;
+        models.end()?;
+        Ok(fitting.filter(|_| is_left))
     });
     let sending = async move {
         let mut is_begun = false;
@@ -51,7 +66,10 @@ pub(super) async fn list(
     };
     match tokio::join!(reading, sending) {
         (_, Err(error)) => Err(Failure::Broken(error)),
-        (Ok(()), Ok(_)) => Ok(()),
+        (Ok(left), Ok(_)) => {
+            left.iter().for_each(|view| hub.fit_the_rest(view));
+            Ok(())
+        }
         (Err(error), Ok(false)) => Err(refusal(error)),
         (Err(error), Ok(true)) => Err(Failure::Broken(error)), // the caller has half of an answer
     }
@@ -113,6 +131,56 @@ fn as_of_now<'a>(text: &'a str, live: &Live) -> Cow<'a, str> {
     serde_json::to_string(&model).map_or(text.into(), Cow::from)
 }
 
+/// How long a list works out itself what came since the background was through.
+const OWN_WORK: Duration = Duration::from_millis(10);
+
+/// How models fit, as far as a list is told.
+pub(super) struct Fitting<'a> {
+    view: Option<&'a View>,
+    /// None: there is no end to it.
+    until: Option<Instant>,
+    /// Some are not known.
+    is_left: bool,
+}
+
+impl<'a> Fitting<'a> {
+    pub(super) fn new(view: Option<&'a View>, is_needed: bool) -> Self {
+        let until = Some(Instant::now() + OWN_WORK).filter(|_| !is_needed);
+        Self { view, until, is_left: false }
+    }
+
+    fn of(&mut self, reader: &Reader, text: &str) -> anyhow::Result<Option<Fit>> {
+        #[derive(Deserialize)]
+        struct Id {
+            id: String,
+        }
+        let Some(view) = self.view else { return Ok(None) };
+        if let Some(known) = view.of(text) {
+            return Ok(known);
+        }
+        self.is_left = true;
+        if self.until.is_some_and(|until| Instant::now() > until) {
+            return Ok(None);
+        }
+        let Id { id } = serde_json::from_str(text)?;
+        let found = reader.model(&id)?.map(|found| fits::how(reader, found, &view.machine));
+        Ok(found.transpose()?.flatten())
+    }
+}
+
+/// What is put into the models of the index as they are sent.
+pub(super) struct Now<'a> {
+    pub(super) live: &'a Live,
+    pub(super) fits: Fitting<'a>,
+}
+
+/// An encoded model, and how it fits.
+fn with_fit(text: &str, fit: Option<Fit>) -> anyhow::Result<String> {
+    let open = text.strip_suffix(r#","fits":null}"#).or_else(|| text.strip_suffix('}'));
+    let open = open.context("a model is no object")?;
+    Ok(format!("{open},\"fits\":{}}}", serde_json::to_string(&fit)?))
+}
+
 pub(super) fn bad(why: NotUnderstood) -> ApiError {
     ApiError::BadFilter { filter: why.filter, why: why.why }
 }
@@ -121,22 +189,24 @@ pub(super) fn bad(why: NotUnderstood) -> ApiError {
 pub(super) fn select(
     reader: &Reader,
     query: &Query,
-    (sort, live): (Option<Sort>, &Live),
+    sort: Option<Sort>,
+    told: &mut Now<'_>,
     mut each: impl FnMut(&str) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let now = Timestamp::now();
     let has_conditions = query.has_conditions();
     let mut places: Vec<(Place, i64)> = Vec::new();
     let mut take = |row: i64, rank: u32, text: &str| {
-        let text = &as_of_now(text, live);
+        let fit = if sort.is_none() || has_conditions { told.fits.of(reader, text)? } else { None };
+        let text = &as_of_now(text, told.live);
         if !has_conditions && sort.is_none() {
-            return each(text);
+            return each(&with_fit(text, fit)?);
         }
-        let model: Model = serde_json::from_str(text)?;
+        let model = Model { fits: fit, ..serde_json::from_str(text)? };
         if !query.passes(&model, now) {
             return Ok(());
         }
-        let Some(sort) = sort else { return each(text) };
+        let Some(sort) = sort else { return each(&with_fit(text, fit)?) };
         places.push((sort.place(&model, rank), row));
         Ok(())
     };
@@ -150,7 +220,10 @@ pub(super) fn select(
     if let Some(sort) = sort {
         places.sort_by(|(a, _), (b, _)| sort.compare(a, b));
         for (_, row) in places {
-            reader.model_at(row, |text| each(&as_of_now(text, live)))?;
+            reader.model_at(row, |text| {
+                let fit = told.fits.of(reader, text)?;
+                each(&with_fit(&as_of_now(text, told.live), fit)?)
+            })?;
         }
     }
     reader.end()

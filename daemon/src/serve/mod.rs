@@ -15,6 +15,7 @@ mod varlink;
 mod verify;
 
 pub(crate) use hub::{Found, Hub, Links};
+pub(crate) use kin::with_its_projector;
 
 use anyhow::{Context as _, bail};
 use std::{

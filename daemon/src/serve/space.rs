@@ -3,7 +3,7 @@
 use super::{
     answer::{Failure, refusal},
     hub::Hub,
-    list,
+    list::{self, Fitting},
 };
 use crate::{core::Live, extents, index::Reader, look, volume::Volumes};
 use api::{ApiError, Duplicates, Filesystem, Usage};
@@ -79,11 +79,13 @@ pub(super) async fn duplicates(hub: &Hub, filters: Vec<String>) -> Result<Duplic
     hub.first_scan().await;
     let query = Query::parse(&filters).map_err(list::bad)?;
     let live = hub.live().await.map_err(refusal)?;
+    // It does not come with where engines are looked for.
+    let fitting = if query.asks_fits() { hub.fits(BTreeMap::new(), true).await } else { None };
     let work = move |reader: &Reader| {
         let holders = holders(reader)?;
         let mut groups = duplicates::groups(&holders);
         if !filters.is_empty() {
-            let passing = ids(reader, &query, &live)?;
+            let passing = ids(reader, &query, &live, Fitting::new(fitting.as_ref(), true))?;
             groups.retain(|group| group.models.iter().any(|model| passing.contains(&model.id)));
         }
         let (duplicates, reclaimable) = duplicates::totals(&groups);
@@ -92,13 +94,14 @@ pub(super) async fn duplicates(hub: &Hub, filters: Vec<String>) -> Result<Duplic
     hub.read(work).await.map_err(refusal)
 }
 
-fn ids(reader: &Reader, query: &Query, live: &Live) -> anyhow::Result<BTreeSet<String>> {
+fn ids(reader: &Reader, query: &Query, live: &Live, fits: Fitting<'_>) -> anyhow::Result<BTreeSet<String>> {
     #[derive(Deserialize)]
     struct Id {
         id: String,
     }
     let mut ids = BTreeSet::new();
-    list::select(reader, query, (None, live), |text| {
+    let mut now = list::Now { live, fits };
+    list::select(reader, query, None, &mut now, |text| {
         ids.insert(serde_json::from_str::<Id>(text)?.id);
         Ok(())
     })?;

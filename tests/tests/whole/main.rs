@@ -8,6 +8,7 @@ mod dead;
 mod downloads;
 mod duplicates;
 mod engines;
+mod fits;
 mod hardware;
 mod identity;
 mod images;

@@ -19,7 +19,7 @@ pub(crate) fn exchanges() -> Vec<(Request, Vec<Value>)> {
     let words = || vec![String::from("w")];
     let requests = vec![
         Request::Overview {},
-        Request::List { filters: words(), sort: Some("size".into()) },
+        Request::List { filters: words(), sort: Some("size".into()), environment: environment() },
         Request::Duplicates { filters: words() },
         Request::Usage { by: Some("app".into()) },
         Request::Show { model: model() },

@@ -2,6 +2,7 @@
 
 use crate::launches::run;
 use api::{Checked, Download, Duplicates, Filesystem, Job, Overview, Problem, RunState, Usage};
+use domain::plan::{Fit, How};
 use domain::{
     Ancestor, App, Basis, Companion, CompanionRole, Confidence, File, Format, Hashes, Kind, LicenseClass,
     Link, Location, Model, Progress, Relation, Role, RootStatus, Safety, Source, SourceKind, State, Tree,
@@ -181,7 +182,12 @@ pub(crate) fn model() -> Model {
         progress: Some(progress()),
         first_seen: Some(now()),
         family: Some("sdxl".into()),
+        fits: Some(fit()),
     }
+}
+
+fn fit() -> Fit {
+    Fit { fits: false, how: How::No, ctx: 1, gpu_layers: 2, layers: 3, n_cpu_moe: 1, short: Some(4) }
 }
 
 pub(crate) fn source() -> Source {

@@ -2,7 +2,7 @@
 
 use crate::{
     App, Format, Kind, LicenseClass, Model, Safety, SourceKind, State, Verification,
-    facts::common_architecture, usage,
+    facts::common_architecture, plan, usage,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,7 @@ pub(super) enum Field {
     Owner,
     Id,
     Path,
+    Fits,
 }
 
 pub(super) const FIELDS: &[(&str, Field)] = &[
@@ -54,6 +55,7 @@ pub(super) const FIELDS: &[(&str, Field)] = &[
     ("id", Field::Id),
     ("path", Field::Path),
     ("root", Field::Path),
+    ("fits", Field::Fits),
 ];
 
 /// A state is also what stands before it in the list: that loading runs code, that bytes are not those recorded.
@@ -80,6 +82,7 @@ impl Field {
             Self::Source => SourceKind::ALL.iter().map(|kind| kind.name()).collect(),
             Self::Safety => Safety::ALL.iter().map(|safety| safety.name()).collect(),
             Self::Verification => Verification::ALL.iter().map(|told| told.name()).collect(),
+            Self::Fits => plan::How::ALL.iter().map(|how| how.name()).collect(),
             Self::Name
             | Self::Architecture
             | Self::Family
@@ -128,6 +131,7 @@ impl Field {
                 .flatten()
                 .collect(),
             Self::Id => vec![&model.id],
+            Self::Fits => model.fits.map(|fit| fit.how.name()).into_iter().collect(),
             Self::Path => {
                 locations().flat_map(|location| &location.files).map(|file| file.path.text()).collect()
             }
@@ -146,6 +150,7 @@ pub(super) enum Flag {
     Unverified,
     Used,
     Unused,
+    Fits,
 }
 
 pub(super) const FLAGS: &[(&str, Flag)] = &[
@@ -157,6 +162,7 @@ pub(super) const FLAGS: &[(&str, Flag)] = &[
     ("unverified", Flag::Unverified),
     ("used", Flag::Used),
     ("unused", Flag::Unused),
+    ("fits", Flag::Fits),
 ];
 
 impl Flag {
@@ -171,6 +177,7 @@ impl Flag {
             Self::Unverified => model.verification == Verification::Unverified,
             Self::Used => model.last_used.is_some(),
             Self::Unused => model.last_used.is_none(),
+            Self::Fits => model.fits.is_some_and(|fit| fit.fits),
         }
     }
 }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::model::testing::{location, weights};
+use crate::plan::{Fit, How};
 use crate::{App, Location, Safety, Source, SourceKind, State, Verification};
 use crate::{Confidence, Format, Kind};
 
@@ -57,6 +58,7 @@ fn model() -> Model {
         aliases: Vec::new(),
         first_seen: Some("2026-10-22T12:00:00Z".parse().unwrap()),
         progress: None,
+        fits: None,
     }
 }
 
@@ -154,7 +156,8 @@ fn a_filter_that_is_not_understood_is_told_what_would_be() {
         ("unused>soon", "write unused>90d"),
         ("used=3d", "write used>90d"),
         ("added<99999999999999999999d", "write added>90d"),
-        ("fits", "modelctl plan"),
+        ("fits=yes", "fits is never `yes`; there are gpu partial cpu no"),
+        ("fits>gpu", "`fits` is no number"),
         ("app=olama", "app is never `olama`; did you mean `ollama`? there are huggingface"),
         ("format!=gguf,onx", "did you mean `onnx`?"),
         ("state=broken", "there are ok ok_with_warning incomplete"),
@@ -193,6 +196,33 @@ fn a_state_is_every_word_that_the_list_shows_for_it() {
             "{text}"
         );
     }
+}
+
+#[test]
+fn what_fits_is_told_by_how_and_what_is_unknown_does_not() {
+    let fit = |how| Fit {
+        fits: how != How::No,
+        how,
+        ctx: 16_384,
+        gpu_layers: 0,
+        layers: 33,
+        n_cpu_moe: 0,
+        short: (how == How::No).then_some(6 << 30),
+    };
+    let of = |how: Option<How>| Model { fits: how.map(fit), ..model() };
+    let models = [of(Some(How::Gpu)), of(Some(How::Cpu)), of(Some(How::No)), of(None)];
+    for (text, passing) in [
+        ("fits", [true, true, false, false]),
+        ("fits=gpu", [true, false, false, false]),
+        ("fits=CPU,partial", [false, true, false, false]),
+        ("fits=no", [false, false, true, false]),
+        ("fits=", [false, false, false, true]),
+        ("!fits=no", [true, true, false, true]),
+    ] {
+        assert!(query(&[text]).asks_fits(), "{text}");
+        assert_eq!([0, 1, 2, 3].map(|n: usize| query(&[text]).passes(&models[n], now())), passing, "{text}");
+    }
+    assert!(!query(&["state=ok", "fitting"]).asks_fits());
 }
 
 #[test]
