@@ -292,6 +292,7 @@ impl Runs {
             model: None,
             run: Some(Box::new(run.clone())),
             job: None,
+            hardware: None,
         };
         drop(self.0.published.send(Arc::new(event))); // nobody may be listening
     }

@@ -21,8 +21,9 @@ pub use error::{ApiError, Candidate};
 pub use frame::{Call, END, Frame, MAX_CALL, MAX_REPLY, encode};
 pub use reply::{
     Added, AddedEngine, Download, Duplicates, EngineDevices, EngineStatus, Engines, Event, EventKind,
-    Examined, Filesystem, HardwareReport, Inspected, Job, Launch, LaunchUpdate, Listed, Logged, ModelRef,
-    Overview, Problem, Roots, Run, RunState, Runs, Scanned, Shown, Stopped, Suggested, Synced, Usage,
+    Examined, Filesystem, HardwareReport, Inspected, Job, Launch, LaunchUpdate, Listed, Logged, Machine,
+    ModelRef, Overview, Problem, Roots, Run, RunState, Runs, Scanned, Shown, Stopped, Suggested, Synced,
+    Usage,
 };
 pub use request::{LAUNCH_VARIABLES, LaunchRequest, Request};
 

@@ -5,7 +5,7 @@ use domain::{
     duplicates::Group,
     engines,
     facts::Facts,
-    hardware::{Cpu, Gpu, Ram},
+    hardware::{Card, Cpu, Gpu, Host, Ram},
     suggest::Suggestion,
     usage::{By, Share},
 };
@@ -168,6 +168,21 @@ pub struct HardwareReport {
     pub holders: BTreeMap<u32, String>,
     pub engines: Vec<EngineDevices>,
     pub notes: Vec<String>,
+    /// Of which not all is known that a plan needs, as one that sleeps.
+    #[serde(default)]
+    pub cards: Vec<Card>,
+    #[serde(default)]
+    pub host: Host,
+}
+
+/// What the drivers tell of the machine, no engine asked.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Machine {
+    pub gpus: Vec<Gpu>,
+    pub ram: Ram,
+    pub cpu: Cpu,
+    #[serde(default)]
+    pub cards: Vec<Card>,
 }
 
 /// Which devices an engine really sees.
@@ -347,6 +362,8 @@ pub struct Event {
     pub run: Option<Box<Run>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<Job>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hardware: Option<Box<Machine>>,
 }
 
 /// Work that takes long. The last that is told of one has `done` equal to `total`.
@@ -370,4 +387,5 @@ pub enum EventKind {
     ModelRemoved,
     RunChanged,
     JobChanged,
+    HardwareChanged,
 }

@@ -56,6 +56,86 @@ pub struct Gpu {
     /// Who holds its memory: bytes by process id.
     #[serde(default, deserialize_with = "numbered")]
     pub processes: BTreeMap<u32, u64>,
+    /// The generation that compilers build for: `gfx1100`.
+    #[serde(default)]
+    pub target: Option<String>,
+    /// What `total` is made of, where that is more than one kind of memory: a processor's graphics of AMD.
+    #[serde(default)]
+    pub pools: Vec<Pool>,
+}
+
+/// A kind of memory that a device allocates from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pool {
+    /// `vram`: its own, also where firmware has cut it out of the machine's; `gtt`: pages of main memory.
+    pub name: String,
+    /// Bytes.
+    pub total: u64,
+    pub used: u64,
+}
+
+/// A card of which not all is known that a plan needs, and why.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Card {
+    /// What the kernel calls it, `card1`.
+    #[serde(default)]
+    pub id: Option<String>,
+    pub name: String,
+    /// What computes on it, as in `Gpu`.
+    pub backend: String,
+    #[serde(default)]
+    pub pci: Option<String>,
+    #[serde(default)]
+    pub driver: Option<String>,
+    pub state: CardState,
+    /// Bytes, where the kernel tells.
+    #[serde(default)]
+    pub total: Option<u64>,
+    /// Bytes that it has at least: so much of it the processor sees.
+    #[serde(default)]
+    pub at_least: Option<u64>,
+    /// Who holds its memory: bytes by process id.
+    #[serde(default, deserialize_with = "numbered")]
+    pub processes: BTreeMap<u32, u64>,
+    /// Why its memory is not known, and what to do about it.
+    pub why: String,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CardState {
+    /// Its power is off until somebody uses it; it was left so.
+    Asleep,
+    /// It does not answer any more.
+    Lost,
+    /// No driver tells how much of its memory is free.
+    #[default]
+    Untold,
+}
+
+/// What else bears on what runs well here.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Host {
+    /// Memory by NUMA node, where there are several.
+    #[serde(default)]
+    pub numa: Vec<Node>,
+    /// How much of the last 10 s some process has waited for memory, percent.
+    #[serde(default)]
+    pub pressure: Option<f64>,
+    /// It is a Linux inside Windows.
+    #[serde(default)]
+    pub wsl: bool,
+    /// The control group whose limit `ram` is.
+    #[serde(default)]
+    pub limited_by: Option<String>,
+}
+
+/// A part of main memory with the processors that are near to it, bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    pub node: u64,
+    pub total: u64,
+    pub free: u64,
 }
 
 /// Main memory, bytes; `total` and `available` are what this process may use, limits of its cgroup included.
@@ -74,6 +154,9 @@ pub struct Cpu {
     pub threads: Option<u64>,
     #[serde(default)]
     pub name: Option<String>,
+    /// What engines have faster code for: `avx2`, `avx512_vnni`, `amx_int8`, `neon`, …
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub features: Vec<String>,
 }
 
 /// Reads keys that are numbers as the strings that JSON makes of them: within a flattened struct nothing else does.

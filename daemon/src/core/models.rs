@@ -130,7 +130,8 @@ impl Core {
         let is_there = kind != api::EventKind::ModelRemoved;
         let mut told = model.clone();
         self.growing.put(&mut told);
-        let event = api::Event { at: self.now, event: kind, model: Some(told), run: None, job: None };
+        let event =
+            api::Event { at: self.now, event: kind, model: Some(told), run: None, job: None, hardware: None };
         effects.push(Effect::Publish(event));
         Ok(is_there.then_some(model))
     }

@@ -255,7 +255,14 @@ impl Core {
             for mut model in self.index.downloading(&path)? {
                 self.growing.put(&mut model);
                 let (at, event) = (self.now, api::EventKind::ModelChanged);
-                let event = api::Event { at, event, model: Some(Box::new(model)), run: None, job: None };
+                let event = api::Event {
+                    at,
+                    event,
+                    model: Some(Box::new(model)),
+                    run: None,
+                    job: None,
+                    hardware: None,
+                };
                 effects.push(Effect::Publish(event));
             }
         }

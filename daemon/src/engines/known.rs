@@ -61,6 +61,9 @@ pub(super) struct Known {
     /// The drivers' cards just before: what the engine saw less of is its own context.
     #[serde(default)]
     pub(super) cards: Vec<Gpu>,
+    /// Why CUDA did not start, in its own words.
+    #[serde(default)]
+    pub(super) complaint: Option<String>,
 }
 
 /// What an ask has brought; a failure is kept for moments only.
@@ -112,8 +115,12 @@ impl Question {
             None => self.flags().map_err(|error| self.failed(error))?,
         };
         let cards = self.machine.look(LOOK).map(|look| look.hardware.gpus.clone()).unwrap_or_default();
-        let (devices, listed_at) = (self.devices(&flags), Timestamp::now());
-        let known = Known { stamp: self.stamp.clone(), flags, version, devices, listed_at, cards };
+        let (devices, complaint) = match self.devices(&flags) {
+            Ok((devices, complaint)) => (Ok(devices), complaint),
+            Err(why) => (Err(why), None),
+        };
+        let (stamp, listed_at) = (self.stamp.clone(), Timestamp::now());
+        let known = Known { stamp, flags, version, devices, listed_at, cards, complaint };
         if let Err(error) = self.store(&known) {
             tracing::debug!(%error, "what is known of an engine could not be kept");
         }
@@ -144,12 +151,14 @@ impl Question {
         Ok((flags, version))
     }
 
-    fn devices(&self, flags: &BTreeSet<String>) -> Result<Vec<Gpu>, String> {
+    /// The devices that it sees, and why CUDA did not start.
+    fn devices(&self, flags: &BTreeSet<String>) -> Result<(Vec<Gpu>, Option<String>), String> {
         if !flags.contains("--list-devices") {
             return Err("it has no --list-devices: too old to tell its devices".into());
         }
         let said = self.ask("--list-devices").map_err(|why| format!("--list-devices failed: {why}"))?;
-        engines::listed_devices(&said.out).ok_or_else(|| "its --list-devices cannot be read".into())
+        let devices = engines::listed_devices(&said.out).ok_or("its --list-devices cannot be read")?;
+        Ok((devices, engines::cuda_complaint(&said.err).or_else(|| engines::cuda_complaint(&said.out))))
     }
 
     fn path(&self) -> PathBuf {

@@ -83,6 +83,8 @@ pub(crate) struct Probed {
     pub(crate) listed_at: Timestamp,
     /// The drivers' cards just before.
     cards: Vec<Gpu>,
+    /// Why CUDA did not start.
+    complaint: Option<String>,
 }
 
 /// The engines of this machine, and the machine.
@@ -183,6 +185,7 @@ impl Engines {
             devices: known.devices.clone(),
             listed_at: known.listed_at,
             cards: known.cards.clone(),
+            complaint: known.complaint.clone(),
         })
     }
 
@@ -215,6 +218,8 @@ impl Engines {
             devices: probed.devices.as_deref().unwrap_or_default(),
             is_fresh,
             cards: &probed.cards,
+            others: &[],
+            complaint: probed.complaint.as_deref(),
             cuda_visible: callers.get("CUDA_VISIBLE_DEVICES").map(String::as_str),
         };
         let mut seen = see(&listing, &look.hardware);

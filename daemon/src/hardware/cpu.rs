@@ -10,7 +10,7 @@ pub(super) fn read(sysroot: &Path) -> Cpu {
     // What we may run on, which taskset and control groups limit; another machine's tree can only be counted.
     let ours = thread::available_parallelism().ok().map(|threads| threads.get() as u64);
     let threads = ours.filter(|_| base == Path::new("/")).or(Some(listed).filter(|count| *count > 0));
-    Cpu { cores: cores(&text).or_else(|| cores_of(&base)), threads, name: name(&text) }
+    Cpu { cores: cores(&text).or_else(|| cores_of(&base)), threads, name: name(&text), features: Vec::new() }
 }
 
 /// Distinct cores over all sockets; None where the kernel does not say, as on ARM.

@@ -17,7 +17,7 @@ use anyhow::Context as _;
 use api::{ApiError, EngineDevices, EngineStatus, HardwareReport};
 use domain::{
     engines::{ENGINES, Engine, is_server},
-    hardware::{Gpu, Hardware},
+    hardware::{Gpu, Hardware, Host},
 };
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
@@ -111,6 +111,8 @@ fn report(engines: &Engines, callers: &Callers) -> anyhow::Result<HardwareReport
         cpu: hardware.cpu,
         engines: reported,
         notes: look.notes.clone(),
+        cards: Vec::new(),
+        host: Host::default(),
     })
 }
 

@@ -203,7 +203,7 @@ impl Background {
         let job = Job { job: "verify".into(), name: name.map(str::to_owned), done, total };
         self.job.send_replace(Some(job.clone()).filter(|_| done < total));
         let (at, event) = (Timestamp::now(), EventKind::JobChanged);
-        let event = api::Event { at, event, model: None, run: None, job: Some(job) };
+        let event = api::Event { at, event, model: None, run: None, job: Some(job), hardware: None };
         drop(self.published.send(Arc::new(event))); // nobody may be listening
     }
 }

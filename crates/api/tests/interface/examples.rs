@@ -1,6 +1,6 @@
 //! One example of everything on the wire, every field filled. The matches stop compiling when a variant is added.
 
-use crate::launches::{engine, environment, hardware, launch, plan, run};
+use crate::launches::{engine, environment, hardware, launch, machine, plan, run};
 use crate::values::{
     checked, companion, duplicates, facts, finding, job, model, now, overview, root, suggestion, tree, usage,
     verdict, wire_path,
@@ -171,15 +171,18 @@ fn updates() -> Vec<LaunchUpdate> {
 }
 
 fn events() -> Vec<Event> {
-    use EventKind::{JobChanged, Listening, ModelAdded, ModelChanged, ModelRemoved, RunChanged};
-    let all = [Listening, ModelAdded, ModelChanged, ModelRemoved, RunChanged, JobChanged];
+    use EventKind::{
+        HardwareChanged, JobChanged, Listening, ModelAdded, ModelChanged, ModelRemoved, RunChanged,
+    };
+    let all = [Listening, ModelAdded, ModelChanged, ModelRemoved, RunChanged, JobChanged, HardwareChanged];
     let event = |event: EventKind| {
-        let nothing = Event { at: now(), event, model: None, run: None, job: None };
+        let nothing = Event { at: now(), event, model: None, run: None, job: None, hardware: None };
         match event {
             Listening => nothing,
             ModelAdded | ModelChanged | ModelRemoved => Event { model: Some(Box::new(model())), ..nothing },
             RunChanged => Event { run: Some(Box::new(run(RunState::Stopping))), ..nothing },
             JobChanged => Event { job: Some(job()), ..nothing },
+            HardwareChanged => Event { hardware: Some(Box::new(machine())), ..nothing },
         }
     };
     all.map(event).into()

@@ -1,10 +1,10 @@
 //! One value of what concerns machines, engines, plans and runs, every field filled.
 
 use crate::values::now;
-use api::{EngineDevices, EngineStatus, HardwareReport, LaunchRequest, ModelRef, Run, RunState};
+use api::{EngineDevices, EngineStatus, HardwareReport, LaunchRequest, Machine, ModelRef, Run, RunState};
 use domain::{
     engines,
-    hardware::{Cpu, Gpu, Hardware, Ram},
+    hardware::{Card, CardState, Cpu, Gpu, Hardware, Host, Node, Pool, Ram},
     memory::{CacheType, FlashAttention},
     plan::{DeviceUse, Goal, HostUse, Knobs, Limit},
 };
@@ -68,7 +68,29 @@ pub(crate) fn gpu() -> Gpu {
         pci: Some("0000:01:00.0".into()),
         driver: Some("580".into()),
         processes: [(1, 1)].into(),
+        target: Some("gfx1100".into()),
+        pools: vec![Pool { name: "vram".into(), total: 2, used: 1 }],
     }
+}
+
+pub(crate) fn card() -> Card {
+    Card {
+        id: Some("card1".into()),
+        name: "n".into(),
+        backend: "CUDA".into(),
+        pci: Some("0000:01:00.0".into()),
+        driver: Some("580".into()),
+        state: CardState::Asleep,
+        total: Some(2),
+        at_least: Some(1),
+        processes: [(1, 1)].into(),
+        why: "it sleeps".into(),
+    }
+}
+
+pub(crate) fn machine() -> Machine {
+    let HardwareReport { gpus, ram, cpu, cards, .. } = hardware();
+    Machine { gpus, ram, cpu, cards }
 }
 
 pub(crate) fn hardware() -> HardwareReport {
@@ -82,10 +104,17 @@ pub(crate) fn hardware() -> HardwareReport {
     HardwareReport {
         gpus: vec![gpu()],
         ram: Ram { total: 2, available: 1 },
-        cpu: Cpu { cores: Some(1), threads: Some(2), name: Some("c".into()) },
+        cpu: Cpu { cores: Some(1), threads: Some(2), name: Some("c".into()), features: vec!["avx2".into()] },
         holders: [(1, "p".to_owned())].into(),
         engines: vec![seen],
         notes: vec!["n".into()],
+        cards: vec![card()],
+        host: Host {
+            numa: vec![Node { node: 1, total: 2, free: 1 }],
+            pressure: Some(0.5),
+            wsl: true,
+            limited_by: Some("/sys/fs/cgroup/user.slice".into()),
+        },
     }
 }
 

@@ -29,6 +29,14 @@ fn device(line: &str) -> Option<Gpu> {
     })
 }
 
+/// Why CUDA did not start, as ggml-cuda tells it: `ggml_cuda_init: failed to initialize CUDA: unknown error`. That there is
+/// no card is no failure.
+pub fn cuda_complaint(text: &str) -> Option<String> {
+    let (_, why) = text.lines().find_map(|line| line.split_once("failed to initialize CUDA: "))?;
+    let why: String = why.trim().chars().take(200).collect();
+    (!why.is_empty() && !why.contains("no CUDA-capable device")).then_some(why)
+}
+
 /// Every flag that a `--help` lists, and `FLASH_SWITCH` where it is of an older version.
 pub fn listed_flags(text: &str) -> BTreeSet<String> {
     let is_flag = |word: &&str| word.starts_with('-') && word.len() > 1;
@@ -64,6 +72,15 @@ pub fn listed_version(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cuda_that_does_not_start_is_heard() {
+        let said =
+            |why: &str| cuda_complaint(&format!("ggml_cuda_init: failed to initialize CUDA: {why}\nx\n"));
+        assert_eq!(said("unknown error").as_deref(), Some("unknown error"));
+        assert_eq!(said("no CUDA-capable device is detected"), None);
+        assert_eq!((said(""), cuda_complaint("Available devices:\n")), (None, None));
+    }
 
     #[test]
     fn devices_are_read_as_every_backend_names_them() {

@@ -24,7 +24,7 @@ use std::{
 pub use crate::plan::Refusal;
 pub use diagnose::{Diagnosis, End, EndClass, diagnose, telling};
 pub use llama_cpp::CUDA_ORDER;
-pub use llama_cpp_devices::{is_server, listed_devices, listed_flags, listed_version};
+pub use llama_cpp_devices::{cuda_complaint, is_server, listed_devices, listed_flags, listed_version};
 pub use llama_cpp_log::{Allocated, HOST};
 pub use quote::shell_line;
 pub use secret::{api_key, asks_for_key, redact, redacted, secrets};

@@ -1,6 +1,6 @@
 //! Which devices an engine really sees, brought together with what the drivers tell of them.
 
-use super::{Gpu, Hardware};
+use super::{Card, CardState, Gpu, Hardware};
 use std::ops::RangeInclusive;
 
 /// Devices that have no memory of their own and compute on the processor.
@@ -17,6 +17,10 @@ pub struct Listing<'a> {
     pub is_fresh: bool,
     /// The drivers' cards just before the engine made its list.
     pub cards: &'a [Gpu],
+    /// Cards of which the drivers do not tell enough.
+    pub others: &'a [Card],
+    /// Why CUDA did not start, in its own words, where the engine has said so.
+    pub complaint: Option<&'a str>,
     /// `CUDA_VISIBLE_DEVICES` of whoever starts the engine.
     pub cuda_visible: Option<&'a str>,
 }
@@ -28,22 +32,39 @@ pub struct Seen {
     pub notes: Vec<String>,
     /// Cards of the machine that the engine does not see.
     pub unseen: Vec<Gpu>,
+    /// The same for those of which the drivers do not tell enough.
+    pub others: Vec<Card>,
 }
 
 /// Returns the machine as the engine sees it: the devices are the engine's, and each is told more of by its card.
 pub fn see(listing: &Listing<'_>, probed: &Hardware) -> Seen {
     let (visible, hidden) = visible(&probed.gpus, listing.cuda_visible);
     let mut unmatched: Vec<&Gpu> = visible;
+    let mut others: Vec<&Card> = listing.others.iter().collect();
     let mut gpus = Vec::new();
     for device in listing.devices {
         let at = unmatched.iter().position(|card| is_same(device, card));
+        let at = at.or_else(|| unmatched.iter().position(|card| is_shared(device, card)));
         let card = at.map(|at| unmatched.remove(at));
-        gpus.push(merge(device, card, listing, probed));
+        let mut gpu = merge(device, card, listing, probed);
+        let other = others.iter().position(|other| card.is_none() && is_other(device, other));
+        if let Some(other) = other.map(|at| others.remove(at)) {
+            gpu.pci.clone_from(&other.pci);
+            gpu.driver.clone_from(&other.driver);
+            gpu.processes.clone_from(&other.processes);
+        }
+        gpus.push(gpu);
     }
-    let mut notes: Vec<String> = unmatched.iter().filter_map(|card| surprise(card, listing)).collect();
+    let mut notes = broken(&unmatched, listing);
+    if notes.is_empty() {
+        notes.extend(unmatched.iter().filter_map(|card| surprise(card, listing)));
+    }
+    let untold = others.iter().filter(|card| card.state == CardState::Untold);
+    notes.extend(untold.map(|card| unseen(&called(&card.name, card.pci.as_ref()), &card.backend, listing)));
     notes.extend(hidden.iter().map(|card| format!("{} is left out by CUDA_VISIBLE_DEVICES", named(card))));
     let unseen = unmatched.into_iter().chain(hidden).cloned().collect();
-    Seen { hardware: Hardware { gpus, ram: probed.ram, cpu: probed.cpu.clone() }, notes, unseen }
+    let hardware = Hardware { gpus, ram: probed.ram, cpu: probed.cpu.clone() };
+    Seen { hardware, notes, unseen, others: others.into_iter().cloned().collect() }
 }
 
 /// The cards that CUDA is let to see, in the order in which it then counts them; and those that it is not.
@@ -53,7 +74,8 @@ fn visible<'a>(cards: &'a [Gpu], variable: Option<&str>) -> (Vec<&'a Gpu>, Vec<&
     let find = |word: &str| match word.parse::<usize>() {
         Ok(number) => nvidia.get(number).copied(),
         Err(_) => nvidia.iter().copied().find(|card| {
-            word.starts_with("GPU-") && card.uuid.as_ref().is_some_and(|uuid| uuid.starts_with(word))
+            ["GPU-", "MIG-"].iter().any(|kind| word.starts_with(kind))
+                && card.uuid.as_ref().is_some_and(|uuid| uuid.starts_with(word))
         }),
     };
     // CUDA stops at the first word that names no card.
@@ -69,10 +91,50 @@ fn visible<'a>(cards: &'a [Gpu], variable: Option<&str>) -> (Vec<&'a Gpu>, Vec<&
 fn is_same(device: &Gpu, card: &Gpu) -> bool {
     let is_named = match card.backend.as_str() {
         "CUDA" => device.name.contains(&card.name) || card.name.contains(&device.name),
-        _ => ["AMD", "Radeon", "gfx"].iter().any(|word| device.name.contains(word)),
+        _ => is_made_alike(&device.name, &card.name) && !is_integrated_intel(card),
     };
     // CUDA and Vulkan leave out what the driver reserves: 24080 of 24564 MiB on an RTX 4090.
     is_named && is_near(device.total, card.total, 20)
+}
+
+/// A processor's graphics, of which each backend takes another part of the machine's memory for the whole.
+fn is_shared(device: &Gpu, card: &Gpu) -> bool {
+    let is_of_processor = card.shares_ram || !card.pools.is_empty();
+    is_of_processor
+        && is_made_alike(&device.name, &card.name)
+        && !(is_integrated_intel(card) && is_discrete_intel(&device.name))
+}
+
+fn is_other(device: &Gpu, card: &Card) -> bool {
+    is_made_alike(&device.name, &card.name)
+        && card.total.is_none_or(|total| is_near(device.total, total, 10))
+        && (is_discrete_intel(&device.name) || !device.name.contains(INTEL))
+}
+
+const INTEL: &str = "Intel";
+
+fn is_made_alike(device: &str, card: &str) -> bool {
+    if card.contains(INTEL) {
+        return device.contains(INTEL);
+    }
+    let is_amd = |name: &str| ["AMD", "Radeon", "gfx"].iter().any(|word| name.contains(word));
+    is_amd(card) && is_amd(device)
+}
+
+fn is_integrated_intel(card: &Gpu) -> bool {
+    card.shares_ram && card.name.contains(INTEL)
+}
+
+/// `Intel(R) Arc(TM) A380 Graphics (DG2)`; a processor's `Intel(R) Arc(TM) Graphics` has no number.
+fn is_discrete_intel(name: &str) -> bool {
+    let is_number = |word: &str| {
+        let digits = word.strip_prefix(['A', 'B']).map(|rest| rest.trim_end_matches('M'));
+        digits.is_some_and(|digits| {
+            (2..=3).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit())
+        })
+    };
+    let is_line = |word: &str| is_number(word) || matches!(word, "Flex" | "Max" | "DG1");
+    name.split(|c: char| !c.is_alphanumeric()).any(is_line)
 }
 
 /// Whether two sizes differ by no more than one part in `parts`.
@@ -98,6 +160,8 @@ fn merge(device: &Gpu, card: Option<&Gpu>, listing: &Listing<'_>, probed: &Hardw
         seen.pci.clone_from(&card.pci);
         seen.driver.clone_from(&card.driver);
         seen.processes.clone_from(&card.processes);
+        seen.target.clone_from(&card.target);
+        seen.pools.clone_from(&card.pools);
         if !listing.is_fresh {
             seen.free = card.free.min(device.total);
             seen.overhead = context(device, card, listing).unwrap_or(card.overhead);
@@ -105,7 +169,9 @@ fn merge(device: &Gpu, card: Option<&Gpu>, listing: &Listing<'_>, probed: &Hardw
     }
     if shares_ram {
         let free = if listing.is_fresh { seen.free } else { seen.total };
-        seen.free = free.min(probed.ram.available);
+        seen.free = free.min(card.map_or(probed.ram.available, |card| card.free));
+    } else if let Some(card) = card.filter(|card| !card.pools.is_empty()) {
+        seen.free = seen.free.min(card.free); // Vulkan counts pages of main memory as well
     }
     seen
 }
@@ -119,133 +185,58 @@ fn is_of_the_machine(device: &Gpu, probed: &Hardware) -> bool {
     is_named(&SOFTWARE) || is_near(device.total, probed.ram.total, 50)
 }
 
+/// Why CUDA does not start on cards that are there.
+fn broken(unmatched: &[&Gpu], listing: &Listing<'_>) -> Vec<String> {
+    let Some(complaint) = listing.complaint.filter(|_| unmatched.iter().any(|card| card.backend == "CUDA"))
+    else {
+        return Vec::new();
+    };
+    let advice = if ["unknown error", "initialization error"].iter().any(|words| complaint.contains(words)) {
+        "; if the machine has slept, sudo rmmod nvidia_uvm && sudo modprobe nvidia_uvm mends it, else a restart"
+    } else if complaint.contains("driver version is insufficient") {
+        "; update NVIDIA's driver, or take an engine that is built for an older CUDA"
+    } else {
+        ""
+    };
+    vec![format!("CUDA does not start: {complaint}{advice}")]
+}
+
 /// A processor's own graphics are seldom missed.
 fn surprise(card: &Gpu, listing: &Listing<'_>) -> Option<String> {
     if card.shares_ram {
         return None;
     }
-    let builds = if card.backend == "CUDA" { "CUDA or Vulkan" } else { "ROCm or Vulkan" };
+    let part = card.uuid.as_deref().filter(|uuid| uuid.starts_with("MIG-"));
+    match part.filter(|_| !listing.devices.is_empty()) {
+        Some(uuid) => Some(format!(
+            "CUDA shows a program one part of a divided card: CUDA_VISIBLE_DEVICES={uuid} takes {}",
+            named(card)
+        )),
+        None => Some(unseen(&named(card), &card.backend, listing)),
+    }
+}
+
+fn unseen(name: &str, backend: &str, listing: &Listing<'_>) -> String {
+    let builds = match backend {
+        "Vulkan" => "Vulkan".to_owned(),
+        backend => format!("{backend} or Vulkan"),
+    };
     let why = if listing.devices.is_empty() {
         format!("it is built for the processor alone, or a library is missing: install a {builds} build")
     } else {
         format!("a {builds} build would")
     };
-    Some(format!("{} is there, and this engine does not see it: {why}", named(card)))
+    format!("{name} is there, and this engine does not see it: {why}")
 }
 
 fn named(card: &Gpu) -> String {
     let name = if card.name.is_empty() { &card.id } else { &card.name };
-    card.pci.as_ref().map_or_else(|| name.clone(), |pci| format!("{name} ({pci})"))
+    called(name, card.pci.as_ref())
+}
+
+fn called(name: &str, pci: Option<&String>) -> String {
+    pci.map_or_else(|| name.to_owned(), |pci| format!("{name} ({pci})"))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::hardware::{CUDA_CONTEXT, Cpu, Ram};
-
-    const GIB: u64 = 1 << 30;
-
-    fn card(number: u8, name: &str) -> Gpu {
-        Gpu {
-            id: format!("CUDA{number}"),
-            name: name.into(),
-            backend: "CUDA".into(),
-            total: 24 * GIB,
-            free: 20 * GIB + u64::from(number),
-            overhead: CUDA_CONTEXT,
-            uuid: Some(format!("GPU-{number}aaa")),
-            pci: Some(format!("0000:0{number}:00.0")),
-            ..Gpu::default()
-        }
-    }
-
-    fn device(id: &str, name: &str, total: u64) -> Gpu {
-        let backend = id.trim_end_matches(|c: char| c.is_ascii_digit()).into();
-        Gpu { id: id.into(), name: name.into(), backend, total, free: 19 * GIB, ..Gpu::default() }
-    }
-
-    fn machine(gpus: Vec<Gpu>) -> Hardware {
-        Hardware { gpus, ram: Ram { total: 64 * GIB, available: 32 * GIB }, cpu: Cpu::default() }
-    }
-
-    fn check(devices: &[Gpu], is_fresh: bool, visible: Option<&str>, probed: &Hardware) -> Seen {
-        see(&Listing { devices, is_fresh, cards: &[], cuda_visible: visible }, probed)
-    }
-
-    #[test]
-    fn a_fresh_listing_keeps_its_own_figures_and_an_old_one_gets_the_drivers() {
-        let probed = machine(vec![card(1, "NVIDIA GeForce RTX 4090")]);
-        let listed = [device("CUDA0", "NVIDIA GeForce RTX 4090", 24080 << 20)];
-        let fresh = check(&listed, true, None, &probed).hardware.gpus;
-        assert_eq!((fresh[0].free, fresh[0].overhead), (19 * GIB, 0));
-        assert_eq!(fresh[0].pci.as_deref(), Some("0000:01:00.0"));
-        let old = check(&listed, false, None, &probed).hardware.gpus;
-        assert_eq!((old[0].free, old[0].overhead, old[0].total), (20 * GIB + 1, CUDA_CONTEXT, 24080 << 20));
-    }
-
-    #[test]
-    fn what_a_context_takes_is_measured_where_it_can_be() {
-        let probed = machine(vec![card(1, "NVIDIA H200")]);
-        let listed = [Gpu { free: 149_557_346_304, ..device("CUDA0", "NVIDIA H200", 24 * GIB) }];
-        let measured = |before: u64| {
-            let cards = [Gpu { free: before, ..card(1, "NVIDIA H200") }];
-            let listing = Listing { devices: &listed, is_fresh: false, cards: &cards, cuda_visible: None };
-            see(&listing, &probed).hardware.gpus[0].overhead
-        };
-        assert_eq!(measured(150_109_880_320), 552_534_016); // 2026-11-27, driver 580.159.04
-        assert_eq!(measured(149_557_346_305), CUDA_CONTEXT); // a program has ended in between
-        assert_eq!(measured(149_557_346_303), CUDA_CONTEXT);
-        assert_eq!(measured(160_000_000_000), CUDA_CONTEXT); // one has begun
-    }
-
-    #[test]
-    fn two_equal_cards_are_told_apart_by_their_order() {
-        let probed = machine(vec![card(1, "RTX 3090"), card(2, "RTX 3090")]);
-        let listed = [device("CUDA0", "RTX 3090", 24 * GIB), device("CUDA1", "RTX 3090", 24 * GIB)];
-        let pci = |visible: Option<&str>, count: usize| -> Vec<Option<String>> {
-            let seen = check(&listed[..count], false, visible, &probed);
-            seen.hardware.gpus.into_iter().map(|gpu| gpu.pci).collect()
-        };
-        let (one, two) = (Some("0000:01:00.0".to_owned()), Some("0000:02:00.0".to_owned()));
-        assert_eq!(pci(None, 2), [one.clone(), two.clone()]);
-        assert_eq!(pci(Some("1,0"), 2), [two.clone(), one]);
-        assert_eq!([pci(Some("1"), 1), pci(Some("GPU-2a"), 1)].concat(), [two.clone(), two]);
-        assert_eq!(check(&listed[..1], false, Some("1"), &probed).notes.len(), 1);
-        assert_eq!(check(&[], false, Some("-1"), &probed).notes.len(), 2);
-    }
-
-    #[test]
-    fn a_build_for_the_processor_alone_is_told_of_on_a_machine_with_a_gpu() {
-        let probed = machine(vec![card(1, "NVIDIA GeForce RTX 4090")]);
-        let seen = check(&[], true, None, &probed);
-        assert!(seen.hardware.gpus.is_empty());
-        assert_eq!(seen.unseen, probed.gpus);
-        assert_eq!(
-            seen.notes,
-            [
-                "NVIDIA GeForce RTX 4090 (0000:01:00.0) is there, and this engine does not see it: it is built for the \
-              processor alone, or a library is missing: install a CUDA or Vulkan build"
-            ]
-        );
-    }
-
-    #[test]
-    fn what_computes_in_main_memory_is_known() {
-        let probed = machine(Vec::new());
-        for (name, total, shares) in [
-            ("llvmpipe (LLVM 22.1.8, 256 bits)", 24 * GIB, true),
-            ("Intel(R) Iris(R) Xe Graphics", 63 * GIB + GIB / 2, true),
-            ("NVIDIA GeForce RTX 4090", 24 * GIB, false),
-            ("NVIDIA RTX PRO 6000", 64 * GIB, false), // the machine has as much by chance
-            ("NVIDIA Thor", 60 * GIB, true),
-        ] {
-            let seen = check(&[device("Vulkan0", name, total)], true, None, &probed);
-            assert_eq!(seen.hardware.gpus[0].shares_ram, shares, "{name}");
-        }
-        let tight = Hardware { ram: Ram { total: 64 * GIB, available: GIB }, ..probed };
-        let seen = check(&[device("Vulkan0", "llvmpipe", 64 * GIB)], true, None, &tight);
-        assert_eq!(seen.hardware.gpus[0].free, GIB);
-        let old = check(&[device("Vulkan0", "llvmpipe", 64 * GIB)], false, None, &machine(Vec::new()));
-        assert_eq!(old.hardware.gpus[0].free, 32 * GIB); // 19 were free when the list was made
-    }
-}
+mod tests;
