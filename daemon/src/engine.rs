@@ -2,6 +2,7 @@
 
 use crate::{
     engines::{Engines, LISTED, LOOK, Probed, environment, placing, shown},
+    hardware::Wish,
     process,
 };
 use api::{ApiError, LaunchRequest};
@@ -233,12 +234,12 @@ fn see(
     probed: &mut Probed,
     (world, since): (&World<'_>, Timestamp),
 ) -> anyhow::Result<(Seen, Timestamp)> {
-    let (seen, at) = world.engines.see(probed, callers, world.max_age.min(LOOK))?;
+    let (seen, at) = world.engines.see(probed, callers, (world.max_age.min(LOOK), Wish::PLANNED))?;
     if at >= since {
         return Ok((seen, at));
     }
     *probed = world.engines.probe(engine, callers, Duration::ZERO)?;
-    world.engines.see(probed, callers, LOOK)
+    world.engines.see(probed, callers, (LOOK, Wish::PLANNED))
 }
 
 /// A plan for another machine needs no engine on this one.

@@ -4,6 +4,7 @@
 use crate::{
     engine::{usable, without},
     engines::{Engines, LISTED},
+    hardware::Wish,
     index::Reader,
     serve::with_its_projector,
 };
@@ -162,7 +163,7 @@ fn seen(
     let found = engines.find(engine, callers).ok()?.0.into_iter().next()?;
     let ask = |max_age: Duration| {
         let probed = engines.ask(&found, callers, max_age).ok().filter(|probed| is_server(&probed.flags))?;
-        engines.see(&probed, callers, SEEN).ok()
+        engines.see(&probed, callers, (SEEN, Wish::PLANNED)).ok()
     };
     let (seen, at) = ask(Duration::MAX)?;
     let is_old = Timestamp::now().duration_since(at).unsigned_abs() > LISTED;

@@ -118,7 +118,13 @@ pub(crate) fn field(text: &str, name: &str) -> Option<u64> {
 
 /// What a process is called, where it still runs.
 pub(crate) fn name(pid: u32) -> Option<String> {
-    Some(fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim().to_owned())
+    name_in(Path::new("/proc"), pid)
+}
+
+/// The same, of the machine that a tree stands for.
+pub(crate) fn name_in(proc: &Path, pid: u32) -> Option<String> {
+    let bytes = fs::read(proc.join(pid.to_string()).join("comm")).ok()?; // a name is any bytes
+    Some(String::from_utf8_lossy(&bytes).trim().to_owned())
 }
 
 /// Whether one of these processes listens on a TCP port.

@@ -206,6 +206,11 @@ impl Runs {
             .collect()
     }
 
+    /// Whether one is taking its memory.
+    pub(crate) fn is_starting(&self) -> bool {
+        self.0.table.borrow().values().any(|entry| entry.run.state == RunState::Starting)
+    }
+
     /// Returns a run as it stands.
     pub(crate) fn get(&self, word: &str) -> Option<Run> {
         self.0.table.borrow().get(word).map(|entry| entry.run.clone())

@@ -21,7 +21,7 @@ impl House {
         true
     }
 
-    /// The cards that the driver tells from now on: `NAME|TOTAL MIB|USED MIB|UUID|PCI BUS ID|PID:MIB …`.
+    /// The cards that the driver tells from now on: `NAME|TOTAL MIB|USED MIB|UUID|PCI BUS ID|PID:MIB …|STATE`.
     pub fn cards(&self, lines: &[String]) {
         // In one piece: a look may fall between.
         crate::files::write(self.home("nvml.new"), lines.join("\n"));

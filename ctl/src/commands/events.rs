@@ -27,6 +27,25 @@ struct Line {
     model: Option<Subject>,
     run: Option<Run>,
     job: Option<Job>,
+    hardware: Option<Machine>,
+}
+
+/// What may be taken now.
+#[derive(Deserialize)]
+struct Machine {
+    gpus: Vec<Gpu>,
+    ram: Ram,
+}
+
+#[derive(Deserialize)]
+struct Gpu {
+    id: String,
+    free: u64,
+}
+
+#[derive(Deserialize)]
+struct Ram {
+    available: u64,
 }
 
 #[derive(Deserialize)]
@@ -86,6 +105,11 @@ fn print(event: &RawValue, context: &mut Context<'_>) -> Result<()> {
     if let Some(Job { job, name, done, total }) = &line.job {
         write!(context.out, "  {}  {} of {}", clean(job), ByteSize(*done), ByteSize(*total))?;
         name.iter().try_for_each(|name| write!(context.out, "  {}", clean(name)))?;
+    }
+    if let Some(Machine { gpus, ram }) = &line.hardware {
+        write!(context.out, "  memory {} free", ByteSize(ram.available))?;
+        gpus.iter()
+            .try_for_each(|gpu| write!(context.out, "  {} {} free", clean(&gpu.id), ByteSize(gpu.free)))?;
     }
     end_line(context)?;
     Ok(())

@@ -11,9 +11,9 @@ use api::{HardwareReport, Request, client::ClientError};
 use clap::Args;
 use domain::{
     ByteSize,
-    hardware::{Cpu, Gpu},
+    hardware::{Card, CardState, Cpu, Gpu, Node, Pool},
 };
-use std::io;
+use std::{collections::BTreeMap, io};
 
 /// Show memory, GPUs and who holds them, and which of them each engine really sees
 #[derive(Debug, Args)]
@@ -66,7 +66,11 @@ fn write(report: &HardwareReport, context: &mut Context<'_>) -> io::Result<()> {
     if let Some(line) = processor(&report.cpu) {
         writeln!(context.out, "processor  {line}")?;
     }
-    report.notes.iter().try_for_each(|note| writeln!(context.out, "note       {}", clean(note)))?;
+    write_host(report, context)?;
+    // What concerns one card stands below it.
+    let is_of_card = |note: &&String| report.cards.iter().any(|card| note.ends_with(&card.why));
+    let notes = report.notes.iter().filter(|note| !is_of_card(note));
+    notes.into_iter().try_for_each(|note| writeln!(context.out, "note       {}", clean(note)))?;
     writeln!(context.out)?;
     write_gpus(report, context)?;
     write_engines(report, context)
@@ -82,40 +86,101 @@ fn processor(cpu: &Cpu) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
+fn write_host(report: &HardwareReport, context: &mut Context<'_>) -> io::Result<()> {
+    if !report.cpu.features.is_empty() {
+        writeln!(context.out, "           {}", clean(&report.cpu.features.join(" ")))?;
+    }
+    for Node { node, total, free } in &report.host.numa {
+        writeln!(context.out, "node {node:<5} {} of {} free", ByteSize(*free), ByteSize(*total))?;
+    }
+    if let Some(pressure) = report.host.pressure.filter(|percent| *percent >= 1.0) {
+        writeln!(
+            context.out,
+            "pressure   in {pressure:.0} % of the last 10 s some process waited for memory"
+        )?;
+    }
+    if report.host.wsl {
+        writeln!(
+            context.out,
+            "system     Linux inside Windows: memory= in .wslconfig says how much it gets"
+        )?;
+    }
+    Ok(())
+}
+
+/// What the kernel or a driver knows of one card.
+struct Shown<'a> {
+    row: [String; 6],
+    pools: &'a [Pool],
+    processes: &'a BTreeMap<u32, u64>,
+    why: &'a str,
+}
+
+fn shown(gpu: &Gpu) -> Shown<'_> {
+    let row = [
+        clean(&gpu.id).into_owned(),
+        clean(&gpu.name).into_owned(),
+        ByteSize(gpu.free).to_string(),
+        ByteSize(gpu.total).to_string(),
+        address(gpu.pci.as_deref()),
+        if gpu.shares_ram { "the machine's".into() } else { String::new() },
+    ];
+    Shown { row, pools: &gpu.pools, processes: &gpu.processes, why: "" }
+}
+
+fn unknown(card: &Card) -> Shown<'_> {
+    let total = match (card.total, card.at_least) {
+        (Some(total), _) => ByteSize(total).to_string(),
+        (None, Some(bytes)) => format!("≥ {}", ByteSize(bytes)),
+        (None, None) => "?".into(),
+    };
+    let state = match card.state {
+        CardState::Asleep => "asleep",
+        CardState::Lost => "lost",
+        CardState::Untold => "not known",
+    };
+    let id = card.id.as_deref().map(|id| clean(id).into_owned());
+    let (id, name) = (id.unwrap_or_else(|| "-".into()), clean(&card.name).into_owned());
+    let row = [id, name, "?".into(), total, address(card.pci.as_deref()), state.into()];
+    Shown { row, pools: &[], processes: &card.processes, why: &card.why }
+}
+
+fn address(pci: Option<&str>) -> String {
+    pci.map(|pci| clean(pci).into_owned()).unwrap_or_default()
+}
+
 fn write_gpus(report: &HardwareReport, context: &mut Context<'_>) -> io::Result<()> {
     if report.gpus.is_empty() {
-        return writeln!(context.out, "no GPU that can be used was found: models run on the processor");
+        writeln!(context.out, "no GPU that can be used was found: models run on the processor")?;
     }
-    let mut table = Table::new(
-        [
-            Column::Left("GPU"),
-            Column::Left("NAME"),
-            Column::Right("FREE"),
-            Column::Right("TOTAL"),
-            Column::Left("ADDRESS"),
-            Column::Left("MEMORY"),
-        ],
-        1,
-    );
-    for gpu in &report.gpus {
-        table.push([
-            clean(&gpu.id).into_owned(),
-            clean(&gpu.name).into_owned(),
-            ByteSize(gpu.free).to_string(),
-            ByteSize(gpu.total).to_string(),
-            gpu.pci.as_deref().map(|pci| clean(pci).into_owned()).unwrap_or_default(),
-            if gpu.shares_ram { "the machine's".into() } else { String::new() },
-        ]);
+    let all: Vec<Shown<'_>> = report.gpus.iter().map(shown).chain(report.cards.iter().map(unknown)).collect();
+    if all.is_empty() {
+        return Ok(());
     }
-    let holders = |out: &mut dyn io::Write, number: usize| {
-        let held = report.gpus.get(number).into_iter().flat_map(|gpu| &gpu.processes);
-        for (pid, bytes) in held {
+    let columns = [
+        Column::Left("GPU"),
+        Column::Left("NAME"),
+        Column::Right("FREE"),
+        Column::Right("TOTAL"),
+        Column::Left("ADDRESS"),
+        Column::Left("MEMORY"),
+    ];
+    let mut table = Table::new(columns, 1);
+    all.iter().for_each(|shown| table.push(shown.row.clone()));
+    let below = |out: &mut dyn io::Write, number: usize| {
+        let Some(Shown { pools, processes, why, .. }) = all.get(number) else { return Ok(()) };
+        for Pool { name, total, used } in *pools {
+            let (free, total) = (ByteSize(total.saturating_sub(*used)), ByteSize(*total));
+            let what = if name == "gtt" { ", pages of main memory" } else { "" };
+            writeln!(out, "  {} {free} of {total} free{what}", clean(name))?;
+        }
+        for (pid, bytes) in *processes {
             let name = report.holders.get(pid).map_or("?", String::as_str);
             writeln!(out, "  {pid} {} holds {}", clean(name), ByteSize(*bytes))?;
         }
-        Ok(())
+        if why.is_empty() { Ok(()) } else { writeln!(out, "  {}", clean(why)) }
     };
-    table.write_below(context.out, context.style, context.environment.width, holders)
+    table.write_below(context.out, context.style, context.environment.width, below)
 }
 
 fn write_engines(report: &HardwareReport, context: &mut Context<'_>) -> io::Result<()> {

@@ -1,7 +1,10 @@
 //! What is known of a program: asked of it once, kept for as long as its file is the same, also over a restart.
 
 use super::{LOOK, Machine, ask::ask};
-use crate::config::{make_private, write_private};
+use crate::{
+    config::{make_private, write_private},
+    hardware::Wish,
+};
 use api::ApiError;
 use domain::{engines, hardware::Gpu};
 use jiff::Timestamp;
@@ -114,7 +117,8 @@ impl Question {
             Some(last) => (last.flags.clone(), last.version.clone()),
             None => self.flags().map_err(|error| self.failed(error))?,
         };
-        let cards = self.machine.look(LOOK).map(|look| look.hardware.gpus.clone()).unwrap_or_default();
+        let cards =
+            self.machine.look(LOOK, Wish::PLANNED).map(|look| look.hardware.gpus.clone()).unwrap_or_default();
         let (devices, complaint) = match self.devices(&flags) {
             Ok((devices, complaint)) => (Ok(devices), complaint),
             Err(why) => (Err(why), None),

@@ -7,7 +7,7 @@ mod known;
 use crate::{
     cache::Cache,
     config::Config,
-    hardware::{self, Snapshot},
+    hardware::{self, Snapshot, Wish},
     index::User,
 };
 use api::ApiError;
@@ -27,6 +27,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use tokio::sync::watch;
 
 /// Variables of the daemon that an engine needs to run at all.
 const INHERITED: &[&str] =
@@ -97,6 +98,8 @@ pub(crate) struct Engines {
     user: PathBuf,
     dir: PathBuf,
     known: Cache<Key, Made>,
+    /// When the machine woke last.
+    woke: watch::Sender<Option<Timestamp>>,
 }
 
 /// The one owner of looks at the machine.
@@ -107,13 +110,13 @@ struct Machine {
 }
 
 impl Machine {
-    /// Looks, or returns a look of at most this age.
-    fn look(&self, max_age: Duration) -> anyhow::Result<Arc<Snapshot>> {
+    /// Looks, or returns a look of at most this age that says what is wished.
+    fn look(&self, max_age: Duration, wish: Wish) -> anyhow::Result<Arc<Snapshot>> {
         let sysroot = self.sysroot.clone();
         self.looks.get(
             (),
-            move |look| is_young(look.at, max_age),
-            move |before| Arc::new(hardware::snapshot(&sysroot, before.as_deref())),
+            move |look| is_young(look.at, max_age) && (look.wish.with_holders || !wish.with_holders),
+            move |before| Arc::new(hardware::snapshot(&sysroot, before.as_deref(), wish)),
         )
     }
 }
@@ -128,6 +131,7 @@ impl Engines {
             user: config.user(),
             dir: config.engines(),
             known: Cache::start(ASKED),
+            woke: watch::Sender::new(None),
         }
     }
 
@@ -191,18 +195,33 @@ impl Engines {
 
     /// Looks at the machine, or returns a look of moments ago.
     pub(crate) fn machine(&self) -> anyhow::Result<Arc<Snapshot>> {
-        self.look(LOOK)
+        self.machine.look(LOOK, Wish::ASKED)
     }
 
-    /// The same of at most this age.
+    /// The same of at most this age, without who holds memory.
     pub(crate) fn look(&self, max_age: Duration) -> anyhow::Result<Arc<Snapshot>> {
-        self.machine.look(max_age)
+        self.machine.look(max_age, Wish::PLANNED)
+    }
+
+    /// Looks at the machine now.
+    pub(crate) fn look_now(&self, wish: Wish) -> anyhow::Result<Arc<Snapshot>> {
+        self.machine.look(Duration::ZERO, wish)
     }
 
     /// How old a list of devices may be where nothing is started: to make one wakes a card, and where all of them sleep
     /// the last one will do, whatever its age.
     pub(crate) fn list_age(&self) -> anyhow::Result<Duration> {
-        Ok(if self.machine()?.is_asleep { Duration::MAX } else { LISTED })
+        if self.machine()?.is_asleep {
+            return Ok(Duration::MAX);
+        }
+        let woke = *self.woke.borrow();
+        let since = woke.and_then(|woke| Duration::try_from(Timestamp::now().duration_since(woke)).ok());
+        Ok(since.unwrap_or(LISTED).min(LISTED))
+    }
+
+    /// What engines have seen before the machine slept may have gone.
+    pub(crate) fn has_slept(&self) {
+        self.woke.send_replace(Some(Timestamp::now()));
     }
 
     /// The machine as this engine sees it, and of when that is: drivers are asked for what is at most this old.
@@ -210,15 +229,15 @@ impl Engines {
         &self,
         probed: &Probed,
         callers: &BTreeMap<String, String>,
-        max_age: Duration,
+        (max_age, wish): (Duration, Wish),
     ) -> anyhow::Result<(Seen, Timestamp)> {
-        let look = self.machine.look(max_age)?;
+        let look = self.machine.look(max_age, wish)?;
         let is_fresh = probed.listed_at >= look.at && is_young(probed.listed_at, FRESH);
         let listing = Listing {
             devices: probed.devices.as_deref().unwrap_or_default(),
             is_fresh,
             cards: &probed.cards,
-            others: &[],
+            others: &look.cards,
             complaint: probed.complaint.as_deref(),
             cuda_visible: callers.get("CUDA_VISIBLE_DEVICES").map(String::as_str),
         };

@@ -1,18 +1,24 @@
 //! Main memory as the kernel tells it (proc_meminfo(5)), limited by our own control group, version 1 or 2.
 //! Read by hand: `MODELD_SYSROOT` must be able to stand in for the machine, which no library lets it.
 
+use super::files;
 use crate::process;
 use domain::{ByteSize, hardware::Ram};
-use std::{
-    fs,
-    path::{Component, Path, PathBuf},
-};
+use std::path::{Component, Path, PathBuf};
 
-/// Returns the memory, and what limits it where it is less than the machine's.
-pub(super) fn read(sysroot: &Path) -> (Ram, Option<String>) {
+/// What limits memory where it is less than the machine's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Limit {
+    /// The control group's directory.
+    pub(super) by: String,
+    pub(super) note: String,
+}
+
+/// Returns the memory, and what limits it.
+pub(super) fn read(sysroot: &Path) -> (Ram, Option<Limit>) {
     // A tree that has a meminfo stands for the whole machine: its control groups are not the host's.
     let base = super::base(sysroot, "proc/meminfo");
-    let text = |path: &str| fs::read_to_string(base.join(path)).unwrap_or_default();
+    let text = |path: &str| files::text(&base.join(path)).unwrap_or_default();
     let machine = meminfo(&text("proc/meminfo"));
     let (groups, mounts) = (text("proc/self/cgroup"), text("proc/self/mountinfo"));
     let levels: Vec<Level> = [V2, V1]
@@ -104,7 +110,7 @@ fn ancestors(mount: &Path, below: &Path) -> Vec<PathBuf> {
 }
 
 fn level(read_at: &Path, dir: PathBuf, version: &Version) -> Level {
-    let text = |name: &str| fs::read_to_string(read_at.join(name)).unwrap_or_default();
+    let text = |name: &str| files::text(&read_at.join(name)).unwrap_or_default();
     let number = |name: &str| text(name).trim().parse::<u64>().ok(); // `max` is none
     Level {
         dir,
@@ -119,9 +125,9 @@ fn stat(text: &str, name: &str) -> u64 {
     text.lines().find_map(value).unwrap_or(0)
 }
 
-fn limited(machine: Ram, levels: &[Level]) -> (Ram, Option<String>) {
+fn limited(machine: Ram, levels: &[Level]) -> (Ram, Option<Limit>) {
     let mut ram = machine;
-    let mut note = None;
+    let mut told = None;
     // An unlimited group of version 1 has a limit of 2^63.
     for (level, limit) in levels.iter().filter_map(|level| Some((level, level.limit?))) {
         if limit >= machine.total {
@@ -132,18 +138,18 @@ fn limited(machine: Ram, levels: &[Level]) -> (Ram, Option<String>) {
         if limit < ram.total {
             ram.total = limit;
             let (own, all) = (ByteSize(limit), ByteSize(machine.total));
-            note = Some(format!(
-                "{own} of the machine's {all} may be used: the limit of {}",
-                level.dir.display()
-            ));
+            let by = level.dir.display().to_string();
+            let note = format!("{own} of the machine's {all} may be used: the limit of {by}");
+            told = Some(Limit { by, note });
         }
     }
-    (ram, note)
+    (ram, told)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     const GIB: u64 = 1 << 30;
 
@@ -246,7 +252,7 @@ mod tests {
         let (ram, note) = read(dir.path());
         assert_eq!(ram, Ram { total: 8 * GIB, available: 5 * GIB });
         assert_eq!(
-            note.as_deref(),
+            note.map(|limit| limit.note).as_deref(),
             Some("8.0 GiB of the machine's 64.0 GiB may be used: the limit of /sys/fs/cgroup/user.slice")
         );
     }

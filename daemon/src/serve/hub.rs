@@ -1,5 +1,6 @@
 //! What every connection needs: the way to the core, to the databases, to the runs.
 
+use super::pulse::Pulse;
 use crate::{
     config::Config,
     core::{Event, Handle, Live, Settled, Stopped, Wanted},
@@ -36,6 +37,7 @@ pub(crate) struct Hub {
     pub(crate) engines: Arc<Engines>,
     pub(crate) verify: Desk,
     fits: Fits,
+    pub(crate) pulse: Pulse,
     published: broadcast::Sender<Arc<api::Event>>,
     core: Handle,
     settled: watch::Receiver<bool>,
@@ -90,6 +92,7 @@ impl Hub {
         let Links { core, memory, published, settled, live, failed, unwatched, verify, fits, mounts } = links;
         let runs = Runs::new(&config, published.clone());
         let engines = Arc::new(Engines::start(&config));
+        let pulse = Pulse::start(Arc::clone(&engines), runs.clone(), published.clone());
         Self {
             config,
             memory,
@@ -97,6 +100,7 @@ impl Hub {
             engines,
             verify,
             fits,
+            pulse,
             published,
             core,
             settled,

@@ -1,8 +1,9 @@
-//! What there is to run models on, and by which engines: looks when asked, and every second while somebody watches.
+//! What there is to run models on, and by which engines: looked at when asked, and again while somebody watches.
 
 use super::{
     answer::{Done, Failure, off_the_loop, refusal},
     hub::Hub,
+    pulse::differs,
     varlink::Out,
 };
 use crate::{
@@ -10,24 +11,20 @@ use crate::{
         Engines, Found, LISTED, LOOK, added_by, as_added, in_directory, is_executable, not_a_server,
         program_names, tidied,
     },
-    hardware,
+    hardware::Wish,
     index::UserChange,
 };
 use anyhow::Context as _;
-use api::{ApiError, EngineDevices, EngineStatus, HardwareReport};
+use api::{ApiError, EngineDevices, EngineStatus, HardwareReport, Machine};
 use domain::{
     engines::{ENGINES, Engine, is_server},
-    hardware::{Gpu, Hardware, Host},
+    hardware::{Card, Gpu},
 };
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     net::unix::OwnedReadHalf,
-    time::{MissedTickBehavior, interval},
 };
-
-/// How often is looked while somebody watches.
-const BEAT: Duration = Duration::from_secs(1);
 
 /// What comes with a request of the caller's world.
 type Callers = BTreeMap<String, String>;
@@ -43,33 +40,36 @@ pub(super) async fn watch(
     out: &mut Out<'_>,
     read: &mut BufReader<OwnedReadHalf>,
 ) -> Done {
-    let mut beat = interval(BEAT);
-    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (_eye, mut looks) = hub.pulse.watch();
     let mut told: Option<HardwareReport> = None;
     loop {
-        tokio::select! {
-            _ = beat.tick() => {}
-            // Whatever it is, the peer does not listen any more.
-            _ = read.fill_buf() => return Ok(()),
-        }
         let now = hardware(hub, callers.clone()).await?;
         if told.as_ref().is_none_or(|told| is_news(&now, told)) {
             out.more(&now).await?;
             told = Some(now);
         }
+        tokio::select! {
+            looked = looks.changed() => looked.map_err(|_| anyhow::anyhow!("the daemon is stopping"))?,
+            // Whatever it is, the peer does not listen any more.
+            _ = read.fill_buf() => return Ok(()),
+        }
     }
 }
 
 fn is_news(now: &HardwareReport, told: &HardwareReport) -> bool {
-    let machine = |report: &HardwareReport| Hardware {
+    let machine = |report: &HardwareReport| Machine {
         gpus: report.gpus.clone(),
         ram: report.ram,
         cpu: report.cpu.clone(),
+        cards: report.cards.clone(),
     };
     let programs = |report: &HardwareReport| -> Vec<(String, Option<String>)> {
         report.engines.iter().map(|engine| (engine.program.clone(), engine.note.clone())).collect()
     };
-    machine(now).differs_enough(&machine(told)) || programs(now) != programs(told) || now.notes != told.notes
+    differs(&machine(now), &machine(told))
+        || programs(now) != programs(told)
+        || now.notes != told.notes
+        || now.holders != told.holders
 }
 
 async fn with_engines<T: Send + 'static>(
@@ -83,13 +83,13 @@ async fn with_engines<T: Send + 'static>(
 fn report(engines: &Engines, callers: &Callers) -> anyhow::Result<HardwareReport> {
     let look = engines.machine()?;
     let max_age = engines.list_age()?;
-    let mut gpus: Option<Vec<Gpu>> = None;
+    let mut seen: Option<(Vec<Gpu>, Vec<Card>)> = None;
     let mut reported = Vec::new();
     for engine in ENGINES {
         for found in engines.find(*engine, callers)?.0 {
             let status = status(engines, *engine, (&found, max_age), callers)?;
             let (devices, unseen) = (status.devices.clone(), status.unseen);
-            gpus.get_or_insert_with(|| devices.into_iter().chain(unseen).collect());
+            seen.get_or_insert_with(|| (devices.into_iter().chain(unseen).collect(), status.others));
             reported.push(EngineDevices {
                 engine: engine.name().into(),
                 program: found.program.display().to_string(),
@@ -99,20 +99,16 @@ fn report(engines: &Engines, callers: &Callers) -> anyhow::Result<HardwareReport
             });
         }
     }
-    let hardware = Hardware {
-        gpus: gpus.unwrap_or_else(|| look.hardware.gpus.clone()),
+    let (gpus, cards) = seen.unwrap_or_else(|| (look.hardware.gpus.clone(), look.cards.clone()));
+    Ok(HardwareReport {
+        holders: look.holders.clone(),
+        gpus,
         ram: look.hardware.ram,
         cpu: look.hardware.cpu.clone(),
-    };
-    Ok(HardwareReport {
-        holders: hardware::holders(&hardware),
-        gpus: hardware.gpus,
-        ram: hardware.ram,
-        cpu: hardware.cpu,
         engines: reported,
         notes: look.notes.clone(),
-        cards: Vec::new(),
-        host: Host::default(),
+        cards,
+        host: look.host.clone(),
     })
 }
 
@@ -121,6 +117,7 @@ struct Status {
     version: Option<String>,
     devices: Vec<Gpu>,
     unseen: Vec<Gpu>,
+    others: Vec<Card>,
     flags: usize,
     note: Option<String>,
 }
@@ -134,12 +131,13 @@ fn status(
     let probed = match engines.ask(found, callers, max_age) {
         Ok(probed) => probed,
         Err(error) => {
-            let unseen = engines.machine()?.hardware.gpus.clone();
+            let look = engines.machine()?;
+            let (unseen, others) = (look.hardware.gpus.clone(), look.cards.clone());
             let note = Some(format!("{error:#}"));
-            return Ok(Status { version: None, devices: Vec::new(), unseen, flags: 0, note });
+            return Ok(Status { version: None, devices: Vec::new(), unseen, others, flags: 0, note });
         }
     };
-    let (seen, _) = engines.see(&probed, callers, LOOK)?;
+    let (seen, _) = engines.see(&probed, callers, (LOOK, Wish::ASKED))?;
     let mut notes = seen.notes;
     if !is_server(&probed.flags) {
         notes.insert(0, not_a_server(engine, &probed));
@@ -148,6 +146,7 @@ fn status(
         version: probed.version,
         devices: seen.hardware.gpus,
         unseen: seen.unseen,
+        others: seen.others,
         flags: probed.flags.len(),
         note: (!notes.is_empty()).then(|| notes.join("; ")),
     })

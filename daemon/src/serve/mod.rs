@@ -8,6 +8,7 @@ mod kin;
 mod list;
 mod machine;
 mod overview;
+mod pulse;
 mod runs;
 mod said;
 mod space;

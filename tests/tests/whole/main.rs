@@ -1,6 +1,7 @@
 //! The real daemon and the real client, each in a process of its own, in a house of their own. Every test is a sentence.
 
 mod arrive;
+mod cards;
 mod crash;
 mod danger;
 mod databases;
@@ -33,6 +34,7 @@ mod split;
 mod start;
 mod stores;
 mod suggest;
+mod trees;
 mod unnamed;
 mod verify;
 mod wire;
