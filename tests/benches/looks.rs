@@ -1,0 +1,91 @@
+//! What looks at the hardware cost the daemon: one look while somebody watches, and the processor's time while nobody does.
+//! `LOOKS_MINUTES=10` idles for longer than two.
+
+use std::{env, fs, thread, time::Duration};
+use tests::{House, files::write, house};
+
+/// Looks that are watched, one a second.
+const WATCHED: u64 = 30;
+
+/// Two looks and more.
+const MINUTES: u64 = 2;
+
+/// Processes of a desktop, and what each has open.
+const PROCESSES: u32 = 300;
+const FILES: u32 = 40;
+
+/// Percent of a processor.
+const GOAL: f64 = 0.1;
+
+fn main() {
+    let minutes = env::var("LOOKS_MINUTES").ok().and_then(|text| text.parse().ok()).unwrap_or(MINUTES);
+    for (machine, prepare) in [
+        ("this machine", bare as fn(&mut House)),
+        ("a Radeon, 300 processes", radeon),
+        ("two NVIDIA cards", nvidia),
+    ] {
+        let mut house = house!();
+        prepare(&mut house);
+        house.start();
+        house.sync();
+        let watching = house.stream(&["hardware", "--watch", "--json"]);
+        thread::sleep(Duration::from_secs(3));
+        let ms = over(&house, WATCHED);
+        let each = ms * 1000 / WATCHED;
+        println!("{machine}: {each} us for a look and its report, one a second ({ms} ms for {WATCHED})");
+        drop(watching);
+        thread::sleep(Duration::from_secs(3));
+        let seconds = minutes * 60;
+        let ms = over(&house, seconds);
+        let percent = ms as f64 / (seconds as f64 * 10.0);
+        let verdict = if percent < GOAL { "met" } else { "MISSED" };
+        println!("  nobody watches: {ms} ms in {minutes} min, {percent:.3} % (goal {GOAL}: {verdict})");
+    }
+}
+
+fn bare(house: &mut House) {
+    fs::remove_dir_all(house.at("sys/proc")).unwrap();
+    house.unset("MODELD_SYSROOT");
+}
+
+fn radeon(house: &mut House) {
+    let dir = house.at("sys/sys/class/drm/card1/device");
+    for (name, text) in [
+        ("vendor", "0x1002\n"),
+        ("mem_info_vram_total", "17163091968\n"),
+        ("mem_info_vram_used", "1073741824\n"),
+        ("mem_info_vram_vendor", "samsung\n"),
+        ("uevent", "DRIVER=amdgpu\nPCI_ID=1002:747E\nPCI_SLOT_NAME=0000:03:00.0\n"),
+    ] {
+        write(dir.join(name), text);
+    }
+    for pid in 1000..1000 + PROCESSES {
+        let process = house.at(format!("sys/proc/{pid}"));
+        fs::create_dir_all(process.join("fdinfo")).unwrap();
+        fs::create_dir_all(process.join("fd")).unwrap();
+        for file in 0..FILES {
+            fs::write(process.join(format!("fdinfo/{file}")), "pos:\t0\n").unwrap();
+            std::os::unix::fs::symlink("/dev/null", process.join(format!("fd/{file}"))).unwrap();
+        }
+    }
+}
+
+fn nvidia(house: &mut House) {
+    assert!(house.install_nvml(), "there is no cc");
+    let card = |bus: u8| format!("NVIDIA RTX 3090|24564|1024|GPU-{bus}|00000000:0{bus}:00.0|");
+    house.cards(&[card(1), card(2)]);
+}
+
+/// Milliseconds of the processor that the daemon takes in so many seconds.
+fn over(house: &House, seconds: u64) -> u64 {
+    let before = used(house);
+    thread::sleep(Duration::from_secs(seconds));
+    used(house) - before
+}
+
+/// Milliseconds, of all its threads: utime and stime of proc_pid_stat(5), in hundredths of a second.
+fn used(house: &House) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", house.pid())).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+    fields[11..13].iter().map(|field| field.parse::<u64>().unwrap() * 10).sum()
+}
