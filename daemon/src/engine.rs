@@ -1,5 +1,7 @@
 //! Prepares a launch: the model's files, the engine and what it can do, the command.
 
+mod told;
+
 use crate::{
     engines::{Engines, LISTED, LOOK, Probed, environment, placing, shown},
     hardware::Wish,
@@ -23,6 +25,8 @@ use std::{
     path::PathBuf,
     time::Duration,
 };
+
+use told::Told;
 
 /// A launch that only needs to be started.
 #[derive(Clone)]
@@ -172,6 +176,9 @@ pub(crate) fn prepare(
     plan.explain.extend(planned.as_ref().err().cloned());
     plan.explain.append(&mut tools.notes);
     plan.explain.extend(caution);
+    let extras = engine.extras(model, location);
+    let told = Told { request, knobs: &knobs, facts, machine: &tools.machine, extras };
+    told.add_to(&mut plan, world.engines)?;
     let reserve = planned.as_ref().map(reserve).unwrap_or_default();
     let booked = booked(&reserve, &tools.machine);
     let environment = environment(&request.environment);

@@ -166,6 +166,7 @@ pub enum Request {
 
 /// What to start on what, and the caller's world: the daemon does not share the user's shell.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a word of the request")]
 pub struct LaunchRequest {
     pub engine: String,
     pub model: String,
@@ -184,6 +185,12 @@ pub struct LaunchRequest {
     /// Starts it though loading the model runs code.
     #[serde(default)]
     pub allow_unsafe: bool,
+    /// A plan tells what other contexts and types of cache would take.
+    #[serde(default)]
+    pub curve: bool,
+    /// Its account tells who holds memory of its devices, too.
+    #[serde(default)]
+    pub terms: bool,
     /// The run outlives the caller.
     #[serde(default)]
     pub detach: bool,

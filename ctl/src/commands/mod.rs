@@ -2,6 +2,7 @@
 
 mod alias;
 mod completions;
+mod curve;
 mod df;
 mod doctor;
 mod duplicates;

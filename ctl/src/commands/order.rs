@@ -150,6 +150,8 @@ impl Order {
             hardware,
             port: self.port,
             allow_unsafe: self.allow_unsafe,
+            curve: false,
+            terms: false,
             detach: false,
             extra: self.extra,
             environment: context.environment.callers(),

@@ -1,6 +1,6 @@
 //! `modelctl plan`
 
-use super::order::Order;
+use super::{curve, order::Order};
 use crate::{
     context::Context,
     style::Style,
@@ -13,7 +13,7 @@ use clap::Args;
 use domain::{
     ByteSize,
     engines::Plan,
-    plan::{DeviceUse, HostUse},
+    plan::{DeviceUse, HostUse, Term},
 };
 use std::io;
 
@@ -25,17 +25,37 @@ EXAMPLES:
   modelctl plan llama.cpp qwen3 --max-ctx --json
   modelctl plan llama.cpp qwen3 --ctx 32768 --n-cpu-moe 12
   modelctl plan llama.cpp qwen3 --max-ctx --hardware machine.json     what if?
+  modelctl plan llama.cpp qwen3 --users 4 --ctx 16k
+  modelctl plan llama.cpp qwen3 --explain --curve
   modelctl plan llama.cpp qwen3 -- --jinja --temp 0.6")]
 pub(crate) struct PlanArgs {
     #[command(flatten)]
     order: Order,
+    /// Show what each figure is made of, and how it is known
+    #[arg(long)]
+    explain: bool,
+    /// Draw memory against context, for each type of KV cache
+    #[arg(long)]
+    curve: bool,
 }
 
 impl PlanArgs {
     pub(crate) fn run(self, context: &mut Context<'_>) -> Result<()> {
-        let launch = self.order.request(context)?;
+        let mut launch = self.order.request(context)?;
+        (launch.curve, launch.terms) = (self.curve, self.explain);
         let Some(Launch { plan }) = context.ask(&Request::Plan { launch })? else { return Ok(()) };
         write_memory(&plan, context)?;
+        if self.explain {
+            write_terms(&plan.terms, context)?;
+        }
+        if let Some(curve) = &plan.curve {
+            let (width, has_utf8) = (context.environment.width, curve::has_utf8(context.environment));
+            writeln!(context.out)?;
+            curve::draw(curve, width, has_utf8)
+                .iter()
+                .try_for_each(|line| writeln!(context.out, "{line}"))?;
+            writeln!(context.out)?;
+        }
         write_reasons(&plan, context)?;
         writeln!(context.out, "\n{}", plan.command)?;
         for file in &plan.files {
@@ -97,6 +117,29 @@ fn host_row(host: &HostUse, shared: u64) -> [String; 7] {
 fn signed(bytes: i64) -> String {
     let sign = if bytes < 0 { "-" } else { "" };
     format!("{sign}{}", ByteSize(bytes.unsigned_abs()))
+}
+
+/// Every figure with what it is made of.
+fn write_terms(terms: &[Term], context: &mut Context<'_>) -> io::Result<()> {
+    let columns = [
+        Column::Left("PLACE"),
+        Column::Left("WHAT"),
+        Column::Right("BYTES"),
+        Column::Left("HOW IT IS KNOWN"),
+    ];
+    let mut table = Table::new(columns, 3);
+    for term in terms {
+        let place = if term.place == "host" { "main memory" } else { &term.place };
+        table.push([
+            clean(place).into_owned(),
+            clean(&term.what).into_owned(),
+            ByteSize(term.bytes).to_string(),
+            clean(term.note.as_deref().unwrap_or("")).into_owned(),
+        ]);
+    }
+    writeln!(context.out)?;
+    table.write(context.out, context.style, context.environment.width)?;
+    writeln!(context.out)
 }
 
 /// Why it is so, and what else could be had.

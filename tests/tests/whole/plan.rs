@@ -138,6 +138,29 @@ fn every_user_has_the_context_that_was_asked_for() {
 }
 
 #[test]
+fn a_plan_shows_what_its_figures_are_made_of_and_draws_its_curve() {
+    let house = with_large_models();
+    let machine = house.home("machine.json");
+    let machine = machine.to_str().unwrap();
+    let shown = house.does(&["plan", "llama.cpp", "dense", "--explain", "--curve", "--hardware", machine]);
+    for word in
+        ["weights: feed-forward", "keys and values of 32 layers", "--fit-target of llama.cpp", "o f16 KV"]
+    {
+        assert!(shown.contains(word), "{word}: {shown}");
+    }
+    assert!(shown.is_ascii() || !shown.contains('●'), "no locale says UTF-8: {shown}");
+    let found = plan(&house, &["dense", "--curve"]);
+    assert_eq!(found["curve"]["limit"], json!(23 * GIB));
+    let types: Vec<&Value> =
+        found["curve"]["series"].as_array().unwrap().iter().map(|one| &one["cache_type"]).collect();
+    assert_eq!(types, ["f16", "q8_0", "q4_0"]);
+    assert!(found["terms"].as_array().unwrap().len() > 10 && found["speed"].is_null(), "{found}");
+    describe_cards(&house, &[("CUDA0", "NVIDIA GeForce RTX 3090", 24)]);
+    let speed = plan(&house, &["dense", "--ctx", "4096"])["speed"].clone();
+    assert_eq!((&speed["low"], &speed["high"]), (&json!(51.2), &json!(85.9)));
+}
+
+#[test]
 fn a_launch_on_its_way_holds_the_memory_that_it_will_take() {
     let house = with_large_models();
     write(house.home("devices"), "  CUDA0: A Card (24080 MiB, 23000 MiB free)\n");

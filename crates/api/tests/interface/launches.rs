@@ -6,7 +6,7 @@ use domain::{
     engines,
     hardware::{Card, CardState, Cpu, Gpu, Hardware, Host, Node, Pool, Ram},
     memory::{CacheType, FlashAttention},
-    plan::{DeviceUse, Goal, HostUse, Knobs, Limit},
+    plan::{Curve, DeviceUse, Goal, HostUse, Knobs, Limit, Point, Series, Speed, Term},
 };
 use std::collections::BTreeMap;
 
@@ -19,6 +19,8 @@ pub(crate) fn launch() -> LaunchRequest {
         hardware: Some(Hardware { gpus: vec![gpu()], ram: hardware().ram, cpu: hardware().cpu }),
         port: Some(1),
         allow_unsafe: true,
+        curve: true,
+        terms: true,
         detach: true,
         extra: vec!["x".into()],
         environment: environment(),
@@ -171,11 +173,18 @@ pub(crate) fn plan() -> engines::Plan {
         argv: vec!["llama-server".into()],
         env: BTreeMap::from([("A".to_owned(), "b".to_owned())]),
         files: vec![engines::PlannedFile { path: "/p".into(), content: "c".into() }],
+        speed: Some(Speed { low: 1.5, high: 2.5, basis: "b".into() }),
+        terms: vec![Term { place: "CUDA0".into(), what: "w".into(), bytes: 1, note: Some("n".into()) }],
+        curve: Some(Curve { limit: 2, ctx: 1, series: vec![series()] }),
         explain: vec!["e".into()],
         alternatives: vec!["a".into()],
         command: "llama-server".into(),
         url: "http://127.0.0.1".into(),
     }
+}
+
+fn series() -> Series {
+    Series { cache_type: CacheType::F16, points: vec![Point { ctx: 1, bytes: 1 }] }
 }
 
 pub(crate) fn llama() -> engines::LlamaKnobs {

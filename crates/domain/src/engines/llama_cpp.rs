@@ -69,6 +69,7 @@ impl Engine for LlamaCpp {
         let is_projector = |file: &&crate::File| file.role == Role::Companion;
         Extras {
             projector: location.files.iter().find(is_projector).map_or(0, |file| file.size),
+            adapters: adapters(location).map(|file| file.size).fold(0, u64::saturating_add),
             embeds: matches!(model.kind, Some(Kind::Embedding | Kind::Reranker)),
         }
     }
@@ -84,6 +85,10 @@ impl Engine for LlamaCpp {
         }
         if let Some(projector) = path_of(order, Role::Companion) {
             words.put("--mmproj", projector);
+        }
+        let adapters: Vec<&str> = adapters(order.location).map(|file| file.path.text()).collect();
+        if !adapters.is_empty() {
+            words.put("--lora", adapters.join(","));
         }
         match order.planned {
             Some(planned) => {
@@ -127,6 +132,7 @@ impl Engine for LlamaCpp {
 const USUAL: &[&str] = &[
     "--model",
     "--mmproj",
+    "--lora",
     "--ctx-size",
     "--device",
     "--gpu-layers",
@@ -306,6 +312,12 @@ impl<'a> Words<'a> {
     fn leave_out(&mut self, flag: &str) {
         self.explain.push(format!("{flag} is left out: this llama-server does not have it"));
     }
+}
+
+/// What belongs to the model itself, as Ollama stores it. Commas divide them on the command line.
+fn adapters(location: &crate::Location) -> impl Iterator<Item = &crate::File> {
+    let is_one = |file: &&crate::File| file.role == Role::Adapter && file.path.to_path().to_str().is_some();
+    location.files.iter().filter(is_one).filter(|file| !file.path.text().contains(','))
 }
 
 /// The first file of a role: the first shard names the others itself.

@@ -12,7 +12,7 @@ mod secret;
 use crate::{
     Location, Model,
     memory::{CacheType, FlashAttention, Settings},
-    plan::{DeviceUse, Extras, HostUse, Knobs, Limit, Planned},
+    plan::{Curve, DeviceUse, Extras, HostUse, Knobs, Limit, Planned, Speed, Term},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -154,6 +154,15 @@ pub struct Plan {
     pub argv: Vec<String>,
     pub env: BTreeMap<String, String>,
     pub files: Vec<PlannedFile>,
+    /// None where it is not known.
+    #[serde(default)]
+    pub speed: Option<Speed>,
+    /// What takes how much where, and how that is known.
+    #[serde(default)]
+    pub terms: Vec<Term>,
+    /// Where it was asked for.
+    #[serde(default)]
+    pub curve: Option<Curve>,
     pub explain: Vec<String>,
     pub alternatives: Vec<String>,
     /// The same as one line for a POSIX shell (bash where a name holds control characters), safe to paste.
@@ -252,6 +261,9 @@ pub fn plan(engine: &dyn Engine, order: &Order<'_>, launch: &Launch) -> Plan {
         argv: Vec::new(),
         env: launch.env.clone(),
         files: Vec::new(),
+        speed: planned.and_then(|planned| planned.speed.clone()),
+        terms: planned.map(|planned| planned.terms.clone()).unwrap_or_default(),
+        curve: None,
         explain: [said, launch.explain.clone()].concat(),
         alternatives: planned.map(|planned| planned.alternatives.clone()).unwrap_or_default(),
         command: String::new(),

@@ -3,7 +3,7 @@
 use super::{
     Backend, Breakdown, CacheType, Settings, Shape, product,
     settings::{Cells, Split},
-    shape::Kept,
+    shape::{Kept, Kind},
 };
 
 use std::ops::Range;
@@ -49,6 +49,14 @@ pub(super) fn checkpoint(shape: &Shape, settings: &Settings) -> u64 {
         bytes.saturating_mul(kind.count(&(0..shape.layers)))
     });
     super::sum(partial)
+}
+
+/// Keys and values of one layer, and its recurrent state.
+pub(super) fn of_kind(shape: &Shape, kind: &Kind, settings: &Settings, place: Backend) -> (u64, u64) {
+    let caches = Kept { recurrent: 0, ..kind.block };
+    let state = Kept { keys: 0, values: 0, ..kind.block };
+    let of = |block: &Kept| of_block(block, shape.window, settings.cells(), settings, place);
+    (of(&caches), of(&state))
 }
 
 fn of_block(block: &Kept, window: Option<u64>, cells: Cells, settings: &Settings, place: Backend) -> u64 {

@@ -7,12 +7,16 @@ mod backend;
 mod compute;
 mod context;
 mod families;
+mod parts;
+mod reads;
 mod settings;
 mod shape;
 mod weights;
 
 pub use backend::Backend;
 use families::Known;
+pub use parts::{Keep, Part, Parts};
+pub use reads::{Read, Reads};
 pub use settings::{CacheType, FlashAttention, MOST_DEVICES, Settings, TensorSplit};
 pub use shape::{Shape, Unplannable};
 use std::ops::Range;

@@ -1,6 +1,9 @@
 //! A model as the planner sees it: layers, what each weighs, what each keeps.
 
-use super::families::{Family, Known};
+use super::{
+    families::{Family, Known},
+    parts::Part,
+};
 use crate::facts::{Facts, TensorGroup};
 use std::ops::Range;
 
@@ -46,6 +49,8 @@ pub(super) struct Widths {
     pub(super) feed_forward: u64,
     pub(super) expert_feed_forward: u64,
     pub(super) experts_used: u64,
+    /// Of each layer that has any.
+    pub(super) experts: u64,
     /// `ssm.inner_size`.
     pub(super) inner: u64,
     /// Recurrent state of one layer: the convolution's part and the rest.
@@ -96,6 +101,9 @@ pub(super) struct Matrix {
     pub(super) row: u64,
     pub(super) row_size: u64,
     pub(super) is_quantized: bool,
+    pub(super) part: Part,
+    /// A processor without a device keeps a copy in an order of its own (ggml-cpu/repack.cpp, on x86).
+    pub(super) is_repacked: bool,
 }
 
 /// A model of which too little is known to count its memory.
@@ -263,7 +271,9 @@ impl Matrix {
         let rows = super::product(group.dims.iter().skip(1).copied()).max(1);
         let is_quantized =
             !matches!(group.kind.as_str(), "F32" | "F16" | "BF16" | "F64" | "I8" | "I16" | "I32" | "I64");
-        Self { size: group.size, row, row_size: group.size / rows, is_quantized }
+        let part = Part::of(&group.name);
+        let is_repacked = rows > 1 && matches!(group.kind.as_str(), "Q4_0" | "Q4_K" | "MXFP4");
+        Self { size: group.size, row, row_size: group.size / rows, is_quantized, part, is_repacked }
     }
 }
 
@@ -334,6 +344,7 @@ fn widths(facts: &Facts) -> Widths {
         feed_forward,
         expert_feed_forward: largest(facts, "expert_feed_forward_length").unwrap_or(feed_forward),
         experts_used: facts.experts.map_or(0, |experts| experts.used),
+        experts: facts.experts.map_or(0, |experts| experts.count),
         inner: number(facts, "ssm.inner_size").unwrap_or(0),
         recurrent: recurrent(facts, embedding),
     }

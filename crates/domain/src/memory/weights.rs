@@ -69,6 +69,43 @@ impl Sizes {
     }
 }
 
+/// How many of the experts work on a token.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Worked {
+    used: u64,
+    count: u64,
+}
+
+impl Worked {
+    pub(super) fn of(shape: &Shape) -> Self {
+        let count = shape.widths.experts.max(1);
+        Self { used: shape.widths.experts_used.clamp(1, count), count }
+    }
+
+    /// Bytes of these layers that a token reads; the experts of the first `n_cpu_moe` of the model are elsewhere.
+    fn layers(self, sizes: &Sizes, layers: &Range<u64>, n_cpu_moe: u64) -> u64 {
+        let with_experts = layers.start.max(n_cpu_moe.min(layers.end))..layers.end;
+        between(&sizes.dense, layers).saturating_add(self.part(between(&sizes.experts, &with_experts)))
+    }
+
+    fn part(self, experts: u64) -> u64 {
+        (experts / self.count).saturating_mul(self.used)
+    }
+
+    pub(super) fn on_device(self, sizes: &Sizes, split: &Split, device: usize, n_cpu_moe: u64) -> u64 {
+        let outputs = if split.has_output(device) { sizes.output.saturating_add(sizes.tied) } else { 0 };
+        self.layers(sizes, &split.layers(device), n_cpu_moe).saturating_add(outputs)
+    }
+
+    /// In main memory.
+    pub(super) fn elsewhere(self, host: &Sizes, split: &Split, n_cpu_moe: u64) -> u64 {
+        let all = host.dense.len() as u64;
+        let moved = between(&host.experts, &(split.first..n_cpu_moe.clamp(split.first, all)));
+        let outputs = if split.has_output { 0 } else { host.output.saturating_add(host.tied) };
+        sum([self.layers(host, &(0..split.first), 0), self.part(moved), outputs])
+    }
+}
+
 /// What lies in a range, of sums that only grow.
 fn between(sums: &[u64], range: &Range<u64>) -> u64 {
     let at = |layer: u64| usize::try_from(layer).ok().and_then(|at| sums.get(at)).copied();

@@ -6,18 +6,26 @@ use super::{
     knobs::Fixed,
     search::{Found, USABLE},
 };
-use crate::{ByteSize, memory::Settings};
+use crate::{
+    ByteSize,
+    memory::{CacheType, Settings},
+};
 
 pub(super) fn all(planned: &Planned, ground: &Ground<'_>, answer: &Answer<'_>) -> Vec<String> {
     let mut lines = Vec::new();
     if !planned.fits {
         lines.extend(by_processor(planned, ground));
     }
-    if ground.knobs.ctx.is_none() && planned.limited_by != Limit::Training {
+    let is_short = ground.knobs.ctx.is_none() && planned.limited_by != Limit::Training;
+    if is_short {
         lines.extend(quantized(planned, ground, answer));
     }
     if planned.fits {
+        if is_short {
+            lines.extend(longer(planned, ground, answer));
+        }
         lines.extend(goals(planned, ground));
+        lines.extend(one_less(planned, ground));
     } else {
         lines.extend(smaller(planned, ground, answer));
     }
@@ -30,20 +38,63 @@ fn other(planned: &Planned, ground: &Ground<'_>, knobs: &Knobs) -> Option<Found>
     (found.fits() && *found.settings() != planned.settings).then_some(found)
 }
 
-fn quantized(planned: &Planned, ground: &Ground<'_>, answer: &Answer<'_>) -> Option<String> {
-    if ground.knobs.allow_kv_quant == Some(true) || !answer.task(ground).can_cache(QUANTIZED) {
+/// Types of cache that keep more in the same memory, each with what it gives. The smallest costs answers some quality.
+fn quantized(planned: &Planned, ground: &Ground<'_>, answer: &Answer<'_>) -> Vec<String> {
+    let task = answer.task(ground);
+    let mut lines = Vec::new();
+    if ground.knobs.allow_kv_quant != Some(true) && task.can_cache(QUANTIZED) {
+        let knobs = Knobs { allow_kv_quant: Some(true), ..ground.knobs.clone() };
+        let other = other(planned, ground, &knobs).filter(|other| other.settings().cache_type_k == QUANTIZED);
+        lines.extend(other.map(|other| with_cache("--allow-kv-quant", planned, &other)));
+    }
+    let is_long = planned.settings.cache_type_k == QUANTIZED || ground.knobs.goal == Some(Goal::MaxCtx);
+    if is_long && task.can_cache(CacheType::Q4_0) {
+        let kind = Some(CacheType::Q4_0.name().to_owned());
+        let knobs = Knobs { cache_type_k: kind.clone(), cache_type_v: kind, ..ground.knobs.clone() };
+        let fixed = Fixed {
+            cache_type_k: Some(CacheType::Q4_0),
+            cache_type_v: Some(CacheType::Q4_0),
+            ..ground.fixed.clone()
+        };
+        let found =
+            Ground { knobs: &knobs, fixed: &fixed, ..*ground }.search().ok().map(|answer| answer.found);
+        let is_more = |other: &Found| other.fits() && other.settings().ctx > planned.settings.ctx;
+        let flags = "--cache-type-k q4_0 --cache-type-v q4_0";
+        lines.extend(found.filter(is_more).map(|other| with_cache(flags, planned, &other)));
+    }
+    lines
+}
+
+fn with_cache(flags: &str, planned: &Planned, other: &Found) -> String {
+    let settings = other.settings();
+    let (kind, ctx, moved) = (settings.cache_type_k.name(), settings.ctx, moved(planned, settings));
+    format!("{flags}: {kind} KV, {ctx} tokens instead of {}{moved}", planned.settings.ctx)
+}
+
+/// A usable context, or all of it, at the price of what has to leave the devices for it.
+fn longer(planned: &Planned, ground: &Ground<'_>, answer: &Answer<'_>) -> Option<String> {
+    let task = answer.task(ground);
+    let (usable, most) = (task.usable(&planned.settings), task.most(&planned.settings));
+    let total = if planned.settings.ctx < usable { usable } else { most };
+    let ctx = total / ground.knobs.users.unwrap_or(1);
+    let goal = ground.knobs.goal.filter(|goal| *goal != Goal::MaxCtx);
+    let other = other(planned, ground, &Knobs { ctx: Some(ctx), goal, ..ground.knobs.clone() })?;
+    let price = moved(planned, other.settings());
+    (!price.is_empty()).then(|| format!("--ctx {ctx}{price}"))
+}
+
+/// What is left without the smallest of several devices.
+fn one_less(planned: &Planned, ground: &Ground<'_>) -> Option<String> {
+    if planned.devices.len() < 2 || ground.knobs.device.is_some() || ground.knobs.tensor_split.is_some() {
         return None;
     }
-    let other = other(planned, ground, &Knobs { allow_kv_quant: Some(true), ..ground.knobs.clone() })?;
-    let Settings { ctx, cache_type_k, .. } = *other.settings();
-    (cache_type_k == QUANTIZED).then(|| {
-        format!(
-            "--allow-kv-quant: {} KV, {ctx} tokens instead of {}{}",
-            QUANTIZED.name(),
-            planned.settings.ctx,
-            moved(planned, other.settings()),
-        )
-    })
+    let smallest = planned.devices.iter().min_by_key(|device| device.free)?;
+    let kept = planned.devices.iter().filter(|device| device.id != smallest.id);
+    let ids: Vec<String> = kept.map(|device| device.id.clone()).collect();
+    let named = ids.join(",");
+    let other = other(planned, ground, &Knobs { device: Some(ids), ..ground.knobs.clone() })?;
+    let ctx = other.settings().ctx;
+    Some(format!("--device {named}: {ctx} tokens{}", moved(planned, other.settings())))
 }
 
 /// What the other goals would give.

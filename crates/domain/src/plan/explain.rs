@@ -1,14 +1,14 @@
 //! A plan in words: what goes where, what it takes, what limited it.
 
 use super::{
-    Goal, Limit, Planned, alternatives,
+    Goal, Limit, Planned, Speed, alternatives,
     ground::{Answer, Ground},
     room::Place,
-    search::STEP,
+    speed, warnings,
 };
 use crate::{
     ByteSize,
-    memory::{CacheType, Charge, FlashAttention, Settings},
+    memory::{CacheType, Charge, Settings},
 };
 
 pub(super) fn tell(planned: &mut Planned, ground: &Ground<'_>, answer: &Answer<'_>) {
@@ -18,7 +18,8 @@ pub(super) fn tell(planned: &mut Planned, ground: &Ground<'_>, answer: &Answer<'
     explain.extend(left_out(answer));
     explain.extend(memory(planned));
     explain.push(context(planned, ground));
-    explain.extend(warnings(planned, ground));
+    explain.push(speed(planned, ground, answer));
+    explain.extend(warnings::of(planned, ground));
     planned.explain = explain;
     planned.alternatives = alternatives::all(planned, ground, answer);
 }
@@ -130,33 +131,16 @@ fn context(planned: &Planned, ground: &Ground<'_>) -> String {
     format!("context {ctx} tokens{slots}{cache}{goal}: {why}")
 }
 
-fn warnings(planned: &Planned, ground: &Ground<'_>) -> Vec<String> {
-    let mut lines = Vec::new();
-    lines.extend(beyond_training(&planned.settings, ground.shape.trained));
-    if !ground.shape.is_measured() {
-        lines.push(format!(
-            "{} was never measured: its compute buffer is estimated, and a quarter more is kept free",
-            ground.shape.architecture
-        ));
+fn speed(planned: &Planned, ground: &Ground<'_>, answer: &Answer<'_>) -> String {
+    let found = speed::of(&answer.site, &planned.settings, ground.shape.layers, ground.past);
+    match found {
+        Ok(speed) => format!("about {} tokens/s ({})", range(&speed), speed.basis),
+        Err(why) => why,
     }
-    if planned.settings.flash_attn == FlashAttention::Off && ground.shape.has_cache() {
-        lines.push("without flash attention, which takes memory with every token of context".to_owned());
-    }
-    lines
 }
 
-/// llama-server caps every slot at the trained context, whatever the cache holds (tools/server/server-context.cpp).
-fn beyond_training(settings: &Settings, trained: u64) -> Option<String> {
-    // Contexts are rounded up to whole steps.
-    let is_beyond = |tokens: u64, used: u64| tokens > used.saturating_add(STEP - 1);
-    if !is_beyond(settings.ctx_per_slot(), trained) {
-        return None;
-    }
-    let slots = if settings.kv_unified { settings.parallel.max(1) } else { 1 };
-    let rest = if is_beyond(settings.ctx_per_slot(), trained.saturating_mul(slots)) {
-        ": the rest takes memory for nothing"
-    } else {
-        ""
-    };
-    Some(format!("the server gives a slot at most the {trained} tokens that the model was trained for{rest}"))
+/// Whole tokens where there are many.
+fn range(speed: &Speed) -> String {
+    let shown = |number: f64| if number >= 10.0 { format!("{number:.0}") } else { format!("{number:.1}") };
+    format!("{}–{}", shown(speed.low), shown(speed.high))
 }

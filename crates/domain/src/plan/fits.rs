@@ -53,7 +53,7 @@ pub fn fit(shape: &Shape, machine: &Hardware, extras: Extras) -> Result<Fit, Ref
     let knobs = Knobs::default();
     let fixed = knobs.read(shape)?;
     devices::check(machine)?;
-    let ground = Ground { shape, machine, knobs: &knobs, fixed: &fixed, extras };
+    let ground = Ground { shape, machine, knobs: &knobs, fixed: &fixed, extras, past: &[] };
     let answer = ground.search()?;
     let (settings, missing) = (&answer.found.counted.settings, answer.found.counted.missing);
     let short = Some(missing.0.saturating_add(missing.1)).filter(|short| *short > 0);

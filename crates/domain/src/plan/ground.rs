@@ -1,12 +1,13 @@
 //! One question to the planner, and its answer over all devices: which of them are used.
 
 use super::{
-    CHECKPOINTS, Extras, Knobs, Limit, Planned, Refusal,
+    CHECKPOINTS, Extras, Goal, Knobs, Limit, PastRun, Planned, Refusal,
     devices::{self, Choice},
     knobs::Fixed,
     place::Counted,
     room::{MARGIN, Room},
     search::{Found, Task},
+    speed,
 };
 use crate::{
     hardware::{Gpu, Hardware},
@@ -27,13 +28,14 @@ pub(super) struct Ground<'a> {
     pub(super) knobs: &'a Knobs,
     pub(super) fixed: &'a Fixed,
     pub(super) extras: Extras,
+    pub(super) past: &'a [PastRun],
 }
 
 /// Some devices, and what is known of them.
 #[derive(Debug)]
 pub(super) struct Site<'a> {
     devices: Vec<&'a Gpu>,
-    estimate: Estimate<'a>,
+    pub(super) estimate: Estimate<'a>,
     pub(super) room: Room<'a>,
 }
 
@@ -61,8 +63,7 @@ impl<'a> Ground<'a> {
                 break;
             }
             let other = self.answer(set);
-            let task = best.task(self);
-            if task.worth(&other.found) > task.worth(&best.found) {
+            if self.is_better(&other, &best) {
                 best = other;
             }
         }
@@ -74,9 +75,27 @@ impl<'a> Ground<'a> {
         Ok(best)
     }
 
+    /// The faster of two, where both are known to be and one is by a tenth, and the goal is no context; else by what is
+    /// on devices.
+    fn is_better(&self, one: &Answer<'_>, other: &Answer<'_>) -> bool {
+        let (task, found) = (other.task(self), (&one.found, &other.found));
+        let is_usable = |found: &Found| found.fits() && found.settings().ctx >= task.usable(found.settings());
+        let is_even = task.goal() == Goal::Fastest || is_usable(found.0) == is_usable(found.1);
+        if task.goal() != Goal::MaxCtx && found.0.fits() && found.1.fits() && is_even {
+            let seconds = |answer: &Answer<'_>| answer.seconds(self);
+            if let Some((one, other)) = seconds(one)
+                .zip(seconds(other))
+                .filter(|(one, other)| one.max(*other) > 1.1 * one.min(*other))
+            {
+                return one < other;
+            }
+        }
+        task.worth(found.0) > task.worth(found.1)
+    }
+
     /// The same question with other knobs.
     pub(super) fn with<'b>(&'b self, knobs: &'b Knobs) -> Ground<'b> {
-        Ground { shape: self.shape, machine: self.machine, fixed: self.fixed, extras: self.extras, knobs }
+        Ground { knobs, ..*self }
     }
 
     fn site(&self, devices: Vec<&'a Gpu>) -> Site<'a> {
@@ -152,6 +171,12 @@ impl Answer<'_> {
         self.site.task(ground)
     }
 
+    /// Of one token, where it is known.
+    fn seconds(&self, ground: &Ground<'_>) -> Option<f64> {
+        let speed = speed::of(&self.site, self.found.settings(), ground.shape.layers, ground.past).ok()?;
+        Some(2.0 / (speed.low + speed.high)).filter(|seconds| seconds.is_normal())
+    }
+
     pub(super) fn planned(&self, ground: &Ground<'_>) -> Planned {
         let Found { counted, limit, goal } = &self.found;
         let Counted { settings, breakdown, .. } = counted;
@@ -180,6 +205,8 @@ impl Answer<'_> {
             host,
             cache_ram,
             ctx_checkpoints: checkpoints,
+            speed: speed::of(&self.site, settings, ground.shape.layers, ground.past).ok(),
+            terms: Vec::new(),
             explain: Vec::new(),
             alternatives: Vec::new(),
         }

@@ -2,6 +2,7 @@
 
 mod alternatives;
 mod bandwidth;
+mod curve;
 mod devices;
 mod explain;
 mod fits;
@@ -10,8 +11,11 @@ mod knobs;
 mod place;
 mod room;
 mod search;
+mod speed;
+mod terms;
 #[cfg(test)]
 mod tests;
+mod warnings;
 
 use crate::{
     hardware::Hardware,
@@ -20,10 +24,14 @@ use crate::{
 use ground::Ground;
 use serde::{Deserialize, Serialize};
 
+pub use curve::{Curve, Point, Series, curve};
 pub use devices::check_described;
 pub use fits::{Fit, How, fit};
 pub use knobs::{Goal, Knobs};
 pub use room::MARGIN;
+pub use speed::{PastRun, Speed};
+pub use terms::Term;
+pub use warnings::caution;
 
 /// Why something is not done, and the next thing to try.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +45,8 @@ pub struct Refusal {
 pub struct Extras {
     /// Bytes of a projector, which goes to the first device.
     pub projector: u64,
+    /// Bytes of adapters. Their parts lie with the layers that they change: each device may get nearly all of them.
+    pub adapters: u64,
     /// The model turns whole batches into embeddings.
     pub embeds: bool,
 }
@@ -61,6 +71,10 @@ pub struct Planned {
     pub cache_ram: u64,
     /// `--ctx-checkpoints` for each slot; None where the model has no use for them.
     pub ctx_checkpoints: Option<u64>,
+    /// None where it is not known how fast a memory is that is read.
+    pub speed: Option<Speed>,
+    /// The account, line by line.
+    pub terms: Vec<Term>,
     pub explain: Vec<String>,
     pub alternatives: Vec<String>,
 }
@@ -88,7 +102,7 @@ pub struct DeviceUse {
     pub weights: u64,
     pub context: u64,
     pub compute: u64,
-    /// Driver context and projector.
+    /// Driver context, projector and adapters.
     pub overhead: u64,
     pub margin: u64,
     pub used: u64,
@@ -129,11 +143,31 @@ const UBATCH: u64 = 512;
 
 /// Finds the settings that serve the goal best. Every knob that the user fixed stays as it is, also where it does not fit.
 pub fn plan(shape: &Shape, machine: &Hardware, knobs: &Knobs, extras: Extras) -> Result<Planned, Refusal> {
+    plan_after(shape, machine, knobs, extras, &[])
+}
+
+/// The settings and what they take, without a word about them: for who asks of many models.
+pub fn outline(shape: &Shape, machine: &Hardware, knobs: &Knobs, extras: Extras) -> Result<Planned, Refusal> {
     let fixed = knobs.read(shape)?;
     devices::check(machine)?;
-    let ground = Ground { shape, machine, knobs, fixed: &fixed, extras };
+    let ground = Ground { shape, machine, knobs, fixed: &fixed, extras, past: &[] };
+    Ok(ground.search()?.planned(&ground))
+}
+
+/// A plan with what runs on this machine have told of its speed; the latest run is the last.
+pub fn plan_after(
+    shape: &Shape,
+    machine: &Hardware,
+    knobs: &Knobs,
+    extras: Extras,
+    past: &[PastRun],
+) -> Result<Planned, Refusal> {
+    let fixed = knobs.read(shape)?;
+    devices::check(machine)?;
+    let ground = Ground { shape, machine, knobs, fixed: &fixed, extras, past };
     let answer = ground.search()?;
     let mut planned = answer.planned(&ground);
+    planned.terms = terms::of(&planned, &ground, &answer);
     explain::tell(&mut planned, &ground, &answer);
     Ok(planned)
 }

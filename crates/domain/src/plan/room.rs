@@ -21,7 +21,7 @@ const PROCESS: u64 = 256 << 20;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place<'a> {
     pub(super) gpu: &'a Gpu,
-    /// Bytes besides buffers: the driver's context, and a projector on the first device.
+    /// Bytes besides buffers: the driver's context, adapters, and a projector on the first device.
     pub(super) overhead: u64,
     pub(super) margin: u64,
     /// Bytes a second; None where it is not known.
@@ -36,6 +36,11 @@ impl Place<'_> {
 
     fn used(&self, charge: &Charge) -> u64 {
         charge.total().saturating_add(self.overhead)
+    }
+
+    /// With what buffers may take more.
+    pub(super) fn taken(&self, charge: &Charge) -> u64 {
+        self.used(charge).saturating_add(charge.slack)
     }
 
     /// Bytes that are not there.
@@ -84,11 +89,11 @@ impl<'a> Room<'a> {
         let projectors = std::iter::once(extras.projector).chain(std::iter::repeat(0));
         let place = |(gpu, projector): (&&'a Gpu, u64)| Place {
             gpu,
-            overhead: gpu.overhead.saturating_add(projector),
+            overhead: sum([gpu.overhead, projector, extras.adapters]),
             margin: knobs.margin.unwrap_or(MARGIN),
             bandwidth: bandwidth::of(gpu),
         };
-        let beside = if devices.is_empty() { extras.projector } else { 0 };
+        let beside = if devices.is_empty() { sum([extras.projector, extras.adapters]) } else { 0 };
         let ram = machine.ram;
         Self {
             places: devices.iter().zip(projectors).map(place).collect(),

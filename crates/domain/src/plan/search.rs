@@ -78,13 +78,15 @@ impl Task<'_> {
 
     /// Whether keys and values may be kept so, as far as the user and the model leave it open.
     pub(super) fn can_cache(&self, kind: CacheType) -> bool {
+        self.fixed.cache_type_k.is_none() && self.fixed.cache_type_v.is_none() && self.has_cache(kind)
+    }
+
+    /// Whether llama.cpp would keep them so.
+    pub(super) fn has_cache(&self, kind: CacheType) -> bool {
         let (keys, values) = self.shape.heads();
-        self.fixed.cache_type_k.is_none()
-            && self.fixed.cache_type_v.is_none()
-            && self.fixed.flash_attn != Some(FlashAttention::Off)
-            && self.estimate.flash_attention() == FlashAttention::On
-            && kind.fits(keys)
-            && kind.fits(values)
+        let is_on = self.fixed.flash_attn != Some(FlashAttention::Off)
+            && self.estimate.flash_attention() == FlashAttention::On;
+        (is_on || !kind.is_quantized()) && kind.fits(keys) && kind.fits(values)
     }
 
     /// What a goal asks for, the most important first.

@@ -1,5 +1,6 @@
 //! The search by its promises, on models with real dimensions.
 
+mod account;
 mod devices;
 
 use super::*;
@@ -262,7 +263,7 @@ fn only_cuda_is_taken_at_its_word() {
 fn what_is_loaded_besides_counts_where_it_lies() {
     let shape = Shape::of(&facts(0)).unwrap();
     let knobs = Knobs { ctx: Some(4096), ..Knobs::default() };
-    let extras = Extras { projector: GIB, embeds: false };
+    let extras = Extras { projector: GIB, ..Extras::default() };
     let alone = plan(&shape, &machine(Vec::new(), 16), &knobs, extras).unwrap();
     let bare = check(0, &machine(Vec::new(), 16), &knobs);
     assert_eq!(alone.host.overhead, bare.host.overhead + GIB);

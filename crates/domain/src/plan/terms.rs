@@ -1,0 +1,131 @@
+//! The account of a plan, line by line: what takes how much where, and how that is known.
+
+use super::{
+    Extras, Planned,
+    ground::{Answer, Ground},
+    room::{MARGIN, Place},
+};
+use crate::{
+    hardware::CUDA_CONTEXT,
+    memory::{Charge, Keep, Part, Parts},
+};
+use serde::{Deserialize, Serialize};
+
+/// Bytes in one place, for one thing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Term {
+    /// A device's id, or `host`.
+    pub place: String,
+    pub what: String,
+    pub bytes: u64,
+    /// Where the figure comes from, or what becomes of it, where that is not plain.
+    #[serde(default)]
+    pub note: Option<String>,
+}
+
+/// What main memory is called among places.
+const HOST: &str = "host";
+
+/// The terms of one place as they are gathered.
+struct Account {
+    place: String,
+    terms: Vec<Term>,
+}
+
+impl Account {
+    fn add(&mut self, what: &str, bytes: u64, note: Option<&str>) {
+        if bytes > 0 {
+            let (place, what, note) = (self.place.clone(), what.to_owned(), note.map(str::to_owned));
+            self.terms.push(Term { place, what, bytes, note });
+        }
+    }
+
+    fn add_parts(&mut self, parts: &Parts) {
+        for (part, bytes) in &parts.weights {
+            let what = match part {
+                Part::Embeddings => "weights: embeddings",
+                Part::Attention => "weights: attention",
+                Part::FeedForward => "weights: feed-forward",
+                Part::Experts => "weights: experts",
+                Part::Recurrent => "weights: recurrent layers",
+                Part::Output => "weights: output",
+                Part::Others => "weights: others",
+            };
+            self.add(what, *bytes, None);
+        }
+        for (keep, (layers, bytes)) in &parts.context {
+            let s = if *layers == 1 { "" } else { "s" };
+            let what = match keep {
+                Keep::Full => format!("keys and values of {layers} layer{s}"),
+                Keep::Windowed => format!("keys and values of {layers} layer{s} with a window"),
+                Keep::State => format!("recurrent state of {layers} layer{s}"),
+            };
+            self.add(&what, *bytes, None);
+        }
+    }
+}
+
+pub(super) fn of(planned: &Planned, ground: &Ground<'_>, answer: &Answer<'_>) -> Vec<Term> {
+    let (devices, host) = answer.site.estimate.parts(answer.found.settings());
+    let charges = answer.found.counted.breakdown.devices.iter();
+    let places = answer.site.room.places.iter().zip(charges).zip(&devices);
+    let others = Extras { projector: 0, ..ground.extras };
+    let extras = std::iter::once(ground.extras).chain(std::iter::repeat(others));
+    let on_devices = places
+        .zip(extras)
+        .flat_map(|(((place, charge), parts), extras)| on_device(place, charge, parts, extras));
+    let mut terms: Vec<Term> = on_devices.collect();
+    terms.extend(in_main_memory(planned, ground, &host));
+    terms
+}
+
+fn on_device(place: &Place<'_>, charge: &Charge, parts: &Parts, extras: Extras) -> Vec<Term> {
+    let gpu = place.gpu;
+    let mut account = Account { place: gpu.id.clone(), terms: Vec::new() };
+    account.add_parts(parts);
+    account.add("compute buffers", charge.compute, None);
+    account.add("compute may turn out larger", charge.slack, Some("what the estimate was off at the most"));
+    let context = match gpu.overhead {
+        CUDA_CONTEXT => "as measured on an H200 with driver 580.159.04",
+        _ => "as measured on this card, or as the machine's description says",
+    };
+    account.add("driver context", gpu.overhead, Some(context));
+    account.add("projector", extras.projector, Some("the size of its file; it is on the first device"));
+    account.add("adapters", extras.adapters, Some("the size of their files, at the most"));
+    let margin = if place.margin == MARGIN {
+        "--fit-target of llama.cpp: libraries and prompts take of it"
+    } else {
+        "as asked"
+    };
+    account.add("kept free", place.margin, Some(margin));
+    let taken = gpu.total.saturating_sub(gpu.free);
+    account.add("taken by others", taken, Some("it was not free when the plan was made"));
+    for (pid, bytes) in &gpu.processes {
+        account.add(&format!("of that by process {pid}"), *bytes, None);
+    }
+    account.terms
+}
+
+fn in_main_memory(planned: &Planned, ground: &Ground<'_>, parts: &Parts) -> Vec<Term> {
+    let host = &planned.host;
+    let mut account = Account { place: HOST.to_owned(), terms: Vec::new() };
+    account.add_parts(parts);
+    account.add("compute buffers", host.compute, None);
+    let Extras { projector, adapters, .. } =
+        if planned.devices.is_empty() { ground.extras } else { Extras::default() };
+    let beside = projector.saturating_add(adapters);
+    let process = "150 MiB and the vocabulary, measured with llama-server 0.7.0";
+    account.add("the engine itself", host.overhead.saturating_sub(beside), Some(process));
+    account.add("projector", projector, Some("the size of its file"));
+    account.add("adapters", adapters, Some("the size of their files"));
+    account.add("prompt cache", host.cache_ram, Some("--cache-ram: it grows up to this"));
+    account.add("checkpoints", host.checkpoints, Some("--ctx-checkpoints: they grow up to this"));
+    account.add("kept free", host.margin, Some("for everything else that runs"));
+    if planned.devices.is_empty() {
+        let repacked = "counted above: the processor's own copies, which stay in memory";
+        account.add("of the weights, repacked", parts.repacked, Some(repacked));
+    }
+    let mapped = "not counted: the kernel takes its pages back where memory is short";
+    account.add("page cache of the file", ground.shape.size(), Some(mapped));
+    account.terms
+}
