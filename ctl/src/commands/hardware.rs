@@ -128,7 +128,7 @@ fn shown(gpu: &Gpu) -> Shown<'_> {
     Shown { row, pools: &gpu.pools, processes: &gpu.processes, why: "" }
 }
 
-fn unknown(card: &Card) -> Shown<'_> {
+fn unknown<'a>(card: &'a Card, seen: Option<&Gpu>) -> Shown<'a> {
     let total = match (card.total, card.at_least) {
         (Some(total), _) => ByteSize(total).to_string(),
         (None, Some(bytes)) => format!("≥ {}", ByteSize(bytes)),
@@ -139,8 +139,10 @@ fn unknown(card: &Card) -> Shown<'_> {
         CardState::Lost => "lost",
         CardState::Untold => "not known",
     };
-    let id = card.id.as_deref().map(|id| clean(id).into_owned());
-    let (id, name) = (id.unwrap_or_else(|| "-".into()), clean(&card.name).into_owned());
+    let total = seen.map_or(total, |gpu| ByteSize(gpu.total).to_string());
+    let id = seen.map(|gpu| gpu.id.as_str()).or(card.id.as_deref()).unwrap_or("-");
+    let name = seen.map_or(&card.name, |gpu| &gpu.name);
+    let (id, name) = (clean(id).into_owned(), clean(name).into_owned());
     let row = [id, name, "?".into(), total, address(card.pci.as_deref()), state.into()];
     Shown { row, pools: &[], processes: &card.processes, why: &card.why }
 }
@@ -153,7 +155,14 @@ fn write_gpus(report: &HardwareReport, context: &mut Context<'_>) -> io::Result<
     if report.gpus.is_empty() {
         writeln!(context.out, "no GPU that can be used was found: models run on the processor")?;
     }
-    let all: Vec<Shown<'_>> = report.gpus.iter().map(shown).chain(report.cards.iter().map(unknown)).collect();
+    // What an engine has seen of a card that sleeps now tells its name; what is free of it is not known.
+    let of = |card: &Card| {
+        let is_it = |gpu: &&Gpu| card.state == CardState::Asleep && card.pci.is_some() && gpu.pci == card.pci;
+        report.gpus.iter().find(is_it)
+    };
+    let sleeps = |gpu: &&Gpu| report.cards.iter().any(|card| of(card).is_some_and(|it| it.pci == gpu.pci));
+    let awake = report.gpus.iter().filter(|gpu| !sleeps(gpu)).map(shown);
+    let all: Vec<Shown<'_>> = awake.chain(report.cards.iter().map(|card| unknown(card, of(card)))).collect();
     if all.is_empty() {
         return Ok(());
     }

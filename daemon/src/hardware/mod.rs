@@ -111,7 +111,6 @@ pub(crate) fn snapshot(sysroot: &Path, before: Option<&Snapshot>, wish: Wish) ->
     found.extend(intel::look(&cards, &machine));
     let mut notes: Vec<String> = limit.iter().map(|limit| limit.note.clone()).collect();
     notes.extend(nvidia.notes.iter().chain(&found.notes).cloned());
-    notes.extend(found.cards.iter().map(told));
     let mut holders = names(Path::new("/proc"), nvidia.gpus.iter().map(|gpu| &gpu.processes));
     let held = found.gpus.iter().map(|gpu| &gpu.processes);
     holders.extend(names(&processes, held.chain(found.cards.iter().map(|card| &card.processes))));
@@ -145,11 +144,6 @@ fn tell_new(nvidia: &nvidia::Look, before: Option<&Snapshot>) {
     for note in nvidia.notes.iter().filter(|note| !told.contains(note) && !sleeps(note)) {
         tracing::warn!(note, "a card could not be read");
     }
-}
-
-fn told(card: &Card) -> String {
-    let name = card.pci.as_ref().map_or_else(|| card.name.clone(), |pci| format!("{} ({pci})", card.name));
-    format!("{name}: {}", card.why)
 }
 
 /// What the processes are called that hold something.

@@ -6,11 +6,12 @@ use super::{
     machine, space,
 };
 use crate::hardware;
-use api::{Download, Examined, Overview, Problem};
+use api::{Download, Examined, HardwareReport, Overview, Problem};
 use domain::{
     Model, Safety, State, Verification,
     doctor::{self, Health, Watches},
     duplicates,
+    hardware::CardState,
     progress::{Grown, after},
     safety,
 };
@@ -87,11 +88,24 @@ fn download(model: Model) -> Download {
     Download { name: model.name, id: model.id, progress: model.progress }
 }
 
+/// What is odd about the machine; that a card sleeps is not.
+fn odd(report: &HardwareReport) -> Vec<String> {
+    let of_card = |note: &String| report.cards.iter().any(|card| note.ends_with(&card.why));
+    let notes: Vec<String> = report.notes.iter().filter(|note| !of_card(note)).cloned().collect();
+    let cards = report.cards.iter().filter(|card| card.state != CardState::Asleep);
+    let told = cards.map(|card| {
+        let name =
+            card.pci.as_ref().map_or_else(|| card.name.clone(), |pci| format!("{} ({pci})", card.name));
+        format!("{name}: {}", card.why)
+    });
+    notes.into_iter().chain(told).collect()
+}
+
 /// Looks at everything that `domain::doctor` judges.
 pub(super) async fn doctor(hub: &Hub, callers: BTreeMap<String, String>) -> Result<Examined, Failure> {
     let overview = overview(hub).await?;
     let engines = machine::engines(hub, callers.clone()).await?.engines;
-    let devices = machine::hardware(hub, callers).await?.notes;
+    let devices = odd(&machine::hardware(hub, callers).await?);
     let places = vec![hub.config.state.clone(), hub.config.data.clone()];
     let (watches, places) = off_the_loop(move || anyhow::Ok((watches(), with_space(places)))).await?;
     let models =

@@ -68,6 +68,34 @@ fn of_two_cards_the_one_that_sleeps_is_left_asleep() {
 }
 
 #[test]
+fn a_card_that_went_to_sleep_is_shown_once_and_by_the_name_that_an_engine_knows() {
+    let mut house = house!();
+    if !house.install_nvml() {
+        skip!("there is no cc");
+    }
+    house.cards(&[card("NVIDIA RTX 4070", 1, "", "")]);
+    listed(&house, 1, "active\n");
+    let mut house = house.started();
+    house.install_engine();
+    write(house.home("devices"), "  CUDA0: NVIDIA RTX 4070 (24080 MiB, 23000 MiB free)\n");
+    assert_eq!(told(&house.json(&["hardware"])), (pairs(&[("CUDA0", "0000:01:00.0")]), Vec::new()));
+    listed(&house, 1, "suspended\n");
+    let rows = || -> Vec<String> {
+        let shown = house.does(&["hardware"]);
+        shown.lines().filter(|line| line.contains("0000:01:00.0 ")).map(str::to_owned).collect()
+    };
+    let is_asleep = |rows: &[String]| {
+        rows.iter().any(|row| row.starts_with("CUDA0  NVIDIA RTX 4070") && row.ends_with("asleep"))
+    };
+    wait_until("it is shown asleep", 10, || is_asleep(&rows()));
+    let rows = rows();
+    assert_eq!(rows.iter().filter(|row| row.starts_with("CUDA0")).count(), 1, "{rows:?}");
+    assert!(rows[0].contains("  ?  23.5 GiB  "), "{rows:?}");
+    let asked = fs::read_to_string(house.home("asked")).unwrap();
+    assert_eq!(asked.matches("--list-devices").count(), 1, "an engine has woken it: {asked}");
+}
+
+#[test]
 fn a_lost_card_is_told_with_what_to_do_and_the_other_goes_on() {
     let mut house = house!();
     if !house.install_nvml() {
@@ -156,6 +184,23 @@ fn a_board_with_one_memory_for_both_has_the_machines() {
     let gpu = &house.json(&["hardware"])["gpus"][0];
     assert_eq!((&gpu["total"], &gpu["free"]), (&json!(64_u64 << 30), &json!(32_u64 << 30)));
     assert_eq!(gpu["shares_ram"], true);
+}
+
+#[test]
+fn a_cuda_that_does_not_start_after_a_sleep_is_told_with_what_mends_it() {
+    let mut house = house!();
+    if !house.install_nvml() {
+        skip!("there is no cc");
+    }
+    house.cards(&[card("NVIDIA A", 1, "", "")]);
+    let mut house = house.started();
+    house.install_engine();
+    write(house.home("complaint"), "unknown error");
+    let report = house.json(&["hardware"]);
+    let note = report["engines"][0]["note"].as_str().unwrap();
+    let mends = "modprobe nvidia_uvm";
+    assert!(note.starts_with("CUDA does not start: unknown error; ") && note.contains(mends), "{note}");
+    assert!(house.ctl(&["doctor"]).out.contains(mends));
 }
 
 #[test]

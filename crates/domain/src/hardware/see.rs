@@ -41,9 +41,13 @@ pub fn see(listing: &Listing<'_>, probed: &Hardware) -> Seen {
     let (visible, hidden) = visible(&probed.gpus, listing.cuda_visible);
     let mut unmatched: Vec<&Gpu> = visible;
     let mut others: Vec<&Card> = listing.others.iter().collect();
+    // Cards that sleep have no name here: equal ones beside them are told apart by CUDA's numbers.
+    let is_counted = listing.cuda_visible.is_none() && others.iter().any(|card| sleeps(card));
     let mut gpus = Vec::new();
     for device in listing.devices {
-        let at = unmatched.iter().position(|card| is_same(device, card));
+        let at = unmatched
+            .iter()
+            .position(|card| is_same(device, card) && (!is_counted || is_numbered_alike(device, card)));
         let at = at.or_else(|| unmatched.iter().position(|card| is_shared(device, card)));
         let card = at.map(|at| unmatched.remove(at));
         let mut gpu = merge(device, card, listing, probed);
@@ -52,6 +56,12 @@ pub fn see(listing: &Listing<'_>, probed: &Hardware) -> Seen {
             gpu.pci.clone_from(&other.pci);
             gpu.driver.clone_from(&other.driver);
             gpu.processes.clone_from(&other.processes);
+        }
+        if gpu.pci.is_none() && is_counted && gpu.backend == "CUDA" {
+            // The list is of when it was awake. It stays among the others, as what is free is not known.
+            let is_free = |card: &&&Card| gpus.iter().all(|gpu: &Gpu| gpu.pci != card.pci);
+            let asleep = others.iter().filter(|card| sleeps(card)).find(is_free);
+            gpu.pci = asleep.and_then(|card| card.pci.clone());
         }
         gpus.push(gpu);
     }
@@ -95,6 +105,15 @@ fn is_same(device: &Gpu, card: &Gpu) -> bool {
     };
     // CUDA and Vulkan leave out what the driver reserves: 24080 of 24564 MiB on an RTX 4090.
     is_named && is_near(device.total, card.total, 20)
+}
+
+fn sleeps(card: &Card) -> bool {
+    card.state == CardState::Asleep && card.backend == "CUDA"
+}
+
+/// Whether both are called alike by CUDA, where the device is one of CUDA's.
+fn is_numbered_alike(device: &Gpu, card: &Gpu) -> bool {
+    device.backend != "CUDA" || device.id == card.id
 }
 
 /// A processor's graphics, of which each backend takes another part of the machine's memory for the whole.

@@ -223,3 +223,30 @@ fn one_part_of_a_divided_card_is_no_surprise() {
     let second = check(&[device("CUDA0", "NVIDIA H200 MIG 1g.18gb", 24 * GIB)], true, Some("MIG-2"), &probed);
     assert_eq!(second.hardware.gpus[0].uuid.as_deref(), Some("MIG-2"));
 }
+
+#[test]
+fn of_two_equal_cards_the_sleeping_one_keeps_its_number() {
+    let awake = Gpu { id: "CUDA1".into(), ..card(2, "RTX 3090") };
+    let asleep = Card {
+        name: "NVIDIA graphics 10DE:2204".into(),
+        backend: "CUDA".into(),
+        pci: Some("0000:01:00.0".into()),
+        state: CardState::Asleep,
+        ..Card::default()
+    };
+    let probed = machine(vec![awake]);
+    let devices = [device("CUDA0", "RTX 3090", 24 * GIB), device("CUDA1", "RTX 3090", 24 * GIB)];
+    let others = std::slice::from_ref(&asleep);
+    let listing = Listing {
+        devices: &devices,
+        is_fresh: false,
+        cards: &[],
+        others,
+        complaint: None,
+        cuda_visible: None,
+    };
+    let seen = see(&listing, &probed);
+    let told: Vec<_> = seen.hardware.gpus.iter().map(|gpu| (gpu.pci.as_deref(), gpu.free)).collect();
+    assert_eq!(told, [(Some("0000:01:00.0"), 19 * GIB), (Some("0000:02:00.0"), 20 * GIB + 2)]);
+    assert_eq!((seen.others.as_slice(), seen.notes.len()), (others, 0));
+}
