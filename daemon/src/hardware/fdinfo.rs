@@ -170,7 +170,11 @@ mod tests {
         check(&[(10, 4, &NEW.replace("MiB", "pages"))], card, &[]);
         let dir = tree(&[(10, 4, NEW)]);
         fs::create_dir(dir.path().join("10/fd")).unwrap();
-        std::os::unix::fs::symlink("/dev/null", dir.path().join("10/fd/4")).unwrap();
+        let at = dir.path().join("10/fd/4");
+        std::os::unix::fs::symlink("/dev/null", &at).unwrap();
         assert_eq!(Holders::read(dir.path()), Holders::default());
+        fs::remove_file(&at).unwrap();
+        std::os::unix::fs::symlink("/dev/dri/renderD128", &at).unwrap();
+        assert_eq!(Holders::read(dir.path()).of(Some(card.0), false), BTreeMap::from([(10, 3 << 20)]));
     }
 }
