@@ -40,7 +40,8 @@ impl Backend {
 
     /// Whether heads of so many elements have a kernel for flash attention: ggml-cuda/fattn.cu has a list, Vulkan's and the
     /// processor's take what is a multiple of 8.
-    fn has_flash_kernel(self, head: u64) -> bool {
+    pub(super) fn has_flash_kernel(self, shape: &Shape) -> bool {
+        let head = shape.head();
         if self.has_few_heads {
             matches!(head, 40 | 64 | 72 | 80 | 96 | 112 | 128 | 192 | 256 | 512 | 576)
         } else {
@@ -50,8 +51,26 @@ impl Backend {
 
     /// Flash attention as it will be: on wherever it can be.
     pub(super) fn flash_attention(self, shape: &Shape) -> FlashAttention {
-        let is_on = shape.has_cache() && self.has_flash_kernel(shape.head());
+        let is_on = shape.has_cache() && self.has_flash_kernel(shape);
         if is_on { FlashAttention::On } else { FlashAttention::Off }
+    }
+
+    pub(super) fn alignment(self) -> u64 {
+        self.alignment
+    }
+
+    /// Whether flash attention makes F16 copies of a quantized cache.
+    pub(super) fn unpacks(self) -> bool {
+        self.has_few_heads
+    }
+
+    pub(super) fn pads_rows(self) -> bool {
+        self.row_padding.is_some()
+    }
+
+    /// Whether it computes one batch while the next is prepared.
+    pub(super) fn is_asynchronous(self) -> bool {
+        self.has_few_heads
     }
 
     pub(super) fn size(self, matrix: &Matrix) -> u64 {

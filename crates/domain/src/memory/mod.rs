@@ -1,12 +1,13 @@
-//! What llama.cpp allocates for a model and its settings, in bytes: weights and context exactly, compute buffers by the
-//! largest phase of a layer's graph. Knows no goals and searches nothing.
+//! What llama.cpp allocates for a model and its settings, in bytes: weights and context by adding up,
+//! compute buffers by laying out the graph as ggml does. Knows no goals and searches nothing.
 //!
 //! Measured on llama.cpp 0.5.0-dev (ggml 0.25.3): `crates/domain/tests/truth.rs` prints how far this is off.
 
 mod backend;
-mod compute;
 mod context;
 mod families;
+mod graph;
+mod keys;
 mod parts;
 mod reads;
 mod settings;
@@ -14,7 +15,6 @@ mod shape;
 mod weights;
 
 pub use backend::Backend;
-use families::Known;
 pub use parts::{Keep, Part, Parts};
 pub use reads::{Read, Reads};
 pub use settings::{CacheType, FlashAttention, MOST_DEVICES, Settings, TensorSplit};
@@ -54,19 +54,18 @@ pub struct Estimate<'a> {
     devices: Vec<Backend>,
     sizes: Vec<weights::Sizes>,
     host: weights::Sizes,
-    largest: weights::Largest,
+    graphs: graph::Graphs,
 }
 
 impl<'a> Estimate<'a> {
     /// Of one process on these devices, in the engine's order; with none, everything is in main memory.
     pub fn new(shape: &'a Shape, devices: &[Backend]) -> Self {
-        let first = devices.first().copied().unwrap_or(Backend::HOST);
         Self {
             shape,
             devices: devices.to_vec(),
             sizes: devices.iter().map(|device| weights::Sizes::of(shape, *device)).collect(),
             host: weights::Sizes::of(shape, Backend::HOST),
-            largest: weights::Largest::of(shape, first),
+            graphs: graph::Graphs::default(),
         }
     }
 
@@ -99,7 +98,11 @@ impl<'a> Estimate<'a> {
     pub fn breakdown(&self, settings: &Settings) -> Breakdown {
         let split = settings.split(self.shape, !self.devices.is_empty());
         let mut breakdown = self.kept(settings);
-        compute::add(&mut breakdown, self, &split, settings);
+        let computed = self.graphs.sizes(self.shape, &self.devices, &split, settings);
+        for (charge, size) in breakdown.devices.iter_mut().zip(&computed) {
+            charge.compute = *size;
+        }
+        breakdown.host.compute = computed.last().copied().unwrap_or(0);
         self.add_slack(&mut breakdown, settings);
         breakdown
     }
@@ -115,34 +118,31 @@ impl<'a> Estimate<'a> {
         context::checkpoint(self.shape, settings)
     }
 
-    /// Over all that was measured with 1 or 4 slots, batches of 512 and flash attention, no buffer was larger than this. All
-    /// of it was measured with CUDA: other backends are given as much as a family that never was.
+    /// What is measured is met to the byte where all is on devices and mostly elsewhere. What stands for an architecture
+    /// that has no graph here, and what other backends make of a graph, is known less.
     fn add_slack(&self, breakdown: &mut Breakdown, settings: &Settings) {
         let is_whole =
             settings.gpu_layers > self.shape.layers && settings.n_cpu_moe == 0 && settings.kv_offload;
-        let is_plain = !settings.cache_type_k.is_quantized() && !settings.cache_type_v.is_quantized();
+        let is_known = self.shape.is_measured();
         for (charge, device) in breakdown.devices.iter_mut().zip(&self.devices) {
-            charge.slack = match self.shape.family.known {
-                Known::Exactly if device.is_measured && is_whole && is_plain => SMALL,
-                Known::Exactly | Known::Measured if device.is_measured && is_whole => {
-                    (charge.compute / 8).saturating_add(SMALL)
-                }
-                Known::Exactly | Known::Measured | Known::Never => {
-                    (charge.compute / 4).saturating_add(64 << 20)
-                }
+            let part = match (is_known && device.is_measured, is_whole) {
+                (true, true) => SMALL,
+                (true, false) => (charge.compute / 32).saturating_add(2 * SMALL),
+                (false, _) => (charge.compute / 4).saturating_add(64 << 20),
             };
+            charge.slack = if charge.compute > 0 { part } else { 0 };
         }
     }
 }
 
-/// Every architecture with rules of its own.
+/// Every architecture with a graph of its own.
 #[cfg(test)]
 pub(crate) fn architectures() -> impl Iterator<Item = &'static str> {
-    families::architectures()
+    graph::architectures()
 }
 
-/// Buffers of a few hundred bytes each that are not laid out here, and their alignment.
-const SMALL: u64 = 1 << 20;
+/// What a repetition of layers that was left out may change, bytes.
+const SMALL: u64 = 8 << 20;
 
 /// `GGML_PAD`; saturates.
 fn padded(size: u64, alignment: u64) -> u64 {

@@ -139,7 +139,7 @@ fn single(layers: u64) -> f32 {
     f32::from(u16::try_from(layers).unwrap_or(u16::MAX))
 }
 
-/// Which layers are on which device, and how many cells the cache has.
+/// Which layers are on which device.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Split {
     /// The first layer on a device; the number of layers where none is.
@@ -148,7 +148,6 @@ pub(super) struct Split {
     ends: [u64; MOST_DEVICES],
     layers: u64,
     pub(super) has_output: bool,
-    pub(super) cells: Cells,
 }
 
 impl Split {
@@ -161,6 +160,17 @@ impl Split {
     pub(super) fn has_output(&self, device: usize) -> bool {
         let start = device.checked_sub(1).map_or(0, |before| self.end(before));
         self.has_output && start <= self.layers && self.layers < self.end(device)
+    }
+
+    /// The backend of each of so many layers; `host` is that of main memory.
+    pub(super) fn places(&self, layers: usize, host: u8) -> impl Iterator<Item = u8> {
+        let mut device = 0_u8;
+        (0_u64..).take(layers).map(move |layer| {
+            while device < host && self.end(usize::from(device)) <= layer {
+                device += 1;
+            }
+            if layer < self.first { host } else { device }
+        })
     }
 
     fn end(&self, device: usize) -> u64 {
@@ -200,7 +210,7 @@ impl Settings {
             let last = self.tensor_split.0.iter().rposition(|count| *count > 0).unwrap_or(0);
             ends.iter_mut().skip(last).for_each(|end| *end = layers + 1);
         }
-        Split { first: start.min(layers), ends, layers, has_output: on_device > 0, cells: self.cells() }
+        Split { first: start.min(layers), ends, layers, has_output: on_device > 0 }
     }
 
     /// As `llama_context` sizes the cache (src/llama-context.cpp).

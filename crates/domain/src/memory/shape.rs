@@ -1,11 +1,12 @@
 //! A model as the planner sees it: layers, what each weighs, what each keeps.
 
 use super::{
-    families::{Family, Known},
+    families::Family,
+    keys::{head_lengths, number, widths, windows},
     parts::Part,
 };
 use crate::facts::{Facts, TensorGroup};
-use std::ops::Range;
+use std::{collections::BTreeMap, ops::Range};
 
 /// What a model's memory depends on, read from its facts once.
 #[derive(Debug, Clone)]
@@ -30,6 +31,10 @@ pub struct Shape {
     pub(super) shared: Vec<Matrix>,
     pub(super) widths: Widths,
     pub(super) window: Option<u64>,
+    /// Layers without those that only predict further tokens.
+    used: u64,
+    /// Keys of the architecture with one number.
+    numbers: BTreeMap<String, u64>,
 }
 
 /// Elements of what a token passes through.
@@ -46,13 +51,9 @@ pub(super) struct Widths {
     /// Keys of all KV heads of the widest layer, then values.
     pub(super) keys: u64,
     pub(super) values: u64,
-    pub(super) feed_forward: u64,
-    pub(super) expert_feed_forward: u64,
     pub(super) experts_used: u64,
     /// Of each layer that has any.
     pub(super) experts: u64,
-    /// `ssm.inner_size`.
-    pub(super) inner: u64,
     /// Recurrent state of one layer: the convolution's part and the rest.
     pub(super) recurrent: (u64, u64),
 }
@@ -63,6 +64,8 @@ pub(super) struct Block {
     /// The matrices that `--n-cpu-moe` moves.
     pub(super) experts: Vec<Matrix>,
     pub(super) kept: Kept,
+    pub(super) heads: u64,
+    pub(super) kv_heads: u64,
 }
 
 /// Layers that keep the same.
@@ -93,8 +96,14 @@ pub(super) struct Kept {
     pub(super) recurrent: u64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Matrix {
+    /// Without its layer and without `.weight`.
+    pub(super) name: String,
+    /// Elements per dimension, fastest first.
+    pub(super) dims: Vec<u64>,
+    /// One of those that `--n-cpu-moe` moves.
+    pub(super) is_expert: bool,
     /// Bytes.
     pub(super) size: u64,
     /// Elements of a row, and their bytes.
@@ -136,9 +145,15 @@ impl Shape {
             architecture,
             layers,
             trained,
+            used: layers.saturating_sub(number(facts, "nextn_predict_layers").unwrap_or(0)),
+            numbers: facts
+                .hyperparameters
+                .keys()
+                .filter_map(|key| Some((key.clone(), number(facts, key)?)))
+                .collect(),
         };
         shape.keep(facts)?;
-        let used = layers.saturating_sub(number(facts, "nextn_predict_layers").unwrap_or(0));
+        let used = shape.used;
         facts.tensors.iter().for_each(|group| shape.place(group, used));
         if !facts.tensors.iter().any(|group| group.name == "output.weight") && family.ties_output {
             let embedding = facts.tensors.iter().find(|group| group.name == "token_embd.weight");
@@ -182,9 +197,9 @@ impl Shape {
         self.kinds.iter().any(|kind| kind.block.keys > 0)
     }
 
-    /// Whether buffers of this architecture were measured; else they are estimated more widely.
+    /// Whether the graph of this architecture is known; else that of another one stands for it.
     pub fn is_measured(&self) -> bool {
-        self.family.known != Known::Never
+        super::graph::is_known(&self.architecture)
     }
 
     /// Elements of a row of the K and the V cache, the widest layer's.
@@ -202,6 +217,29 @@ impl Shape {
         self.widths.queries.checked_div(self.widths.heads).unwrap_or(0)
     }
 
+    /// Layers that are computed: not those that only predict further tokens.
+    pub(super) fn used_layers(&self) -> usize {
+        usize::try_from(self.used).unwrap_or(0).min(self.blocks.len())
+    }
+
+    /// A number of the architecture; 0 where the file has none.
+    pub(super) fn number(&self, key: &str) -> u64 {
+        self.numbers.get(key).copied().unwrap_or(0)
+    }
+
+    /// Names of what the layers have.
+    pub(super) fn tensor_names(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for block in [self.blocks.first(), self.blocks.get(self.used_layers() / 2), self.blocks.last()] {
+            for matrix in block.iter().flat_map(|block| block.matrices.iter().chain(&block.experts)) {
+                if !names.contains(&matrix.name) {
+                    names.push(matrix.name.clone());
+                }
+            }
+        }
+        names
+    }
+
     /// Reads what each layer keeps of a token and of a sequence.
     fn keep(&mut self, facts: &Facts) -> Result<(), Unplannable> {
         let recurrent = self.widths.recurrent;
@@ -213,6 +251,12 @@ impl Shape {
         let shared = number(facts, "attention.shared_kv_layers").unwrap_or(0);
         let own_cache = self.layers.saturating_sub(shared);
         for ((layer, block), is_windowed) in (0..).zip(&mut self.blocks).zip(windows) {
+            let at = usize::try_from(layer).ok();
+            let of = |list: &[u64]| at.and_then(|at| list.get(at)).copied().unwrap_or(0);
+            (block.heads, block.kv_heads) = facts
+                .attention
+                .as_ref()
+                .map_or((0, 0), |attention| (of(&attention.heads), of(&attention.kv_heads)));
             let block = &mut block.kept;
             let heads = facts.attention.as_ref().and_then(|attention| {
                 Some((attention.kv_heads.get(usize::try_from(layer).ok()?)?, attention))
@@ -240,7 +284,7 @@ impl Shape {
             let block = usize::try_from(layer).ok().and_then(|at| self.blocks.get_mut(at));
             if let Some(block) = block {
                 let list = if is_expert(name) { &mut block.experts } else { &mut block.matrices };
-                list.push(matrix);
+                list.push(matrix.clone());
             }
         }
         if !group.layers.is_empty() {
@@ -273,7 +317,19 @@ impl Matrix {
             !matches!(group.kind.as_str(), "F32" | "F16" | "BF16" | "F64" | "I8" | "I16" | "I32" | "I64");
         let part = Part::of(&group.name);
         let is_repacked = rows > 1 && matches!(group.kind.as_str(), "Q4_0" | "Q4_K" | "MXFP4");
-        Self { size: group.size, row, row_size: group.size / rows, is_quantized, part, is_repacked }
+        let name = group.name.strip_prefix("dec.").unwrap_or(&group.name);
+        let name = name.strip_prefix("blk.*.").unwrap_or(name);
+        Self {
+            name: name.strip_suffix(".weight").unwrap_or(name).to_owned(),
+            dims: group.dims.clone(),
+            is_expert: is_expert(&group.name),
+            size: group.size,
+            row,
+            row_size: group.size / rows,
+            is_quantized,
+            part,
+            is_repacked,
+        }
     }
 }
 
@@ -305,85 +361,4 @@ fn is_expert(name: &str) -> bool {
     ["up", "down", "gate", "gate_up"]
         .iter()
         .any(|part| ["_exps", "_chexps"].iter().any(|end| name.contains(&format!("ffn_{part}{end}"))))
-}
-
-/// No width, rank or count of a real model comes near; sums of a few such numbers cannot overflow.
-const MAX_NUMBER: u64 = 1 << 32;
-
-/// A key of the architecture with one number, not negative.
-fn number(facts: &Facts, key: &str) -> Option<u64> {
-    believed(*facts.hyperparameters.get(key)?.first()?)
-}
-
-fn believed(number: i64) -> Option<u64> {
-    u64::try_from(number).ok().filter(|number| *number <= MAX_NUMBER)
-}
-
-/// The largest number under a key that may have one for each layer.
-fn largest(facts: &Facts, key: &str) -> Option<u64> {
-    believed(*facts.hyperparameters.get(key)?.iter().max()?)
-}
-
-fn widths(facts: &Facts) -> Widths {
-    let embedding = facts.embedding_length.unwrap_or(0);
-    let heads =
-        facts.attention.as_ref().and_then(|attention| attention.heads.iter().max().copied()).unwrap_or(0);
-    let key = facts.attention.as_ref().map_or(0, |attention| attention.key_length);
-    let feed_forward = largest(facts, "feed_forward_length").unwrap_or(0);
-    Widths {
-        embedding,
-        vocabulary: facts.vocabulary.unwrap_or(0),
-        heads,
-        queries: heads.saturating_mul(key),
-        head: facts
-            .attention
-            .as_ref()
-            .map_or((0, 0), |attention| (attention.key_length, attention.value_length)),
-        keys: 0,
-        values: 0,
-        feed_forward,
-        expert_feed_forward: largest(facts, "expert_feed_forward_length").unwrap_or(feed_forward),
-        experts_used: facts.experts.map_or(0, |experts| experts.used),
-        experts: facts.experts.map_or(0, |experts| experts.count),
-        inner: number(facts, "ssm.inner_size").unwrap_or(0),
-        recurrent: recurrent(facts, embedding),
-    }
-}
-
-/// Elements of the recurrent state of a layer that has one (`n_embd_r` and `n_embd_s` in src/llama-hparams.cpp).
-fn recurrent(facts: &Facts, embedding: u64) -> (u64, u64) {
-    if let Some(head) = number(facts, "wkv.head_size") {
-        return (embedding.saturating_mul(2), embedding.saturating_mul(head));
-    }
-    if let Some(cache) = number(facts, "shortconv.l_cache") {
-        return (embedding.saturating_mul(cache.saturating_sub(1)), 0);
-    }
-    let Some(inner) = number(facts, "ssm.inner_size") else { return (0, 0) };
-    let state = number(facts, "ssm.state_size").unwrap_or(0);
-    let groups = number(facts, "ssm.group_count").unwrap_or(0);
-    let convolved = inner.saturating_add(super::product([2, groups, state]));
-    let kept = number(facts, "ssm.conv_kernel").unwrap_or(0).saturating_sub(1);
-    (kept.saturating_mul(convolved), state.saturating_mul(inner))
-}
-
-/// Which layers have a sliding window: an array of flags, a period in the file, or the architecture's own.
-fn windows(facts: &Facts, family: &Family, window: Option<u64>, layers: u64) -> Vec<bool> {
-    const KEY: &str = "attention.sliding_window_pattern";
-    let flags = facts.hyperparameters.get(KEY).filter(|flags| flags.len() as u64 == layers && layers > 1);
-    if let Some(flags) = flags {
-        return flags.iter().map(|flag| *flag != 0).collect();
-    }
-    let period = number(facts, KEY).or(family.swa_period).filter(|period| *period > 0 && window.is_some());
-    (1..=layers).map(|layer| period.is_some_and(|period| !layer.is_multiple_of(period))).collect()
-}
-
-/// Key and value elements of one head; Gemma 4 has others in layers with a window.
-fn head_lengths(facts: &Facts, attention: &crate::facts::Attention, is_windowed: bool) -> (u64, u64) {
-    let own = |key: &str, otherwise: u64| {
-        if is_windowed { number(facts, key).unwrap_or(otherwise) } else { otherwise }
-    };
-    (
-        own("attention.key_length_swa", attention.key_length),
-        own("attention.value_length_swa", attention.value_length),
-    )
 }

@@ -21,15 +21,6 @@ pub(super) struct Sizes {
     shared: u64,
 }
 
-/// The largest single matrices, bytes as they are on a device.
-#[derive(Debug)]
-pub(super) struct Largest {
-    /// Of each layer: dense and of its experts.
-    blocks: Vec<(u64, u64)>,
-    /// Outside the layers.
-    pub(super) output: u64,
-}
-
 fn of(matrices: &[Matrix], place: Backend) -> u64 {
     sum(matrices.iter().map(|matrix| place.size(matrix)))
 }
@@ -133,30 +124,4 @@ pub(super) fn add(
         weights = weights.saturating_add(host.shared);
     }
     breakdown.host.weights = weights;
-}
-
-impl Largest {
-    pub(super) fn of(shape: &Shape, device: Backend) -> Self {
-        let largest =
-            |matrices: &[Matrix]| matrices.iter().map(|matrix| device.size(matrix)).max().unwrap_or(0);
-        let outputs = shape.output.iter().chain(&shape.tied);
-        Self {
-            blocks: shape
-                .blocks
-                .iter()
-                .map(|block| (largest(&block.matrices), largest(&block.experts)))
-                .collect(),
-            output: outputs.map(|matrix| device.size(matrix)).max().unwrap_or(0),
-        }
-    }
-
-    /// The largest single matrix in main memory whose product a device computes.
-    pub(super) fn copied(&self, split: &Split, settings: &Settings) -> u64 {
-        let of_layer = |(layer, (dense, expert)): (u64, &(u64, u64))| {
-            let dense = if layer < split.first { *dense } else { 0 };
-            let is_expert_here = layer < split.first || layer < settings.n_cpu_moe;
-            dense.max(if is_expert_here { *expert } else { 0 })
-        };
-        (0..).zip(&self.blocks).map(of_layer).max().unwrap_or(0)
-    }
 }

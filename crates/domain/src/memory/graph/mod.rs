@@ -1,0 +1,256 @@
+//! Compute buffers: the graph of an architecture is laid out for a model's sizes, divided among backends and placed in
+//! their buffers, each as ggml does it. What is particular to an architecture stands in `graphs.txt`, taken from llama.cpp
+//! itself; here are only rules that hold for all.
+
+mod allocator;
+mod build;
+mod expression;
+mod layout;
+mod prepare;
+mod schedule;
+mod split;
+mod template;
+mod tensor;
+
+use super::{
+    Backend, CacheType, FlashAttention, Settings, Shape,
+    settings::{Cells, Split},
+};
+use build::{Builder, Place, Run, Slots};
+use layout::{Layout, Life};
+use prepare::Prepared;
+use schedule::Rules;
+use split::Schedule;
+use std::{
+    cell::{OnceCell, RefCell},
+    rc::Rc,
+    sync::LazyLock,
+};
+use tensor::Graph;
+
+/// Of llama.cpp 0.5.0-dev (ggml 0.25.3); README.md beside it says how it is read and how it is made.
+const TEXT: &str = include_str!("graphs.txt");
+
+/// The graphs of `TEXT` by their architecture, of which some have several.
+static GRAPHS: LazyLock<Vec<(&str, &str)>> = LazyLock::new(|| {
+    let graphs =
+        TEXT.split("\narch ").filter_map(|part| part.strip_prefix("arch ").unwrap_or(part).split_once('\n'));
+    graphs.collect()
+});
+
+/// Whether an architecture has a graph of its own.
+pub(super) fn is_known(architecture: &str) -> bool {
+    GRAPHS.iter().any(|(name, _)| *name == architecture)
+}
+
+#[cfg(test)]
+pub(super) fn architectures() -> impl Iterator<Item = &'static str> {
+    GRAPHS.iter().map(|(name, _)| *name)
+}
+
+/// Graphs of one model on certain devices, by the kind of attention: without and with flash attention, and by what of a
+/// cache is rotated.
+#[derive(Debug, Default)]
+pub(super) struct Graphs {
+    prepared: [OnceCell<Option<Prepared>>; 5],
+    /// Those that were laid out last: a search asks for many contexts of one placement.
+    laid_out: RefCell<Vec<(Key, Rc<LaidOut>)>>,
+}
+
+/// Placements that a search returns to.
+const KEPT: usize = 64;
+
+/// What a graph depends on, besides sizes.
+#[derive(Debug, PartialEq, Eq)]
+struct Key {
+    variant: usize,
+    layers: Vec<(u32, Place)>,
+    output: u8,
+    rules: Rules,
+    /// Tokens, sequences, outputs: they decide what a device fetches.
+    rows: [u64; 3],
+    kv_offload: bool,
+}
+
+#[derive(Debug)]
+struct LaidOut {
+    graph: Graph,
+    slots: Slots,
+    schedule: Schedule,
+    lives: Vec<Life>,
+}
+
+impl LaidOut {
+    fn of(prepared: &Prepared, key: &Key, run: &Run) -> Self {
+        let mut builder = Builder::new(prepared, run);
+        builder.build(&key.layers, key.output);
+        let Builder { mut graph, slots, .. } = builder;
+        schedule::assign(&mut graph, &key.rules);
+        let schedule = split::split(&mut graph, &key.rules);
+        let lives = layout::lives(&graph, &schedule);
+        Self { graph, slots, schedule, lives }
+    }
+}
+
+impl Graphs {
+    /// Bytes of each device's compute buffer and, last, of main memory's.
+    pub(super) fn sizes(
+        &self,
+        shape: &Shape,
+        devices: &[Backend],
+        split: &Split,
+        settings: &Settings,
+    ) -> Vec<u64> {
+        let (number, variant) = variant(shape, settings);
+        let device = devices.first().copied().unwrap_or(Backend::HOST);
+        let prepared = self.prepared.get(number).and_then(|cell| {
+            let prepared = cell.get_or_init(|| {
+                let plain = variant.split('+').next().unwrap_or(variant);
+                let body = best(shape)?;
+                Prepared::of(body, shape, variant, device)
+                    .or_else(|| Prepared::of(body, shape, plain, device))
+            });
+            prepared.as_ref()
+        });
+        let Some(prepared) = prepared else { return Vec::new() };
+        let host = u8::try_from(devices.len()).unwrap_or(u8::MAX);
+        let run = run(shape, settings, host);
+        let key = key(number, prepared, shape, devices, (split, settings));
+        let laid_out = self.laid_out(prepared, key, &run);
+        let sizes = laid_out.slots.sizes(prepared, &run);
+        let backends: Vec<Backend> = devices.iter().copied().chain([Backend::HOST]).collect();
+        let layout = Layout::new(&laid_out.graph, &run, &backends, prepared, &sizes);
+        layout.run(&laid_out.schedule, &laid_out.lives)
+    }
+
+    fn laid_out(&self, prepared: &Prepared, key: Key, run: &Run) -> Rc<LaidOut> {
+        let mut known = self.laid_out.borrow_mut();
+        if let Some((_, laid_out)) = known.iter().find(|(other, _)| *other == key) {
+            return Rc::clone(laid_out);
+        }
+        let laid_out = Rc::new(LaidOut::of(prepared, &key, run));
+        if known.len() >= KEPT {
+            known.remove(0);
+        }
+        known.push((key, Rc::clone(&laid_out)));
+        laid_out
+    }
+}
+
+fn variant(shape: &Shape, settings: &Settings) -> (usize, &'static str) {
+    // Only heads of whole parts of 64 are rotated (src/llama-kv-cache.cpp).
+    let is_rotated = |kind: CacheType, head: u64| kind.is_quantized() && head > 0 && head.is_multiple_of(64);
+    let (keys, values) = shape.heads();
+    let rotated = (is_rotated(settings.cache_type_k, keys), is_rotated(settings.cache_type_v, values));
+    match (settings.flash_attn, rotated) {
+        (FlashAttention::Off, (false, _)) => (0, "off"),
+        (FlashAttention::Off, (true, _)) => (1, "off+k"),
+        (FlashAttention::On, (false, false)) => (2, "on"),
+        (FlashAttention::On, (true, false)) => (3, "on+k"),
+        (FlashAttention::On, (_, true)) => (4, "on+kv"),
+    }
+}
+
+fn key(
+    variant: usize,
+    prepared: &Prepared,
+    shape: &Shape,
+    devices: &[Backend],
+    placed: (&Split, &Settings),
+) -> Key {
+    let (split, settings) = placed;
+    let host = u8::try_from(devices.len()).unwrap_or(u8::MAX);
+    let output = (0..host).find(|device| split.has_output(usize::from(*device))).unwrap_or(host);
+    let run = run(shape, settings, host);
+    let is_whole = settings.gpu_layers > shape.layers && settings.kv_offload && settings.n_cpu_moe == 0;
+    Key {
+        variant,
+        layers: layers(prepared, split, settings, host),
+        output,
+        rules: Rules {
+            host,
+            op_offload: settings.op_offload,
+            has_flash_attention: devices.iter().all(|device| device.has_flash_kernel(shape)),
+            is_pipelined: devices.len() > 1
+                && is_whole
+                && devices.iter().all(|device| device.is_asynchronous()),
+        },
+        rows: [run.tokens, run.sequences, run.outputs],
+        kv_offload: settings.kv_offload,
+    }
+}
+
+/// The graph for a model: of those of its architecture, or of all where it has none, the one whose layers have the most of
+/// what its layers have and the least else.
+fn best(shape: &Shape) -> Option<&'static str> {
+    let tensors = shape.tensor_names();
+    let is_known = is_known(&shape.architecture);
+    let graphs = GRAPHS.iter().filter(|(name, _)| !is_known || *name == shape.architecture);
+    graphs.min_by_key(|(_, body)| template::distance(body, &tensors)).map(|(_, body)| *body)
+}
+
+/// `llama_context::graph_reserve` for the largest batch.
+fn run(shape: &Shape, settings: &Settings, host: u8) -> Run {
+    let sequences = settings.parallel.max(1);
+    let tokens = settings.tokens();
+    let pair = |cells: Cells| (cells.per_stream, cells.all());
+    Run {
+        tokens: tokens.checked_next_multiple_of(sequences).unwrap_or(tokens),
+        sequences,
+        outputs: tokens.min(settings.n_outputs),
+        cells: pair(settings.cells()),
+        windowed: pair(
+            shape.window.map_or_else(|| settings.cells(), |window| settings.windowed_cells(window)),
+        ),
+        cache_type_k: settings.cache_type_k,
+        cache_type_v: settings.cache_type_v,
+        kv_offload: settings.kv_offload,
+        chooses_at_once: chooses_at_once(shape.widths.experts),
+        host,
+    }
+}
+
+/// `ggml_cuda_should_use_topk_moe` (ggml-cuda/topk-moe.cu): a power of two up to 512, or one of two more numbers of experts.
+fn chooses_at_once(experts: u64) -> bool {
+    experts.is_power_of_two() && experts <= 512 || matches!(experts, 288 | 576)
+}
+
+/// The layers that decide. Layers that repeat leave the buffers as they found them, after one repetition or after two: of
+/// a run that repeats the first repetitions are laid out, and an even number of the others is left out.
+fn layers(prepared: &Prepared, split: &Split, settings: &Settings, host: u8) -> Vec<(u32, Place)> {
+    let places = split.places(prepared.of_layer.len(), host);
+    let layers = prepared.of_layer.iter().zip(places).enumerate().map(|(layer, (class, place))| {
+        let experts = if (layer as u64) < settings.n_cpu_moe { host } else { place };
+        // Weights that are where they are needed are not copied: their types do not matter.
+        let alike = prepared.classes.get(*class as usize).map_or(*class, |class| class.alike);
+        let class = if place == host || experts == host { *class } else { alike };
+        (class, Place { layer: place, experts })
+    });
+    let layers: Vec<(u32, Place)> = layers.collect();
+    shortened(&layers)
+}
+
+/// The longest pattern of layers that is looked for.
+const LONGEST: usize = 8;
+
+/// Repetitions that are laid out.
+const REPETITIONS: usize = 2;
+
+fn shortened<T: Copy + PartialEq>(layers: &[T]) -> Vec<T> {
+    let mut kept = Vec::new();
+    let mut rest = layers;
+    while !rest.is_empty() {
+        let best = (1..=LONGEST.min(rest.len())).map(|period| {
+            let repeats =
+                rest.iter().zip(rest.get(period..).unwrap_or(&[])).take_while(|(one, other)| one == other);
+            let length = period + repeats.count();
+            let left_out = (length / period).saturating_sub(REPETITIONS) / 2 * 2 * period;
+            (left_out, length)
+        });
+        let (left_out, length) = best.fold((0, 1), |best, own| if own.0 > best.0 { own } else { best });
+        let run = rest.get(..length).unwrap_or(rest);
+        kept.extend_from_slice(run.get(..run.len() - left_out).unwrap_or(run));
+        rest = rest.get(length..).unwrap_or(&[]);
+    }
+    kept
+}

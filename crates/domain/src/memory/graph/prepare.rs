@@ -1,0 +1,222 @@
+//! A model and the graph of its architecture, brought together once: what each layer is and what its names stand for.
+
+use super::template::{Template, Type, Whose};
+use crate::memory::{Backend, Shape, shape::Matrix};
+
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) template: Template,
+    /// Layers that are alike are one.
+    pub(super) classes: Vec<Class>,
+    /// The class of each layer.
+    pub(super) of_layer: Vec<u32>,
+    /// What stands outside the layers.
+    pub(super) whole: Class,
+    /// Names whose number the settings decide.
+    pub(super) moving: Vec<(usize, Moving)>,
+    /// Elements of the key and the value of a head.
+    pub(super) heads: (u64, u64),
+    /// Elements of a key and of its part that is the value, where both are one cache.
+    pub(super) part: (u64, u64),
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Class {
+    /// Its layer in the template.
+    pub(super) segment: usize,
+    /// What each name of the template stands for.
+    pub(super) values: Vec<u64>,
+    /// Each weight of the template, where the model has it.
+    pub(super) weights: Vec<Option<Held>>,
+    /// The first class that differs in nothing but the types of its weights.
+    pub(super) alike: u32,
+}
+
+impl PartialEq for Class {
+    fn eq(&self, other: &Self) -> bool {
+        self.segment == other.segment && self.values == other.values && self.weights == other.weights
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Held {
+    /// As a device has it.
+    pub(super) bytes: u64,
+    pub(super) whose: Whose,
+    pub(super) is_expert: bool,
+    pub(super) is_input: bool,
+}
+
+/// A number that is not the model's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Moving {
+    Tokens,
+    Sequences,
+    PerSequence,
+    Outputs,
+    Cells,
+    AllCells,
+    Windowed,
+    AllWindowed,
+}
+
+const MOVING: [(&str, Moving); 8] = [
+    ("T", Moving::Tokens),
+    ("Q", Moving::Sequences),
+    ("P", Moving::PerSequence),
+    ("O", Moving::Outputs),
+    ("C", Moving::Cells),
+    ("A", Moving::AllCells),
+    ("W", Moving::Windowed),
+    ("B", Moving::AllWindowed),
+];
+
+/// Inputs of a model: they stay in main memory.
+const INPUTS: [&str; 4] = ["token_embd", "position_embd", "token_types", "per_layer_token_embd"];
+
+impl Prepared {
+    /// None where the data have no such graph.
+    pub(super) fn of(body: &str, shape: &Shape, variant: &str, device: Backend) -> Option<Self> {
+        let template = Template::read(body, variant)?;
+        let moving = template.names.iter().enumerate().filter_map(|(at, name)| {
+            let (_, moving) = MOVING.iter().find(|(known, _)| *known == name)?;
+            Some((at, *moving))
+        });
+        let moving = moving.collect();
+        let mut prepared = Self {
+            moving,
+            classes: Vec::new(),
+            of_layer: Vec::new(),
+            whole: class(&template, shape, None, device),
+            heads: shape.heads(),
+            part: (shape.number("attention.key_length"), shape.number("attention.value_length")),
+            template,
+        };
+        let layers = shape.used_layers();
+        let types: Vec<usize> = (0..layers).map(|layer| prepared.type_of(shape, layer)).collect();
+        for layer in 0..layers {
+            let mut class = class(&prepared.template, shape, Some(layer), device);
+            class.segment = prepared.segment(&types, layer);
+            let at = match prepared.classes.iter().position(|other| *other == class) {
+                Some(at) => at,
+                None => {
+                    let alike =
+                        |other: &Class| other.segment == class.segment && other.values == class.values;
+                    let first = prepared.classes.iter().position(alike);
+                    class.alike = small(first.unwrap_or(prepared.classes.len()));
+                    prepared.classes.push(class);
+                    prepared.classes.len() - 1
+                }
+            };
+            prepared.of_layer.push(small(at));
+        }
+        Some(prepared)
+    }
+
+    /// The type that has the most of what a layer has, and the least else.
+    fn type_of(&self, shape: &Shape, layer: usize) -> usize {
+        let Some(block) = shape.blocks.get(layer) else { return 0 };
+        let has =
+            |name: &String| block.matrices.iter().chain(&block.experts).any(|matrix| matrix.name == *name);
+        let count = block.matrices.len() + block.experts.len();
+        let far = |kind: &Type| {
+            let shared = kind.weights.iter().filter(|name| has(name)).count();
+            let differ = (kind.weights.len() - shared) + count.saturating_sub(shared);
+            differ * 2 + usize::from(kind.is_windowed != block.kept.is_windowed)
+        };
+        let kinds = self.template.types.iter().enumerate();
+        kinds.min_by_key(|(_, kind)| far(kind)).map_or(0, |(at, _)| at)
+    }
+
+    /// The segment of a layer: of those for its type the one that has the same neighbors.
+    fn segment(&self, types: &[usize], layer: usize) -> usize {
+        let at = |layer: Option<usize>| layer.and_then(|layer| types.get(layer)).copied();
+        let (before, own, after) =
+            (at(layer.checked_sub(1)), at(Some(layer)).unwrap_or(0), at(Some(layer + 1)));
+        let rank = |kind: &super::template::Layer| {
+            let ends = u32::from(kind.after.is_none() == after.is_none()) * 64;
+            let starts = u32::from(kind.before.is_none() == before.is_none()) * 16;
+            let is_own = u32::from(kind.own == own) * 32;
+            let place = u32::from(!kind.is_second || layer == 1) * 8;
+            let neighbors = u32::from(kind.before == before) * 4 + u32::from(kind.after == after) * 2;
+            ends + starts + is_own + place + neighbors + u32::from(kind.is_second && layer == 1)
+        };
+        let ranked = self.template.layers.iter().map(|kind| (rank(kind), kind.segment));
+        ranked.fold((0, 0), |best, own| if own.0 > best.0 { own } else { best }).1
+    }
+}
+
+fn small(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(0)
+}
+
+fn class(template: &Template, shape: &Shape, layer: Option<usize>, device: Backend) -> Class {
+    let values = template.names.iter().map(|name| value(shape, name, layer)).collect();
+    let weights = template.weights.iter().map(|weight| {
+        let matrix = match layer {
+            Some(layer) => of_layer(shape, &weight.name, weight.whose, layer),
+            None => of_model(shape, &weight.name),
+        }?;
+        Some(Held {
+            bytes: device.size(matrix),
+            whose: weight.whose,
+            is_expert: matrix.is_expert,
+            is_input: INPUTS.contains(&&*weight.name),
+        })
+    });
+    Class { segment: 0, values, weights: weights.collect(), alike: 0 }
+}
+
+fn of_layer<'a>(shape: &'a Shape, name: &str, whose: Whose, layer: usize) -> Option<&'a Matrix> {
+    let layer = match whose {
+        Whose::Model => return of_model(shape, name),
+        Whose::Layer => layer,
+        Whose::LayerBefore => layer.checked_sub(1)?,
+    };
+    let block = shape.blocks.get(layer)?;
+    block.matrices.iter().chain(&block.experts).find(|matrix| matrix.name == name)
+}
+
+fn of_model<'a>(shape: &'a Shape, name: &str) -> Option<&'a Matrix> {
+    let places = shape.output.iter().chain(&shape.input).chain(&shape.shared);
+    // Of several kinds of factors one is used; they are alike.
+    let mut places = places.chain(shape.blocks.iter().take(1).flat_map(|block| &block.matrices));
+    // What turns logits out is the embedding's own matrix where the file has no other.
+    if name.starts_with("rope_") {
+        return shape.shared.first();
+    }
+    places.find(|matrix| matrix.name == name).or_else(|| shape.tied.as_ref().filter(|_| name == "output"))
+}
+
+/// What a name stands for, as far as it is the model's.
+fn value(shape: &Shape, name: &str, layer: Option<usize>) -> u64 {
+    let block = layer.and_then(|layer| shape.blocks.get(layer));
+    let widths = &shape.widths;
+    if let Some(key) = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return shape.number(key);
+    }
+    if let Some((matrix, dimension)) = name.split_once(':') {
+        let at: usize = dimension.parse().unwrap_or(0);
+        let matrix = match (matrix.strip_prefix('/'), layer) {
+            (Some(outside), _) => of_model(shape, outside),
+            (None, Some(layer)) => of_layer(shape, matrix, Whose::Layer, layer),
+            (None, None) => None,
+        };
+        return matrix.and_then(|matrix| matrix.dims.get(at)).copied().unwrap_or(1);
+    }
+    match name {
+        "N" => shape.trained,
+        "E" => widths.embedding,
+        "V" => widths.vocabulary,
+        "U" => widths.experts_used,
+        "X" => widths.experts,
+        "H" => block.map_or(widths.heads, |block| block.heads),
+        "G" => block.map_or(0, |block| block.kv_heads),
+        "D" => shape.heads().0,
+        "KR" => block.map_or(widths.keys, |block| block.kept.keys),
+        "VR" => block.map_or(widths.values, |block| block.kept.values),
+        "VM" => widths.values,
+        "HW" => widths.embedding.checked_div(shape.number("wkv.head_size")).unwrap_or(0),
+        _ => 0,
+    }
+}
