@@ -1,7 +1,8 @@
 #define _DEFAULT_SOURCE
 /* Stands in for libnvidia-ml.so.1. $HOME/nvml has one card a line, read at nvmlInit_v2 and at nvmlDeviceGetCount_v2:
      NAME|TOTAL MIB|USED MIB|UUID|PCI BUS ID|PID:MIB PID:MIB|STATE
-   STATE may be left out: `lost` answers nothing any more, `unified` has no memory of its own. A first line `!mismatch`
+   STATE may be left out: `lost` answers nothing any more, `unified` has no memory of its own, `divided` consists of the
+   lines below it that are `part`s. A first line `!mismatch`
    is a library that is newer than the kernel's module. No such file: the driver is not loaded.
    Every nvmlInit_v2 is noted in $HOME/nvml-inits as `init`, every nvmlInitWithFlags as `init FLAGS`; every card that is
    asked for by its address in $HOME/nvml-asked.
@@ -66,6 +67,13 @@ static int read_cards(void) {
 
 static int is(void *device, const char *state) { return !strcmp(((struct card *)device)->state, state); }
 
+/* Parts stand behind the cards: they are none of those that are counted. */
+static int whole(void) {
+    int found = 0;
+    for (unsigned index = 0; index < count; index++) found += !is(&cards[index], "part");
+    return found;
+}
+
 int nvmlInit_v2(void) {
     note("nvml-inits", "init");
     return read_cards();
@@ -83,7 +91,7 @@ int nvmlSystemGetDriverVersion(char *text, unsigned size) { snprintf(text, size,
 
 int nvmlDeviceGetCount_v2(unsigned *number) {
     int said = read_cards();
-    *number = count;
+    *number = whole();
     return said;
 }
 
@@ -103,6 +111,25 @@ int nvmlDeviceGetHandleByPciBusId_v2(const char *bus, void **device) {
         return SUCCESS;
     }
     return NOT_FOUND;
+}
+
+int nvmlDeviceGetMigMode(void *device, unsigned *current, unsigned *pending) {
+    if (is(device, "part")) return NOT_SUPPORTED;
+    *current = *pending = is(device, "divided");
+    return SUCCESS;
+}
+
+int nvmlDeviceGetMaxMigDeviceCount(void *device, unsigned *number) {
+    (void)device;
+    *number = 7;
+    return SUCCESS;
+}
+
+int nvmlDeviceGetMigDeviceHandleByIndex(void *device, unsigned index, void **part) {
+    (void)device;
+    if (whole() + index >= count) return NOT_FOUND;
+    *part = &cards[whole() + index];
+    return SUCCESS;
 }
 
 int nvmlDeviceGetName(void *device, char *text, unsigned size) {

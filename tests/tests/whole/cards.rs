@@ -204,6 +204,22 @@ fn a_cuda_that_does_not_start_after_a_sleep_is_told_with_what_mends_it() {
 }
 
 #[test]
+fn the_parts_of_a_divided_card_stand_in_its_place() {
+    let mut house = house!();
+    if !house.install_nvml() {
+        skip!("there is no cc");
+    }
+    let part = |number: u8| format!("NVIDIA H100 MIG 1g.10gb|9856|{number}|MIG-{number}|-||part");
+    house.cards(&[card("NVIDIA H100", 1, "", "divided"), part(1), part(2)]);
+    let house = house.started();
+    let report = house.json(&["hardware"]);
+    assert_eq!(told(&report).0, pairs(&[("CUDA0", "0000:01:00.0"), ("CUDA1", "0000:01:00.0")]));
+    let parts = report["gpus"].as_array().unwrap().iter().map(|gpu| (&gpu["uuid"], &gpu["total"]));
+    let bytes = json!(9856_u64 << 20);
+    assert_eq!(parts.collect::<Vec<_>>(), [(&json!("MIG-1"), &bytes), (&json!("MIG-2"), &bytes)]);
+}
+
+#[test]
 fn listeners_are_told_of_changes_and_wake_no_card() {
     let mut house = house!();
     if !house.install_nvml() {
