@@ -12,9 +12,12 @@ use domain::{
     Location, Model, Role, State,
     engines::{self, Engine, HOST, Launch, Order, Plan},
     facts::Facts,
-    hardware::{Gpu, Hardware, Seen},
+    hardware::{Hardware, Seen},
     memory::Shape,
-    plan::{Extras, Goal, Knobs, Planned, Refusal, check_described, plan},
+    plan::{
+        Expected, Extras, Goal, Informed, Knobs, Planned, Refusal, Runs, called, check_described, known_as,
+        plan_with,
+    },
     safety,
 };
 use jiff::Timestamp;
@@ -40,6 +43,8 @@ pub(crate) struct Prepared {
     pub(crate) reserve: BTreeMap<String, u64>,
     /// The same by what a device is called by everybody; other launches plan without them until it holds them.
     pub(crate) booked: BTreeMap<String, u64>,
+    /// What it is compared with when it is ready.
+    pub(crate) expected: Option<Expected>,
     /// The port is the one that was asked for.
     pub(crate) is_port_fixed: bool,
     /// It was planned for a machine that the caller described.
@@ -131,6 +136,8 @@ pub(crate) struct World<'a> {
     /// What is booked by launches that did not hold it yet at a time.
     pub(crate) reserved: &'a dyn Fn(Timestamp) -> BTreeMap<String, u64>,
     pub(crate) max_age: Duration,
+    /// What runs of a model took before, with this build of an engine.
+    pub(crate) learned: &'a dyn Fn(&str, &str, &str) -> anyhow::Result<Runs>,
 }
 
 /// Plans a launch; blocking.
@@ -158,7 +165,13 @@ pub(crate) fn prepare(
     knobs.check().map_err(refused)?;
     request.hardware.as_ref().map_or(Ok(()), check_described).map_err(refused)?;
     let mut tools = tools(engine, request, world)?;
-    let planned = planned(&knobs, facts, &tools.machine, engine.extras(model, location))?;
+    let extras = engine.extras(model, location);
+    let runs = match (&tools.build, &request.hardware) {
+        (Some(build), None) => (world.learned)(&model.id, engine.name(), build)?,
+        _ => Runs::default(),
+    };
+    let informed = informed(&knobs, facts, &tools.machine, extras, &runs)?;
+    let planned = informed.as_ref().map(|informed| &informed.planned);
     let order = Order {
         model,
         location,
@@ -167,23 +180,26 @@ pub(crate) fn prepare(
         program: std::mem::take(&mut tools.program),
         program_arguments: tools.arguments,
         port: request.port.map_or_else(free_port, Ok)?,
-        planned: planned.as_ref().ok(),
+        planned: planned.ok(),
         knobs: &knobs,
         extra: request.extra.clone(),
     };
     let launch = engine.render(&order);
     let mut plan = engines::plan(engine, &order, &launch);
-    plan.explain.extend(planned.as_ref().err().cloned());
+    plan.measured = informed.as_ref().ok().and_then(|informed| informed.measured.clone());
+    plan.explain.extend(informed.as_ref().err().cloned());
     plan.explain.append(&mut tools.notes);
     plan.explain.extend(caution);
-    let extras = engine.extras(model, location);
     let told = Told { request, knobs: &knobs, facts, machine: &tools.machine, extras };
     told.add_to(&mut plan, world.engines)?;
-    let reserve = planned.as_ref().map(reserve).unwrap_or_default();
+    let reserve = planned.map(reserve).unwrap_or_default();
     let booked = booked(&reserve, &tools.machine);
+    let called = |id: &str| called(&tools.machine, id).to_owned();
+    let build = tools.build.as_deref().zip(informed.as_ref().ok());
+    let expected = build.map(|(build, informed)| Expected::of(informed, extras, build, called));
     let environment = environment(&request.environment);
     let (port, is_port_fixed, is_imagined) = (order.port, request.port.is_some(), request.hardware.is_some());
-    Ok(Prepared { launch, plan, environment, port, reserve, booked, is_port_fixed, is_imagined })
+    Ok(Prepared { launch, plan, environment, port, reserve, booked, expected, is_port_fixed, is_imagined })
 }
 
 fn refused(refusal: Refusal) -> ApiError {
@@ -201,6 +217,8 @@ struct Tools {
     flags: BTreeSet<String>,
     placing: BTreeMap<String, String>,
     machine: Hardware,
+    /// Its version, as it prints it.
+    build: Option<String>,
     /// What one would not expect of them.
     notes: Vec<String>,
 }
@@ -229,6 +247,7 @@ fn tools(engine: &dyn Engine, request: &LaunchRequest, world: &World<'_>) -> any
         program: probed.program,
         arguments: probed.arguments,
         flags: probed.flags,
+        build: probed.version,
         machine,
         notes,
     })
@@ -262,6 +281,7 @@ fn imagined(engine: &dyn Engine, machine: &Hardware, error: &anyhow::Error) -> T
         flags: engine.usual_flags().iter().map(|flag| (*flag).to_owned()).collect(),
         placing: BTreeMap::new(),
         machine: machine.clone(),
+        build: None,
         notes: vec![format!("{why}: the command is for a current version")],
     }
 }
@@ -283,15 +303,16 @@ fn knobs(request: &LaunchRequest) -> Knobs {
 }
 
 /// Returns what was planned, or in words why nothing could be.
-fn planned(
+fn informed(
     knobs: &Knobs,
     facts: Option<&Facts>,
     machine: &Hardware,
     extras: Extras,
-) -> Result<Result<Planned, String>, ApiError> {
+    runs: &Runs,
+) -> Result<Result<Informed, String>, ApiError> {
     let Some(facts) = facts else { return Ok(Err(unplanned("its header was not read"))) };
     match Shape::of(facts) {
-        Ok(shape) => plan(&shape, machine, knobs, extras).map(Ok).map_err(refused),
+        Ok(shape) => plan_with(&shape, machine, knobs, extras, runs).map(Ok).map_err(refused),
         Err(unplannable) => Ok(Err(unplanned(&unplannable.to_string()))),
     }
 }
@@ -307,11 +328,6 @@ fn reserve(planned: &Planned) -> BTreeMap<String, u64> {
     let main = parts.into_iter().fold(0, u64::saturating_add);
     let devices = planned.devices.iter().map(|device| (device.id.clone(), device.used));
     devices.chain([(HOST.to_owned(), main)]).collect()
-}
-
-/// An engine's own names for devices change with the variables that place it; the driver's do not.
-fn known_as(gpu: &Gpu) -> &str {
-    gpu.uuid.as_deref().or(gpu.pci.as_deref()).unwrap_or(&gpu.id)
 }
 
 /// Books what is reserved where everybody looks for it: what shares the machine's memory is taken from that.
@@ -348,7 +364,7 @@ pub(crate) fn free_port() -> anyhow::Result<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::hardware::{Cpu, Ram};
+    use domain::hardware::{Cpu, Gpu, Ram};
 
     const GIB: u64 = 1 << 30;
 

@@ -3,7 +3,7 @@
 
 use crate::{config::write_private, process::Process};
 use anyhow::Context as _;
-use domain::WirePath;
+use domain::{WirePath, plan::Expected};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
@@ -44,6 +44,9 @@ pub(crate) struct Ordered {
     pub(crate) port: u16,
     /// Tokens.
     pub(crate) planned_ctx: Option<u64>,
+    /// What it will take, as planned.
+    #[serde(default)]
+    pub(crate) expected: Option<Expected>,
     pub(crate) run: api::Run,
 }
 

@@ -4,6 +4,7 @@
 mod adopt;
 mod drive;
 mod http;
+mod learn;
 mod log;
 mod names;
 mod start;
@@ -13,23 +14,20 @@ mod tests;
 use crate::{
     config::Config,
     engine::Prepared,
-    process::{self, Process, Tree},
+    engines::Engines,
+    process::{Process, Tree},
+    remember::Memory,
     rundir::{self, Ordered},
 };
 use api::{ApiError, Event, EventKind, ModelRef, Run, RunState};
 use domain::{
     ByteSize,
     engines::{self, Allocated, HOST},
+    plan::Expected,
 };
 use jiff::Timestamp;
 use rustix::process::Signal;
-use std::{
-    cmp::Reverse,
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{cmp::Reverse, collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     sync::{Semaphore, SemaphorePermit, broadcast, watch},
     time::timeout,
@@ -57,6 +55,7 @@ struct Shared {
     published: broadcast::Sender<Arc<Event>>,
     table: watch::Sender<Table>,
     admission: Semaphore,
+    learning: learn::Learning,
 }
 
 /// Runs by their word.
@@ -70,6 +69,7 @@ struct Entry {
     port: u16,
     /// Tokens; the run has those that the engine tells.
     planned_ctx: Option<u64>,
+    expected: Option<Expected>,
     /// Keys in its command, which are never shown.
     secrets: Vec<String>,
     /// What is planned for it, by what a device is called by everybody.
@@ -85,13 +85,18 @@ struct Entry {
 
 impl Runs {
     /// Finds the runs that there are already, and goes on with them.
-    pub(crate) fn new(config: &Config, published: broadcast::Sender<Arc<Event>>) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        published: broadcast::Sender<Arc<Event>>,
+        (memory, engines): (Memory, Arc<Engines>),
+    ) -> Self {
         let shared = Shared {
             dir: config.runs(),
             starter: start::Starter::new(config),
             published,
             table: watch::Sender::new(Table::new()),
             admission: Semaphore::new(1),
+            learning: learn::Learning { memory, engines },
         };
         let runs = Self(Arc::new(shared));
         runs.adopt();
@@ -157,6 +162,7 @@ impl Runs {
             key,
             port: prepared.port,
             planned_ctx: prepared.plan.llama.as_ref().map(|llama| llama.ctx_per_slot),
+            expected: prepared.expected.clone(),
             secrets: engines::secrets(&prepared.launch.argv),
             booked: prepared.booked.clone(),
             supervisor: None,
@@ -198,7 +204,7 @@ impl Runs {
             .chain(ended.into_iter().take(adopt::KEPT))
             .map(|mut entry| {
                 if entry.run.state.is_live() {
-                    entry.run.memory.extend(memory(entry.supervisor, &processes));
+                    entry.run.memory.extend(learn::memory(entry.supervisor, &processes));
                     entry.run.last_lines = self.last_lines(&entry.run.run, LAST_LINES, &entry.secrets);
                 }
                 entry.run
@@ -327,7 +333,8 @@ impl Entry {
     }
 
     fn ordered(self) -> Ordered {
-        Ordered { key: self.key, port: self.port, planned_ctx: self.planned_ctx, run: self.run }
+        let Self { key, port, planned_ctx, expected, run, .. } = self;
+        Ordered { key, port, planned_ctx, expected, run }
     }
 
     /// Whether a look at the machine at `since` does not show all that it takes.
@@ -380,21 +387,8 @@ fn new_run(word: String, prepared: &Prepared) -> Run {
     }
 }
 
-fn memory(supervisor: Option<Process>, processes: &Tree) -> BTreeMap<String, u64> {
-    let below = supervisor.map(|supervisor| processes.below(supervisor.pid)).unwrap_or_default();
-    let host: u64 = below.iter().map(|process| process::anonymous_memory(process.pid)).sum();
-    if host == 0 { BTreeMap::new() } else { BTreeMap::from([(HOST.to_owned(), host)]) }
-}
-
 /// Whether a file name is one that this module gives to runs.
 fn is_word(name: &str) -> bool {
     let is_letter = |byte: u8| byte.is_ascii_lowercase() || (b'2'..=b'7').contains(&byte);
     name.len() == 7 && name.starts_with('r') && name.bytes().all(is_letter)
-}
-
-/// Removes a directory that this module has made.
-fn remove(dir: &Path) {
-    if let Err(error) = std::fs::remove_dir_all(dir) {
-        tracing::warn!(dir = %dir.display(), %error, "a run's directory cannot be removed");
-    }
 }

@@ -6,13 +6,14 @@ use crate::{
     style::Style,
     table::{Column, Table},
     text::clean,
+    wording,
 };
 use anyhow::Result;
 use api::{Launch, Request};
 use clap::Args;
 use domain::{
     ByteSize,
-    engines::Plan,
+    engines::{HOST, Plan},
     plan::{DeviceUse, HostUse, Term},
 };
 use std::io;
@@ -78,10 +79,36 @@ pub(super) fn write_memory(plan: &Plan, context: &mut Context<'_>) -> io::Result
         Column::Right("UNUSED"),
     ];
     let mut table = Table::new(columns, 0);
-    plan.devices.iter().for_each(|device| table.push(device_row(device)));
+    for device in &plan.devices {
+        table.push(device_row(device));
+        table_measured(&mut table, plan, &device.id);
+    }
     let shared = plan.devices.iter().filter(|device| device.shares_ram).map(|device| device.used).sum();
     table.push(host_row(host, shared));
+    table_measured(&mut table, plan, HOST);
     table.write(context.out, context.style, context.environment.width)
+}
+
+/// Below what is planned for a place: what was planned before it was measured, or what a run with like settings took.
+fn table_measured(table: &mut Table<7>, plan: &Plan, id: &str) {
+    let Some(run) = &plan.measured else { return };
+    let Some(place) = run.devices.iter().find(|place| place.id == id) else { return };
+    let size = |bytes: u64| ByteSize(bytes).to_string();
+    let (label, told) = match run.same_settings {
+        true => ("  planned first".to_owned(), place.planned),
+        false => (format!("  took at {}", wording::tokens(run.settings.ctx)), place.taken),
+    };
+    // What an engine takes of main memory besides is not measured.
+    let other = told.overhead.filter(|_| id != HOST).map(size);
+    table.push([
+        label,
+        size(told.weights),
+        size(told.context),
+        size(told.compute),
+        other.unwrap_or_default(),
+        String::new(),
+        String::new(),
+    ]);
 }
 
 fn device_row(device: &DeviceUse) -> [String; 7] {

@@ -30,6 +30,7 @@ pub(super) const USER: &[&str] = &[
     include_str!("sql/user-0002.sql"),
     include_str!("sql/user-0003.sql"),
     include_str!("sql/user-0004.sql"),
+    include_str!("sql/user-0005.sql"),
 ];
 
 /// Counts the ways in which files were read and rows written; an index of another way is read anew.

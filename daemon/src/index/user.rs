@@ -20,7 +20,7 @@ pub struct User {
 }
 
 /// A change of what is remembered.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Change {
     /// The content of this key is this model.
     Adopt {
@@ -50,6 +50,13 @@ pub enum Change {
     Used {
         model: String,
         engine: String,
+    },
+    /// What a run took that is ready.
+    Measured(Box<super::MeasuredRow>),
+    /// How fast a run was.
+    Speed {
+        run: String,
+        speed: domain::engines::Rates,
     },
     /// A file was hashed as a whole.
     Hashed(super::HashRow),
@@ -230,6 +237,11 @@ fn apply(db: &Transaction<'_>, change: &Change, now: &str) -> anyhow::Result<()>
             db.prepare_cached("INSERT INTO run (model, engine, started) VALUES (?1, ?2, ?3)")?
                 .execute(params![model, engine, now])?;
         }
+        Change::Measured(row) => {
+            put_model(db, &row.model, now)?;
+            super::measured::put(db, row)?;
+        }
+        Change::Speed { run, speed } => super::measured::put_speed(db, run, *speed)?,
         Change::Hashed(row) => super::hashes::put(db, row, now)?,
         Change::AddRoot(path) => {
             db.prepare_cached("INSERT OR IGNORE INTO root (path, added) VALUES (?1, ?2)")?

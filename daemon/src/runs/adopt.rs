@@ -1,7 +1,7 @@
 //! Runs that were there before this daemon: those that live go on under the same word, those that ended are told for a
 //! while, and then their directories are removed. No other directory is touched.
 
-use super::{Entry, Runs, drive, is_word, remove};
+use super::{Entry, Runs, drive, is_word};
 use crate::{
     process,
     rundir::{self, Ended, Order, State},
@@ -49,6 +49,7 @@ impl Runs {
             key: order.ordered.key,
             port: order.ordered.port,
             planned_ctx: order.ordered.planned_ctx,
+            expected: order.ordered.expected,
             booked: run.planned.clone(), // by the engine's own names: nobody has written down more
             supervisor: state.as_ref().and_then(|state| state.supervisor),
             ready_at: was_ready.then_some(run.since),
@@ -155,5 +156,12 @@ fn remove_old(dir: &Path) {
     let age = dir.metadata().and_then(|meta| meta.modified()).ok().and_then(|at| at.elapsed().ok());
     if age.is_some_and(|age| age > Duration::from_secs(24 * 3600)) && rundir::is_ours(dir) {
         remove(dir);
+    }
+}
+
+/// Removes a directory that this module has made.
+fn remove(dir: &Path) {
+    if let Err(error) = fs::remove_dir_all(dir) {
+        tracing::warn!(dir = %dir.display(), %error, "a run's directory cannot be removed");
     }
 }

@@ -166,6 +166,9 @@ impl Runs {
         let key = rundir::order(&self.dir(word)).ok().and_then(|order| engines::api_key(&order.argv()));
         let ctx = context(engine, &url, key.as_ref()).await;
         let allocated = engine.allocated(&log::first_lines(&self.dir(word)));
+        if entry.ready_at.is_none() {
+            self.learn(word, supervisor, &allocated).await;
+        }
         self.change(word, |entry| {
             if let (Some(planned), Some(ctx)) = (entry.planned_ctx, ctx)
                 && planned != ctx
@@ -220,6 +223,7 @@ impl Runs {
         let was_stopped = ended.stopped || entry.is_stop_asked;
         let went_well = entry.ready_at.is_some() && ended.error.is_none() && ended.code == Some(0);
         let has_failed = !was_stopped && !went_well;
+        self.learn_speed(&entry);
         let diagnosis = has_failed.then(|| self.diagnose(&entry, ended));
         let count = if ended.error.is_some() { STUCK_LINES } else { LAST_LINES };
         let last_lines = self.last_lines(word, count, &entry.secrets);

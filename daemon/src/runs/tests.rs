@@ -24,7 +24,13 @@ fn runs(states: &[RunState]) -> (TempDir, Runs) {
         verify_rate: None,
         path: None,
     };
-    let runs = Runs::new(&config, broadcast::channel(100).0);
+    std::fs::create_dir(at("data")).unwrap();
+    let (memory, ..) = Memory::start(&config.user()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let inside = runtime.enter();
+    let engines = Arc::new(Engines::start(&config));
+    let runs = Runs::new(&config, broadcast::channel(100).0, (memory, engines));
+    drop(inside);
     let entries = states.iter().enumerate().map(|(n, state)| {
         let entry = entry(n, *state);
         (entry.run.run.clone(), entry)
@@ -63,6 +69,7 @@ fn entry(n: usize, state: RunState) -> Entry {
         key: n.to_string(),
         port: 0,
         planned_ctx: Some(4096),
+        expected: None,
         secrets: Vec::new(),
         booked: BTreeMap::from([("CUDA0".to_owned(), n as u64 + 1)]),
         supervisor: None,

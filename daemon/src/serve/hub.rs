@@ -90,8 +90,8 @@ const FIRST_SCAN: Duration = Duration::from_secs(20);
 impl Hub {
     pub(crate) fn new(config: Config, links: Links, found: Found) -> Self {
         let Links { core, memory, published, settled, live, failed, unwatched, verify, fits, mounts } = links;
-        let runs = Runs::new(&config, published.clone());
         let engines = Arc::new(Engines::start(&config));
+        let runs = Runs::new(&config, published.clone(), (memory.clone(), Arc::clone(&engines)));
         let pulse = Pulse::start(Arc::clone(&engines), runs.clone(), published.clone());
         Self {
             config,

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     engine,
     engines::Engines,
-    index::UserChange,
+    index::{User, UserChange},
     process::Tree,
     runs::{Log, PIECES},
 };
@@ -37,9 +37,14 @@ pub(super) async fn prepare(
     max_age: Duration,
 ) -> Result<engine::Prepared, Failure> {
     let (model, facts, notes) = kin::fitted(hub, (model, facts), order.model.clone()).await?;
-    let (engines, runs) = (Arc::clone(&hub.engines), hub.runs.clone());
+    let (engines, runs, user) = (Arc::clone(&hub.engines), hub.runs.clone(), hub.config.user());
     off_the_loop(move || {
-        let world = engine::World { engines: &engines, reserved: &|since| runs.reserved(since), max_age };
+        let world = engine::World {
+            engines: &engines,
+            reserved: &|since| runs.reserved(since),
+            max_age,
+            learned: &|model, engine, build| User::reader(&user)?.measured(model, engine, build),
+        };
         let mut prepared = engine::prepare(&order, (&model, facts.as_ref()), &world)?;
         prepared.plan.explain.extend(notes);
         anyhow::Ok(prepared)

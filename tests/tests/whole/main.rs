@@ -16,6 +16,7 @@ mod images;
 mod kernel;
 mod launch;
 mod launch_ends;
+mod learn;
 mod live;
 mod mounts;
 mod odd;

@@ -3,10 +3,13 @@
 use crate::values::now;
 use api::{EngineDevices, EngineStatus, HardwareReport, LaunchRequest, Machine, ModelRef, Run, RunState};
 use domain::{
-    engines,
+    engines::{self, Rates},
     hardware::{Card, CardState, Cpu, Gpu, Hardware, Host, Node, Pool, Ram},
     memory::{CacheType, FlashAttention},
-    plan::{Curve, DeviceUse, Goal, HostUse, Knobs, Limit, Point, Series, Speed, Term},
+    plan::{
+        Amounts, Curve, DeviceUse, Goal, HostUse, Kept, Knobs, Limit, Measured, MeasuredUse, Point, Series,
+        Speed, Term,
+    },
 };
 use std::collections::BTreeMap;
 
@@ -178,6 +181,7 @@ pub(crate) fn plan() -> engines::Plan {
         curve: Some(Curve { limit: 2, ctx: 1, series: vec![series()] }),
         explain: vec!["e".into()],
         alternatives: vec!["a".into()],
+        measured: Some(measured()),
         command: "llama-server".into(),
         url: "http://127.0.0.1".into(),
     }
@@ -223,4 +227,39 @@ pub(crate) fn device_use() -> DeviceUse {
         slack: 1,
         layers: 1,
     }
+}
+
+fn measured() -> Measured {
+    let amounts = Amounts { weights: 1, context: 2, compute: 3, overhead: Some(4) };
+    let settings = Kept {
+        ctx: 4096,
+        gpu_layers: 33,
+        layers: 33,
+        n_cpu_moe: 0,
+        tensor_split: vec![16, 17],
+        cache_type_k: CacheType::F16,
+        cache_type_v: CacheType::F16,
+        flash_attn: FlashAttention::On,
+        batch: 2048,
+        ubatch: 512,
+        parallel: 1,
+        kv_unified: false,
+        swa_full: false,
+        kv_offload: true,
+        op_offload: true,
+        n_outputs: 1,
+        projector: 0,
+        adapters: 0,
+    };
+    let place = MeasuredUse {
+        id: "CUDA0".into(),
+        device: "GPU-1".into(),
+        taken: amounts,
+        planned: amounts,
+        slack: 5,
+        read: 6,
+    };
+    let speed = Some(Rates { prompt: Some(1.5), answer: Some(2.5) });
+    let at = "2026-11-28T09:00:00Z".parse().unwrap();
+    Measured { at, settings, devices: vec![place], speed, same_settings: true }
 }

@@ -3,8 +3,8 @@
 //! are left to llama.cpp's own fit.
 
 use super::{
-    Allocated, ContextOf, Engine, Launch, Order, Program, Ready, Refusal, llama_cpp_devices::FLASH_SWITCH,
-    llama_cpp_extra, llama_cpp_log,
+    Allocated, ContextOf, Engine, Launch, Order, Program, Rates, Ready, Refusal,
+    llama_cpp_devices::FLASH_SWITCH, llama_cpp_extra, llama_cpp_log,
 };
 use crate::{
     Format, Kind, Model, Role, State,
@@ -121,6 +121,10 @@ impl Engine for LlamaCpp {
 
     fn allocated(&self, lines: &[String]) -> BTreeMap<String, Allocated> {
         llama_cpp_log::allocated(lines.iter().map(String::as_str))
+    }
+
+    fn rates(&self, lines: &[String]) -> Option<Rates> {
+        llama_cpp_log::rates(lines.iter().map(String::as_str))
     }
 
     fn ready(&self) -> Ready {

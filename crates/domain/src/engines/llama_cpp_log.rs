@@ -20,6 +20,43 @@ impl Allocated {
     }
 }
 
+/// Tokens a second.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Rates {
+    /// Of a prompt that is read.
+    pub prompt: Option<f64>,
+    /// Of an answer that is written.
+    pub answer: Option<f64>,
+}
+
+/// Fewer tokens of a prompt or an answer say nothing of how fast it goes.
+const FEW: u64 = 16;
+
+/// Reads how fast the last answers were: `prompt eval time = 21.4 ms / 45 tokens (0.5 ms per token, 2.1 tokens per second)`.
+pub(super) fn rates<'a>(lines: impl IntoIterator<Item = &'a str>) -> Option<Rates> {
+    let mut told = Rates { prompt: None, answer: None };
+    for line in lines {
+        let Some((before, rest)) = line.split_once("eval time =") else { continue };
+        let Some((tokens, rate)) = rate(rest) else { continue };
+        if tokens < FEW {
+            continue;
+        }
+        let place = if before.ends_with("prompt ") { &mut told.prompt } else { &mut told.answer };
+        *place = Some(rate);
+    }
+    (told.prompt.is_some() || told.answer.is_some()).then_some(told)
+}
+
+/// Tokens, and tokens a second.
+fn rate(text: &str) -> Option<(u64, f64)> {
+    let (_, rest) = text.split_once(" / ")?;
+    let (tokens, rest) = rest.split_once(" tokens")?;
+    let (_, rate) = rest.split_once("per token,")?;
+    let (rate, _) = rate.split_once("tokens per second")?;
+    let rate: f64 = rate.trim().parse().ok()?;
+    (rate.is_finite() && rate > 0.0).then_some((tokens.trim().parse().ok()?, rate))
+}
+
 /// What main memory is called among devices.
 pub const HOST: &str = "host";
 
@@ -135,6 +172,19 @@ sched_reserve:      CUDA0 compute buffer size =    7.00 MiB
         let context = 24 * MIB + 3 * MIB / 2;
         assert_eq!(found["CUDA0"], Allocated { weights: 200 * MIB, context, compute: 7 * MIB, output: 0 });
         assert_eq!(found["CUDA0"].total(), 232 * MIB + MIB / 2);
+    }
+
+    #[test]
+    fn a_real_log_says_how_fast_the_last_answer_was() {
+        // llama-server 0.7.0.
+        let log = "\
+1.05.170.687 I slot print_timing: id  0 | task 0 | prompt eval time =   21402.26 ms /    45 tokens ( 4280.45 ms per token,     0.23 tokens per second)
+1.05.170.702 I slot print_timing: id  0 | task 0 |        eval time =    1456.05 ms /    30 tokens (   50.21 ms per token,    19.92 tokens per second)
+2.05.170.702 I slot print_timing: id  0 | task 9 |        eval time =    1000.05 ms /     2 tokens (  500.21 ms per token,     2.00 tokens per second)
+2.05.170.702 I slot print_timing: id  0 | task 9 |        eval time =      ms /  20 tokens ( , inf tokens per second)
+";
+        assert_eq!(rates(log.lines()), Some(Rates { prompt: Some(0.23), answer: Some(19.92) }));
+        assert_eq!(rates(["eval time", "eval time = 1 / 99 tokens (x per token, - tokens per second"]), None);
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod secret;
 use crate::{
     Location, Model,
     memory::{CacheType, FlashAttention, Settings},
-    plan::{Curve, DeviceUse, Extras, HostUse, Knobs, Limit, Planned, Speed, Term},
+    plan::{Curve, DeviceUse, Extras, HostUse, Knobs, Limit, Measured, Planned, Speed, Term},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -25,7 +25,7 @@ pub use crate::plan::Refusal;
 pub use diagnose::{Diagnosis, End, EndClass, diagnose, telling};
 pub use llama_cpp::CUDA_ORDER;
 pub use llama_cpp_devices::{cuda_complaint, is_server, listed_devices, listed_flags, listed_version};
-pub use llama_cpp_log::{Allocated, HOST};
+pub use llama_cpp_log::{Allocated, HOST, Rates};
 pub use quote::shell_line;
 pub use secret::{api_key, asks_for_key, redact, redacted, secrets};
 
@@ -63,6 +63,9 @@ pub trait Engine: Sync {
 
     /// Reads from the first lines of its log what it has allocated, by device and `HOST`.
     fn allocated(&self, lines: &[String]) -> BTreeMap<String, Allocated>;
+
+    /// Reads from its log how fast its last answers were.
+    fn rates(&self, lines: &[String]) -> Option<Rates>;
 
     /// Where the running engine says that it is ready.
     fn ready(&self) -> Ready;
@@ -165,6 +168,9 @@ pub struct Plan {
     pub curve: Option<Curve>,
     pub explain: Vec<String>,
     pub alternatives: Vec<String>,
+    /// What a run with the same settings took here, else one with like settings; None where there was none.
+    #[serde(default)]
+    pub measured: Option<Measured>,
     /// The same as one line for a POSIX shell (bash where a name holds control characters), safe to paste.
     pub command: String,
     pub url: String,
@@ -266,6 +272,7 @@ pub fn plan(engine: &dyn Engine, order: &Order<'_>, launch: &Launch) -> Plan {
         curve: None,
         explain: [said, launch.explain.clone()].concat(),
         alternatives: planned.map(|planned| planned.alternatives.clone()).unwrap_or_default(),
+        measured: None,
         command: String::new(),
         url: launch.url.clone(),
     }

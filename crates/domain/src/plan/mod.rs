@@ -8,6 +8,7 @@ mod explain;
 mod fits;
 mod ground;
 mod knobs;
+mod learned;
 mod place;
 mod room;
 mod search;
@@ -28,6 +29,9 @@ pub use curve::{Curve, Point, Series, curve};
 pub use devices::check_described;
 pub use fits::{Fit, How, fit};
 pub use knobs::{Goal, Knobs};
+pub use learned::{
+    Amounts, Expected, Informed, Kept, Measured, MeasuredUse, Runs, called, known_as, plan_with,
+};
 pub use room::MARGIN;
 pub use speed::{PastRun, Speed};
 pub use terms::Term;

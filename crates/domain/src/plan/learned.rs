@@ -1,0 +1,375 @@
+//! What launches have taken, beside what was planned; and plans that go by it. Where settings are equal, what was measured
+//! is what is planned; where they are alike, only more than was planned counts.
+
+mod account;
+#[cfg(test)]
+mod tests;
+
+use super::{Extras, Knobs, PastRun, Planned, Refusal, plan_after};
+use crate::{
+    ByteSize,
+    engines::{Allocated, HOST, Rates},
+    hardware::{Gpu, Hardware},
+    memory::{Backend, CacheType, Estimate, FlashAttention, Settings, Shape, sum},
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What decides how much memory a run takes, as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of llama.cpp")]
+pub struct Kept {
+    pub ctx: u64,
+    pub gpu_layers: u64,
+    pub layers: u64,
+    pub n_cpu_moe: u64,
+    pub tensor_split: Vec<u64>,
+    pub cache_type_k: CacheType,
+    pub cache_type_v: CacheType,
+    pub flash_attn: FlashAttention,
+    pub batch: u64,
+    pub ubatch: u64,
+    pub parallel: u64,
+    pub kv_unified: bool,
+    pub swa_full: bool,
+    pub kv_offload: bool,
+    pub op_offload: bool,
+    pub n_outputs: u64,
+    /// Bytes of a projector, and of adapters.
+    pub projector: u64,
+    #[serde(default)]
+    pub adapters: u64,
+}
+
+impl Kept {
+    fn of(settings: &Settings, layers: u64, extras: Extras) -> Self {
+        Self {
+            ctx: settings.ctx,
+            gpu_layers: settings.gpu_layers,
+            layers,
+            n_cpu_moe: settings.n_cpu_moe,
+            tensor_split: settings.tensor_split.layers(),
+            cache_type_k: settings.cache_type_k,
+            cache_type_v: settings.cache_type_v,
+            flash_attn: settings.flash_attn,
+            batch: settings.batch,
+            ubatch: settings.ubatch,
+            parallel: settings.parallel,
+            kv_unified: settings.kv_unified,
+            swa_full: settings.swa_full,
+            kv_offload: settings.kv_offload,
+            op_offload: settings.op_offload,
+            n_outputs: settings.n_outputs,
+            projector: extras.projector,
+            adapters: extras.adapters,
+        }
+    }
+
+    /// Whether compute buffers are laid out in the same way: context and how many layers are where may differ.
+    fn is_like(&self, other: &Self) -> bool {
+        let is_whole = |kept: &Self| kept.gpu_layers >= kept.layers && kept.n_cpu_moe == 0;
+        let placed = Self {
+            ctx: other.ctx,
+            gpu_layers: other.gpu_layers,
+            n_cpu_moe: other.n_cpu_moe,
+            tensor_split: other.tensor_split.clone(),
+            ..self.clone()
+        };
+        placed == *other && is_whole(self) == is_whole(other)
+    }
+}
+
+/// Bytes in one place.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Amounts {
+    pub weights: u64,
+    pub context: u64,
+    pub compute: u64,
+    /// Driver context and workspaces; None where no driver tells what the process holds.
+    pub overhead: Option<u64>,
+}
+
+/// What a run took in one place, and what was planned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MeasuredUse {
+    /// What the engine calls the device; `host` is main memory.
+    pub id: String,
+    /// What everybody calls it: a UUID, a PCI address, else the same.
+    pub device: String,
+    #[serde(flatten)]
+    pub taken: Amounts,
+    pub planned: Amounts,
+    /// Bytes of compute that were kept free besides.
+    pub slack: u64,
+    /// Bytes that a token reads there.
+    #[serde(default)]
+    pub read: u64,
+}
+
+/// What one run has taken.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    pub at: Timestamp,
+    pub settings: Kept,
+    /// Devices, and main memory as `host`.
+    pub devices: Vec<MeasuredUse>,
+    /// Tokens a second, as the engine told after the last answers.
+    #[serde(default)]
+    pub speed: Option<Rates>,
+    /// Its settings are those of the plan that it is told with.
+    #[serde(default)]
+    pub same_settings: bool,
+}
+
+/// What a run is expected to take: kept with it until it is ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expected {
+    /// The engine's version, as it printed it.
+    pub build: String,
+    pub settings: Kept,
+    devices: Vec<MeasuredUse>,
+}
+
+impl Expected {
+    /// `called` says what everybody calls a device.
+    pub fn of(informed: &Informed, extras: Extras, build: &str, called: impl Fn(&str) -> String) -> Self {
+        let Informed { planned, plain, .. } = informed;
+        Self {
+            build: build.to_owned(),
+            settings: Kept::of(&planned.settings, planned.layers, extras),
+            devices: plain
+                .iter()
+                .map(|place| MeasuredUse { device: called(&place.id), ..place.clone() })
+                .collect(),
+        }
+    }
+
+    /// What the engine says that it has allocated, and what drivers say that it holds, by what everybody calls a device.
+    /// None where it does not say it of a place.
+    pub fn measured(
+        &self,
+        at: Timestamp,
+        allocated: &BTreeMap<String, Allocated>,
+        held: &BTreeMap<String, u64>,
+    ) -> Option<Measured> {
+        let mut devices = Vec::new();
+        for place in &self.devices {
+            let buffers = allocated.get(&place.id).copied().unwrap_or_default();
+            if buffers.total() == 0 && place.planned.compute > 0 {
+                return None;
+            }
+            let taken = Amounts {
+                weights: buffers.weights,
+                context: buffers.context,
+                compute: sum([buffers.compute, buffers.output]),
+                overhead: held.get(&place.device).and_then(|held| held.checked_sub(buffers.total())),
+            };
+            devices.push(MeasuredUse { taken, ..place.clone() });
+        }
+        Some(Measured { at, settings: self.settings.clone(), devices, speed: None, same_settings: false })
+    }
+
+    /// What everybody calls the devices.
+    pub fn devices(&self) -> impl Iterator<Item = &str> {
+        self.devices.iter().map(|place| place.device.as_str()).filter(|device| *device != HOST)
+    }
+}
+
+/// What runs of a model with one build of an engine took, the latest first.
+#[derive(Debug, Clone, Default)]
+pub struct Runs(pub Vec<Measured>);
+
+/// More than was planned, bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Excess {
+    compute: u64,
+    overhead: u64,
+}
+
+impl Excess {
+    fn total(self) -> u64 {
+        self.compute.saturating_add(self.overhead)
+    }
+
+    fn most(self, other: Self) -> Self {
+        Self { compute: self.compute.max(other.compute), overhead: self.overhead.max(other.overhead) }
+    }
+
+    fn of(one: &MeasuredUse) -> Self {
+        let expected = one.planned.compute.saturating_add(one.slack);
+        let overhead = one.taken.overhead.zip(one.planned.overhead);
+        Self {
+            compute: one.taken.compute.saturating_sub(expected),
+            overhead: overhead.map_or(0, |(taken, planned)| taken.saturating_sub(planned)),
+        }
+    }
+}
+
+impl Runs {
+    /// The most that a run with like settings took of a device beyond what was planned.
+    fn excess(&self, device: &str, settings: &Kept) -> Excess {
+        let alike = self.0.iter().filter(|run| run.settings.is_like(settings));
+        let places = alike.flat_map(|run| &run.devices).filter(|place| place.device == device);
+        places.map(Excess::of).fold(Excess::default(), Excess::most)
+    }
+
+    /// How fast the runs were that tell it, the latest last, on the devices that are there.
+    fn past(&self, machine: &Hardware) -> Vec<PastRun> {
+        let run = |run: &Measured| {
+            let tokens_per_second = run.speed?.answer?;
+            let mut past = PastRun { tokens_per_second, ..PastRun::default() };
+            for place in &run.devices {
+                let gpu = machine.gpus.iter().find(|gpu| known_as(gpu) == place.device);
+                match gpu {
+                    Some(gpu) => drop(past.devices.insert(gpu.id.clone(), place.read)),
+                    None if place.device == HOST => past.host = place.read,
+                    None => return None,
+                }
+            }
+            Some(past)
+        };
+        self.0.iter().rev().filter_map(run).collect()
+    }
+
+    /// The latest run with these settings, else the latest with like ones, on these devices.
+    fn told(&self, settings: &Kept, devices: &[String]) -> Option<Measured> {
+        let is_there = |run: &&Measured| {
+            devices.iter().all(|device| run.devices.iter().any(|place| place.device == *device))
+        };
+        let mut there = self.0.iter().filter(is_there);
+        let same = there.clone().find(|run| run.settings == *settings);
+        let like = || there.find(|run| run.settings.is_like(settings));
+        let run = same.or_else(like)?;
+        Some(Measured { same_settings: run.settings == *settings, ..run.clone() })
+    }
+}
+
+/// What everybody calls a device: an engine's own names change with the variables that place it, the driver's do not.
+pub fn known_as(gpu: &Gpu) -> &str {
+    gpu.uuid.as_deref().or(gpu.pci.as_deref()).unwrap_or(&gpu.id)
+}
+
+/// What everybody calls the device that an engine calls so.
+pub fn called<'a>(machine: &'a Hardware, id: &'a str) -> &'a str {
+    machine.gpus.iter().find(|gpu| gpu.id == id).map_or(id, known_as)
+}
+
+/// A plan, and what it was told by.
+#[derive(Debug, Clone)]
+pub struct Informed {
+    pub planned: Planned,
+    /// The latest run with its settings, else one with like settings.
+    pub measured: Option<Measured>,
+    /// What would have been planned for its settings without any run, on each device and in main memory.
+    plain: Vec<MeasuredUse>,
+}
+
+/// Plans as `plan` does, and goes by what runs of this model with this engine took here.
+pub fn plan_with(
+    shape: &Shape,
+    machine: &Hardware,
+    knobs: &Knobs,
+    extras: Extras,
+    runs: &Runs,
+) -> Result<Informed, Refusal> {
+    let past = runs.past(machine);
+    let first = plan_after(shape, machine, knobs, extras, &past)?;
+    let settings = Kept::of(&first.settings, first.layers, extras);
+    let called = |id: &str| called(machine, id).to_owned();
+    let excess = |id: &str| runs.excess(&called(id), &settings);
+    let mut dearer = machine.clone();
+    for gpu in &mut dearer.gpus {
+        gpu.overhead = gpu.overhead.saturating_add(excess(&gpu.id).total());
+    }
+    let on_host = excess(HOST).compute;
+    dearer.ram.available = dearer.ram.available.saturating_sub(on_host);
+    let mut planned =
+        if dearer == *machine { first } else { plan_after(shape, &dearer, knobs, extras, &past)? };
+    for device in &mut planned.devices {
+        device.overhead = device.overhead.saturating_sub(excess(&device.id).total());
+    }
+    planned.host.available = machine.ram.available;
+    let plain = plain(&planned, shape);
+    planned.host.compute = planned.host.compute.saturating_add(on_host);
+    for device in &mut planned.devices {
+        let more = excess(&device.id);
+        device.compute = device.compute.saturating_add(more.compute);
+        device.overhead = device.overhead.saturating_add(more.overhead);
+        if more.total() > 0 {
+            account::add_more(&mut planned.terms, &device.id, more.total());
+            let more = ByteSize(more.total());
+            planned
+                .explain
+                .push(format!("{more} more on {} is planned: a run with like settings took it", device.id));
+        }
+    }
+    let settings = Kept::of(&planned.settings, planned.layers, extras);
+    let devices: Vec<String> = planned.devices.iter().map(|device| called(&device.id)).collect();
+    let measured = runs.told(&settings, &devices);
+    if let Some(run) = &measured {
+        take(&mut planned, run, called);
+    }
+    Ok(Informed { planned, measured, plain })
+}
+
+fn plain(planned: &Planned, shape: &Shape) -> Vec<MeasuredUse> {
+    let backends: Vec<Backend> =
+        planned.devices.iter().map(|device| Backend::named(&device.backend)).collect();
+    let reads = Estimate::new(shape, &backends).reads(&planned.settings);
+    let place = |id: &str, planned: Amounts, slack: u64, read: u64| MeasuredUse {
+        id: id.into(),
+        device: id.into(),
+        taken: Amounts::default(),
+        planned,
+        slack,
+        read,
+    };
+    let on_device = planned.devices.iter().zip(&reads.devices).map(|(device, read)| {
+        let (weights, context, compute) = (device.weights, device.context, device.compute);
+        let amounts = Amounts { weights, context, compute, overhead: Some(device.overhead) };
+        place(&device.id, amounts, device.slack, read.total())
+    });
+    let host = planned.host;
+    let (weights, context, compute) = (host.weights, host.context, host.compute);
+    let main = Amounts { weights, context, compute, overhead: Some(host.overhead) };
+    on_device.chain([place(HOST, main, 0, reads.host.total())]).collect()
+}
+
+/// Puts what was measured into a plan, and says so.
+fn take(planned: &mut Planned, run: &Measured, called: impl Fn(&str) -> String) {
+    let date = run.at.strftime("%Y-%m-%d").to_string();
+    let mut lines = Vec::new();
+    for device in &mut planned.devices {
+        let known = called(&device.id);
+        let Some(place) = run.devices.iter().find(|place| place.device == known) else { continue };
+        let (taken, expected) = (ByteSize(place.taken.compute), ByteSize(place.planned.compute));
+        let how = if run.same_settings { "with these settings" } else { "with like settings" };
+        let id = &device.id;
+        lines.push(format!("measured on {date} {how}: compute on {id} {taken}, planned {expected}"));
+        if !run.same_settings {
+            continue;
+        }
+        let may = format!("compute on {} may take", device.id);
+        planned.explain.retain(|line| !line.starts_with(&may));
+        account::set(&mut planned.terms, &device.id, (place.taken.compute, place.taken.overhead), &date);
+        device.compute = place.taken.compute;
+        device.slack = 0;
+        device.overhead = place.taken.overhead.unwrap_or(device.overhead);
+        device.used = sum([device.weights, device.context, device.compute, device.overhead]);
+        let left = i128::from(device.free) - i128::from(device.used) - i128::from(device.margin);
+        device.left = i64::try_from(left).unwrap_or(if left < 0 { i64::MIN } else { i64::MAX });
+    }
+    if run.same_settings
+        && let Some(place) = run.devices.iter().find(|place| place.device == HOST)
+    {
+        if planned.devices.is_empty() {
+            let (taken, expected) = (ByteSize(place.taken.compute), ByteSize(place.planned.compute));
+            lines
+                .push(format!("measured on {date} with these settings: compute {taken}, planned {expected}"));
+        }
+        account::set(&mut planned.terms, HOST, (place.taken.compute, None), &date);
+        planned.host.compute = place.taken.compute;
+    }
+    planned.explain.extend(lines);
+}
