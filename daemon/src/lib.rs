@@ -3,6 +3,7 @@
 
 mod cache;
 pub mod config;
+mod confirm;
 pub mod core;
 mod discover;
 mod engine;

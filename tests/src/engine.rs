@@ -32,17 +32,23 @@ impl House {
     /// Puts the fake engine into `tools`, and `tools` on the PATH of `modelctl` only: the daemon runs already.
     #[track_caller]
     pub fn install_engine(&mut self) {
-        let script =
-            fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("data/llama-server")).unwrap();
+        self.install_tool("llama-server");
+        self.set("PATH", format!("{}:/usr/bin:/bin", self.at("tools").display()));
+    }
+
+    /// Puts another program that stands in for one of llama.cpp's into `tools`.
+    #[track_caller]
+    pub fn install_tool(&self, name: &str) {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("data").join(name);
+        let script = fs::read_to_string(script).unwrap();
         // The house's PATH may not have the python that this machine's has.
         let python =
             Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output().unwrap();
         let python = String::from_utf8(python.stdout).unwrap();
         let script = script.replacen("/usr/bin/env python3", python.trim(), 1);
-        let path = self.at("tools/llama-server");
+        let path = self.at("tools").join(name);
         write(&path, script);
         fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        self.set("PATH", format!("{}:/usr/bin:/bin", self.at("tools").display()));
     }
 
     /// Says how the fake engine behaves from now on.

@@ -126,11 +126,13 @@ pub enum Request {
         #[serde(flatten)]
         path: WirePath,
     },
-    /// The command that `Launch` would run; nothing is started.
+    /// The command that `Launch` would run; nothing is started. `confirm`: the engine's own tool counts it, too.
     #[serde(rename = "org.modelctl.Manager.Plan")]
     Plan {
         #[serde(flatten)]
         launch: LaunchRequest,
+        #[serde(default)]
+        confirm: bool,
     },
     /// Starts an engine; only with `more`. The run is stopped when the caller closes or half-closes the connection,
     /// unless it is detached. Where the same is starting or running already, that is joined and belongs to others.

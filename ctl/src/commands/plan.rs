@@ -13,7 +13,7 @@ use api::{Launch, Request};
 use clap::Args;
 use domain::{
     ByteSize,
-    engines::{HOST, Plan},
+    engines::{Counted, HOST, Plan},
     plan::{DeviceUse, HostUse, Term},
 };
 use std::io;
@@ -28,6 +28,7 @@ EXAMPLES:
   modelctl plan llama.cpp qwen3 --max-ctx --hardware machine.json     what if?
   modelctl plan llama.cpp qwen3 --users 4 --ctx 16k
   modelctl plan llama.cpp qwen3 --explain --curve
+  modelctl plan llama.cpp qwen3 --confirm
   modelctl plan llama.cpp qwen3 -- --jinja --temp 0.6")]
 pub(crate) struct PlanArgs {
     #[command(flatten)]
@@ -38,13 +39,17 @@ pub(crate) struct PlanArgs {
     /// Draw memory against context, for each type of KV cache
     #[arg(long)]
     curve: bool,
+    /// Have the engine's own tool count it, too: llama-fit-params, where it lies beside the engine
+    #[arg(long)]
+    confirm: bool,
 }
 
 impl PlanArgs {
     pub(crate) fn run(self, context: &mut Context<'_>) -> Result<()> {
+        let confirm = self.confirm;
         let mut launch = self.order.request(context)?;
         (launch.curve, launch.terms) = (self.curve, self.explain);
-        let Some(Launch { plan }) = context.ask(&Request::Plan { launch })? else { return Ok(()) };
+        let Some(Launch { plan }) = context.ask(&Request::Plan { launch, confirm })? else { return Ok(()) };
         write_memory(&plan, context)?;
         if self.explain {
             write_terms(&plan.terms, context)?;
@@ -58,6 +63,7 @@ impl PlanArgs {
             writeln!(context.out)?;
         }
         write_reasons(&plan, context)?;
+        write_confirmed(&plan, context)?;
         writeln!(context.out, "\n{}", plan.command)?;
         for file in &plan.files {
             writeln!(context.out, "would write {}", clean(&file.path))?;
@@ -87,6 +93,36 @@ pub(super) fn write_memory(plan: &Plan, context: &mut Context<'_>) -> io::Result
     table.push(host_row(host, shared));
     table_measured(&mut table, plan, HOST);
     table.write(context.out, context.style, context.environment.width)
+}
+
+/// What the engine's own tool says of the figures.
+fn write_confirmed(plan: &Plan, context: &mut Context<'_>) -> io::Result<()> {
+    let Some(confirmed) = &plan.confirmed else { return Ok(()) };
+    let program = clean(&confirmed.program);
+    let name = program.rsplit('/').next().unwrap_or(&program);
+    for place in &confirmed.devices {
+        let where_to = if place.id == HOST { "main memory".into() } else { clean(&place.id) };
+        let Counted { weights, context: cache, compute } = place.counted;
+        let all = ByteSize([weights, cache, compute].into_iter().fold(0, u64::saturating_add));
+        let bytes = ByteSize(place.difference.unsigned_abs());
+        let how = match place.difference {
+            0 => "as planned".to_owned(),
+            1.. => format!("{bytes} more than planned"),
+            _ => format!("{bytes} less than planned"),
+        };
+        let parts = format!(
+            "weights {}, context {}, compute {}",
+            ByteSize(weights),
+            ByteSize(cache),
+            ByteSize(compute)
+        );
+        writeln!(context.out, "{name} counts {all} on {where_to}, {how}: {parts}")?;
+    }
+    if !confirmed.left_out.is_empty() {
+        let flags = clean(&confirmed.left_out.join(" ")).into_owned();
+        writeln!(context.err, "note: {name} does not know {flags}: it counts without")?;
+    }
+    Ok(())
 }
 
 /// Below what is planned for a place: what was planned before it was measured, or what a run with like settings took.

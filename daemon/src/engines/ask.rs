@@ -3,7 +3,7 @@
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::{
     collections::BTreeMap,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     io::Read,
     os::unix::process::CommandExt as _,
     path::Path,
@@ -35,10 +35,20 @@ pub(super) fn ask(
     ask_within(PATIENCE, program, arguments, environment)
 }
 
+/// The same, of words that need not be text, with an end of its own.
+pub(super) fn ask_for(
+    patience: Duration,
+    program: &Path,
+    arguments: &[OsString],
+    environment: &BTreeMap<String, OsString>,
+) -> Result<Said, String> {
+    ask_within(patience, program, arguments, environment)
+}
+
 fn ask_within(
     patience: Duration,
     program: &Path,
-    arguments: &[&str],
+    arguments: &[impl AsRef<OsStr>],
     environment: &BTreeMap<String, OsString>,
 ) -> Result<Said, String> {
     let mut child = Command::new(program)

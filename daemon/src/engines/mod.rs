@@ -2,6 +2,7 @@
 //! Starts none.
 
 mod ask;
+mod counter;
 mod known;
 
 use crate::{
@@ -11,6 +12,7 @@ use crate::{
     index::User,
 };
 use api::ApiError;
+pub(crate) use counter::{beside, count};
 use domain::{
     engines::{CUDA_ORDER, Engine, is_server},
     hardware::{Gpu, Listing, Seen, see},

@@ -4,6 +4,7 @@ use super::{
     events::events, hub::Hub, inspect, kin, list, machine, overview, runs, said, space, varlink::Out, verify,
 };
 use crate::{
+    confirm::confirm,
     core::{Event, Wanted},
     engine, fault,
     index::{Reader, User, UserChange, UserError},
@@ -12,7 +13,7 @@ use crate::{
 use api::{ApiError, LaunchRequest, Request, Roots, Scanned, Suggested, Synced};
 use domain::{
     Model, RootStatus,
-    engines::shell_line,
+    engines::{Plan, shell_line},
     facts::Facts,
     resolve::{Names, Resolved, resolve},
     suggest::suggestions,
@@ -129,7 +130,7 @@ async fn reply(request: Request, hub: &Hub) -> Result<Box<RawValue>, Failure> {
             raw(machine::add(hub, path.to_path(), environment).await?)
         }
         Request::RemoveEngine { path } => raw(machine::remove(hub, path.to_path()).await?),
-        Request::Plan { launch } => raw(api::Launch { plan: prepare(hub, launch).await?.plan }),
+        Request::Plan { launch, confirm } => raw(api::Launch { plan: plan(hub, launch, confirm).await? }),
         Request::Doctor { environment } => raw(overview::doctor(hub, environment).await?),
         Request::Ps {} => raw(api::Runs { runs: runs::all(hub).await? }),
         Request::Stop { run } => raw(runs::stop(hub, &run).await?),
@@ -321,7 +322,12 @@ async fn remove_root(hub: &Hub, path: PathBuf) -> Result<serde_json::Value, Fail
     Ok(serde_json::json!({}))
 }
 
-async fn prepare(hub: &Hub, order: LaunchRequest) -> Result<engine::Prepared, Failure> {
+async fn plan(hub: &Hub, order: LaunchRequest, is_confirmed: bool) -> Result<Plan, Failure> {
     let (model, facts) = meant(hub, &order.model).await?;
-    runs::prepare(hub, order, (model, facts), engine::PLANNED).await
+    let is_imagined = order.hardware.is_some();
+    let prepared = runs::prepare(hub, order, (model, facts), engine::PLANNED).await?;
+    if !is_confirmed {
+        return Ok(prepared.plan);
+    }
+    off_the_loop(move || confirm(&prepared, is_imagined)).await
 }

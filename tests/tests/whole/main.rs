@@ -2,6 +2,7 @@
 
 mod arrive;
 mod cards;
+mod confirm;
 mod crash;
 mod danger;
 mod databases;

@@ -3,7 +3,7 @@
 use crate::values::now;
 use api::{EngineDevices, EngineStatus, HardwareReport, LaunchRequest, Machine, ModelRef, Run, RunState};
 use domain::{
-    engines::{self, Rates},
+    engines::{self, Confirmed, ConfirmedUse, Counted, Rates},
     hardware::{Card, CardState, Cpu, Gpu, Hardware, Host, Node, Pool, Ram},
     memory::{CacheType, FlashAttention},
     plan::{
@@ -182,6 +182,7 @@ pub(crate) fn plan() -> engines::Plan {
         explain: vec!["e".into()],
         alternatives: vec!["a".into()],
         measured: Some(measured()),
+        confirmed: Some(confirmed()),
         command: "llama-server".into(),
         url: "http://127.0.0.1".into(),
     }
@@ -262,4 +263,10 @@ fn measured() -> Measured {
     let speed = Some(Rates { prompt: Some(1.5), answer: Some(2.5) });
     let at = "2026-11-28T09:00:00Z".parse().unwrap();
     Measured { at, settings, devices: vec![place], speed, same_settings: true }
+}
+
+fn confirmed() -> Confirmed {
+    let counted = Counted { weights: 1, context: 2, compute: 3 };
+    let devices = vec![ConfirmedUse { id: "CUDA0".into(), counted, difference: -1 }];
+    Confirmed { program: "p".into(), seconds: 0.5, devices, left_out: vec!["--x".into()] }
 }

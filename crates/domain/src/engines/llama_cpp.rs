@@ -3,8 +3,8 @@
 //! are left to llama.cpp's own fit.
 
 use super::{
-    Allocated, ContextOf, Engine, Launch, Order, Program, Rates, Ready, Refusal,
-    llama_cpp_devices::FLASH_SWITCH, llama_cpp_extra, llama_cpp_log,
+    Allocated, ContextOf, Counted, Engine, Launch, Order, Program, Rates, Ready, Refusal,
+    llama_cpp_devices::FLASH_SWITCH, llama_cpp_extra, llama_cpp_fit, llama_cpp_log,
 };
 use crate::{
     Format, Kind, Model, Role, State,
@@ -121,6 +121,18 @@ impl Engine for LlamaCpp {
 
     fn allocated(&self, lines: &[String]) -> BTreeMap<String, Allocated> {
         llama_cpp_log::allocated(lines.iter().map(String::as_str))
+    }
+
+    fn counters(&self) -> &'static [Program] {
+        llama_cpp_fit::PROGRAMS
+    }
+
+    fn count(&self, argv: &[OsString], flags: &BTreeSet<String>) -> Option<(Vec<OsString>, Vec<String>)> {
+        llama_cpp_fit::words(argv, flags)
+    }
+
+    fn counted(&self, text: &str) -> Option<BTreeMap<String, Counted>> {
+        llama_cpp_fit::counted(text)
     }
 
     fn rates(&self, lines: &[String]) -> Option<Rates> {

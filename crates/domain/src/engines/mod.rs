@@ -5,6 +5,7 @@ mod diagnose;
 mod llama_cpp;
 mod llama_cpp_devices;
 mod llama_cpp_extra;
+mod llama_cpp_fit;
 mod llama_cpp_log;
 mod quote;
 mod secret;
@@ -25,6 +26,7 @@ pub use crate::plan::Refusal;
 pub use diagnose::{Diagnosis, End, EndClass, diagnose, telling};
 pub use llama_cpp::CUDA_ORDER;
 pub use llama_cpp_devices::{cuda_complaint, is_server, listed_devices, listed_flags, listed_version};
+pub use llama_cpp_fit::Counted;
 pub use llama_cpp_log::{Allocated, HOST, Rates};
 pub use quote::shell_line;
 pub use secret::{api_key, asks_for_key, redact, redacted, secrets};
@@ -63,6 +65,16 @@ pub trait Engine: Sync {
 
     /// Reads from the first lines of its log what it has allocated, by device and `HOST`.
     fn allocated(&self, lines: &[String]) -> BTreeMap<String, Allocated>;
+
+    /// Programs of it that count what settings take, where they lie beside it; none where it has none.
+    fn counters(&self) -> &'static [Program];
+
+    /// Turns the words of a launch into those that have them counted, by a program that lists these flags; also the flags
+    /// that it does not know. None where it cannot say.
+    fn count(&self, argv: &[OsString], flags: &BTreeSet<String>) -> Option<(Vec<OsString>, Vec<String>)>;
+
+    /// Reads what was counted, by device and `HOST`; None where it is something else.
+    fn counted(&self, text: &str) -> Option<BTreeMap<String, Counted>>;
 
     /// Reads from its log how fast its last answers were.
     fn rates(&self, lines: &[String]) -> Option<Rates>;
@@ -171,9 +183,33 @@ pub struct Plan {
     /// What a run with the same settings took here, else one with like settings; None where there was none.
     #[serde(default)]
     pub measured: Option<Measured>,
+    /// What the engine's own tool counts for these settings; None where nobody asked for it.
+    #[serde(default)]
+    pub confirmed: Option<Confirmed>,
     /// The same as one line for a POSIX shell (bash where a name holds control characters), safe to paste.
     pub command: String,
     pub url: String,
+}
+
+/// A plan as the engine's own tool counts it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Confirmed {
+    /// With its word, where it needs one.
+    pub program: String,
+    pub seconds: f64,
+    /// Devices, and main memory as `host`.
+    pub devices: Vec<ConfirmedUse>,
+    /// Flags of the plan that it does not know.
+    pub left_out: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfirmedUse {
+    pub id: String,
+    #[serde(flatten)]
+    pub counted: Counted,
+    /// Bytes that it counts more than was planned.
+    pub difference: i64,
 }
 
 /// What the family of llama.cpp calls its knobs.
@@ -273,6 +309,7 @@ pub fn plan(engine: &dyn Engine, order: &Order<'_>, launch: &Launch) -> Plan {
         explain: [said, launch.explain.clone()].concat(),
         alternatives: planned.map(|planned| planned.alternatives.clone()).unwrap_or_default(),
         measured: None,
+        confirmed: None,
         command: String::new(),
         url: launch.url.clone(),
     }
