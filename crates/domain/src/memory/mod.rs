@@ -118,17 +118,20 @@ impl<'a> Estimate<'a> {
         context::checkpoint(self.shape, settings)
     }
 
-    /// What is measured is met to the byte where all is on devices and mostly elsewhere. What stands for an architecture
-    /// that has no graph here, and what other backends make of a graph, is known less.
+    /// Where all layers attend, what was measured with CUDA is met to the byte, wherever they are; recurrent ones leave
+    /// their buffers a little different after each repetition. What stands for an architecture that has no graph here, and
+    /// what other backends make of a graph, is known less.
     fn add_slack(&self, breakdown: &mut Breakdown, settings: &Settings) {
         let is_whole =
             settings.gpu_layers > self.shape.layers && settings.n_cpu_moe == 0 && settings.kv_offload;
         let is_known = self.shape.is_measured();
         for (charge, device) in breakdown.devices.iter_mut().zip(&self.devices) {
-            let part = match (is_known && device.is_measured, is_whole) {
-                (true, true) => SMALL,
-                (true, false) => (charge.compute / 32).saturating_add(2 * SMALL),
-                (false, _) => (charge.compute / 4).saturating_add(64 << 20),
+            let part = match (is_known && device.is_measured, self.shape.is_recurrent(), is_whole) {
+                (true, false, true) => SMALL / 16,
+                (true, false, false) => SMALL,
+                (true, true, true) => 8 * SMALL,
+                (true, true, false) => (charge.compute / 8).saturating_add(16 * SMALL),
+                (false, _, _) => (charge.compute / 4).saturating_add(64 * SMALL),
             };
             charge.slack = if charge.compute > 0 { part } else { 0 };
         }
@@ -141,8 +144,8 @@ pub(crate) fn architectures() -> impl Iterator<Item = &'static str> {
     graph::architectures()
 }
 
-/// What a repetition of layers that was left out may change, bytes.
-const SMALL: u64 = 8 << 20;
+/// Bytes; tensors of a few hundred bytes each come and go between builds.
+const SMALL: u64 = 1 << 20;
 
 /// `GGML_PAD`; saturates.
 fn padded(size: u64, alignment: u64) -> u64 {

@@ -197,6 +197,11 @@ impl Shape {
         self.kinds.iter().any(|kind| kind.block.keys > 0)
     }
 
+    /// Whether any layer keeps a recurrent state.
+    pub(super) fn is_recurrent(&self) -> bool {
+        self.kinds.iter().any(|kind| kind.block.recurrent > 0)
+    }
+
     /// Whether the graph of this architecture is known; else that of another one stands for it.
     pub fn is_measured(&self) -> bool {
         super::graph::is_known(&self.architecture)

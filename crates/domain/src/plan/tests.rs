@@ -252,7 +252,7 @@ fn only_cuda_is_taken_at_its_word() {
         let device = check(0, &machine, &Knobs { ctx: Some(4096), ..Knobs::default() }).devices.remove(0);
         (device.slack, device.compute / 4 + (64 << 20))
     };
-    assert_eq!(slack("CUDA").0, 8 << 20);
+    assert_eq!(slack("CUDA").0, 1 << 16);
     for backend in ["Vulkan", "ROCm", "SYCL", "Metal"] {
         let (slack, wide) = slack(backend);
         assert_eq!(slack, wide, "{backend}");

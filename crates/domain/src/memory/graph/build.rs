@@ -234,6 +234,12 @@ impl<'a> Builder<'a> {
             return NONE;
         }
         let from = self.graph.sources.len();
+        if node.operation == Operation::Leaf {
+            let leaf = Tensor { slot: at.slot, ..Tensor::new(Kind::Input, UNASSIGNED, 0) };
+            let id = self.graph.push(leaf);
+            self.graph.leaves.push(id);
+            return id;
+        }
         let may_lack = matches!(node.operation, Operation::Rope | Operation::FlashAttention);
         let mut is_missing = false;
         for source in &node.sources {

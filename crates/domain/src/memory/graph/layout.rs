@@ -98,6 +98,9 @@ impl<'a> Layout<'a> {
         for id in &schedule.lasting {
             self.take_for_good(*id, COPIES);
         }
+        for id in &self.graph.leaves {
+            self.take(*id);
+        }
         for step in &schedule.steps {
             self.step(*step);
         }

@@ -110,8 +110,18 @@ fn place(graph: &Graph, id: u32) -> u8 {
     if is_open { graph.backend(tensor.view) } else { tensor.backend }
 }
 
-/// Pass 4: views are where their memory is.
+/// Pass 4: views are where their memory is, and leaves where they are read.
 fn the_rest(graph: &mut Graph) {
+    for at in 0..graph.order.len() {
+        let Some(id) = graph.order.get(at).copied() else { continue };
+        let own = graph.backend(id);
+        for at in graph.range(id) {
+            let Some(source) = graph.sources.get(at).copied() else { continue };
+            if place(graph, source) == UNASSIGNED {
+                graph.assign(source, own);
+            }
+        }
+    }
     for id in 0..small(graph.tensors.len()) {
         let own = place(graph, id);
         graph.assign(id, own);

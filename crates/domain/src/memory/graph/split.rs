@@ -70,7 +70,11 @@ impl Splitter<'_> {
         match tensor.operation {
             Operation::Keep | Operation::KeepChoice => return self.keep(id),
             Operation::View => return self.steps.push(Step::Compute(id)),
-            Operation::Other | Operation::MatMul | Operation::Rope | Operation::FlashAttention => {}
+            Operation::Other
+            | Operation::MatMul
+            | Operation::Rope
+            | Operation::FlashAttention
+            | Operation::Leaf => {}
         }
         let own = tensor.backend;
         if own != self.current || self.inputs > 0 && self.fetches(id) {

@@ -99,6 +99,8 @@ pub(super) enum Operation {
     Other,
     /// View, reshape, permutation.
     View,
+    /// Memory that nothing has computed yet; it is there from the start.
+    Leaf,
     MatMul,
     Rope,
     FlashAttention,
@@ -183,6 +185,7 @@ impl Template {
         let mut words = line.split(' ');
         let operation = match words.next()? {
             "v" => Operation::View,
+            "leaf" => Operation::Leaf,
             "mm" | "mi" => Operation::MatMul,
             "rope" => Operation::Rope,
             "fa" => Operation::FlashAttention,

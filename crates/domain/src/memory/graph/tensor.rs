@@ -99,6 +99,8 @@ pub(super) struct Graph {
     pub(super) order: Vec<u32>,
     /// Inputs come first of all tensors.
     pub(super) inputs: u32,
+    /// Memory of operations that is taken with the inputs.
+    pub(super) leaves: Vec<u32>,
 }
 
 impl Graph {
