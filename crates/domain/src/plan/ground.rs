@@ -5,13 +5,13 @@ use super::{
     devices::{self, Choice},
     knobs::Fixed,
     place::Counted,
-    room::{MARGIN, Room},
+    room::{MARGIN, Place, Room},
     search::{Found, Task},
     speed,
 };
 use crate::{
     hardware::{Gpu, Hardware},
-    memory::{Backend, Estimate, Settings, Shape},
+    memory::{Backend, Estimate, Settings, Shape, sum},
 };
 
 /// A figure that moved with every megabyte would make no two plans alike.
@@ -123,9 +123,16 @@ impl<'a> Ground<'a> {
         let least = if has_all && is_whole { 1 } else { working.len() };
         let mut by_room = working.clone();
         by_room.sort_by_key(|gpu| std::cmp::Reverse(gpu.free));
+        let charges = answer.found.counted.breakdown.devices.iter();
+        let needed = sum(charges.map(|charge| charge.weights.saturating_add(charge.context)));
         for count in least..answer.site.devices.len() {
             let kept: Vec<&str> = by_room.iter().take(count).map(|gpu| gpu.id.as_str()).collect();
-            let fewer = working.iter().copied().filter(|gpu| kept.contains(&gpu.id.as_str())).collect();
+            let fewer: Vec<&Gpu> =
+                working.iter().copied().filter(|gpu| kept.contains(&gpu.id.as_str())).collect();
+            let room = answer.site.room.places.iter().filter(|place| kept.contains(&place.gpu.id.as_str()));
+            if needed > sum(room.map(Place::room)) {
+                continue;
+            }
             let site = self.site(fewer);
             let task = site.task(self);
             let counted = task.count(&answer.found.counted.settings, None);

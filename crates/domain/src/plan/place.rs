@@ -1,7 +1,7 @@
 //! Which layers go to which device, and how far a knob can be turned until something no longer fits. Knows no goals.
 
-use super::search::Task;
-use crate::memory::{Breakdown, Settings, TensorSplit};
+use super::{room::Place, search::Task};
+use crate::memory::{Breakdown, Settings, TensorSplit, sum};
 
 /// Settings, and what they take.
 #[derive(Debug, Clone)]
@@ -10,6 +10,8 @@ pub(super) struct Counted {
     pub(super) breakdown: Breakdown,
     /// Bytes on all devices, and of main memory.
     pub(super) missing: (u64, u64),
+    /// What would be missing one step further, where that was counted.
+    pub(super) beyond: Option<(u64, u64)>,
 }
 
 impl Counted {
@@ -85,8 +87,12 @@ impl Task<'_> {
                 return counted;
             }
             buffers = Buffers::of(&counted.breakdown);
+            let is_hopeless = self.is_too_much(&counted.breakdown);
             if best.as_ref().is_none_or(|best| counted.missing.0 < best.missing.0) {
                 best = Some(counted);
+            }
+            if is_hopeless {
+                break;
             }
         }
         best.unwrap_or_else(|| self.counted(*settings))
@@ -95,7 +101,13 @@ impl Task<'_> {
     fn counted(&self, settings: Settings) -> Counted {
         let breakdown = self.estimate.breakdown(&settings);
         let missing = self.room.missing(&breakdown);
-        Counted { settings, breakdown, missing }
+        Counted { settings, breakdown, missing, beyond: None }
+    }
+
+    /// Whether no split would fit.
+    fn is_too_much(&self, breakdown: &Breakdown) -> bool {
+        let taken = sum(breakdown.devices.iter().map(|charge| charge.total().saturating_add(charge.slack)));
+        taken > sum(self.room.places.iter().map(Place::room))
     }
 
     /// Each device in turn gets as many layers as it holds; the last one gets the rest. So much stays free on each besides.
@@ -148,60 +160,68 @@ impl Task<'_> {
     }
 
     /// The last number from `low` to `high` whose settings keep the bound, of which more only take more. What lies between
-    /// two that were counted is guessed, so that few are.
+    /// is guessed from what was counted last, so that little is.
     pub(super) fn last(
         &self,
         (low, high): (u64, u64),
         bound: Bound,
         of: impl Fn(u64) -> Settings,
     ) -> Option<Counted> {
-        let is_kept = |counted: &Counted| bound.is_kept(counted.missing);
+        let none = Buffers { devices: vec![0; self.room.places.len()], host: 0 };
+        let may_be = |at: u64| self.seems_kept(&of(at), &none, (bound, 0));
+        if !may_be(low) {
+            return None;
+        }
+        let high = if may_be(high) { high } else { low + last_that(high - low, |more| may_be(low + more)) };
         let top = self.count(&of(high), None);
-        if is_kept(&top) {
+        if bound.is_kept(top.missing) {
             return Some(top);
         }
-        if low >= high {
-            return None;
-        }
-        let bottom = self.count(&of(low), Some(&top));
-        if !is_kept(&bottom) {
-            return None;
-        }
-        let (mut low, mut high, mut round) = ((low, bottom), (high, top), 0_u32);
-        while high.0 - low.0 > 1 {
+        let (mut above, mut below, mut round) = ((high, top), None::<(u64, Counted)>, 0_u32);
+        loop {
+            let first = below.as_ref().map_or(low, |(at, _)| at + 1);
+            if first >= above.0 {
+                return below.map(|(_, counted)| Counted { beyond: Some(above.1.missing), ..counted });
+            }
             round += 1;
-            let at = if round.is_multiple_of(4) {
-                low.0 + (high.0 - low.0) / 2
-            } else {
-                self.guess(((low.0, &low.1), (high.0, &high.1)), bound, &of)
+            let at = match &below {
+                None if round > GUESSES => low,
+                Some((at, _)) if round.is_multiple_of(GUESSES + 1) => at + (above.0 - at) / 2,
+                _ => self.guess(low, (below.as_ref(), &above), bound, &of).clamp(first, above.0 - 1),
             };
-            let seen = self.count(&of(at), Some(&low.1));
-            if is_kept(&seen) {
-                low = (at, seen);
+            let seen = self.count(&of(at), Some(below.as_ref().map_or(&above.1, |(_, counted)| counted)));
+            if bound.is_kept(seen.missing) {
+                below = Some((at, seen));
             } else {
-                high = (at, seen);
+                above = (at, seen);
             }
         }
-        Some(low.1)
     }
 
-    /// Where between one that is kept and one that is not the last one that is may be.
+    /// Where the last one that is kept may be, from what was counted on both sides of it, or above it alone.
     fn guess(
         &self,
-        (low, high): ((u64, &Counted), (u64, &Counted)),
+        low: u64,
+        (below, above): (Option<&(u64, Counted)>, &(u64, Counted)),
         bound: Bound,
         of: impl Fn(u64) -> Settings,
     ) -> u64 {
-        let (below, above) = (Buffers::of(&low.1.breakdown), Buffers::of(&high.1.breakdown));
-        let holds = |more: u64| {
-            let at = low.0 + more;
-            let buffers = Buffers::between((low.0, &below), (high.0, &above), at);
-            more == 0 || self.seems_kept(&of(at), &buffers, (bound, 0))
+        let over = Buffers::of(&above.1.breakdown);
+        let under = below.map(|(at, counted)| (*at, Buffers::of(&counted.breakdown)));
+        let low = below.map_or(low, |(at, _)| *at);
+        let holds = |more: u64| match &under {
+            Some((at, under)) => {
+                let buffers = Buffers::between((*at, under), (above.0, &over), low + more);
+                self.seems_kept(&of(low + more), &buffers, (bound, 0))
+            }
+            None => self.seems_kept(&of(low + more), &over, (bound, 0)),
         };
-        let span = high.0 - low.0;
-        low.0 + last_that(span - 1, holds).max(1)
+        low + last_that(above.0 - low - 1, holds)
     }
 }
+
+/// So many guesses in a row are taken for good; then the least, or the middle, is counted.
+const GUESSES: u32 = 3;
 
 /// The last number up to `most` for which a condition holds that, once false, stays false; it holds for 0.
 pub(super) fn last_that(most: u64, holds: impl Fn(u64) -> bool) -> u64 {

@@ -271,7 +271,8 @@ impl Task<'_> {
 
     /// Grows the context as far as the placement allows.
     fn grown(&self, placed: Counted) -> Found {
-        let grown = self.largest(&placed.settings, placed.settings.ctx).unwrap_or(placed);
+        let grown = self.largest(&placed.settings, placed.settings.ctx);
+        let grown = grown.unwrap_or(Counted { beyond: None, ..placed });
         let limit = self.limit(&grown);
         self.found(grown, limit)
     }
@@ -282,7 +283,8 @@ impl Task<'_> {
             return Limit::Training;
         }
         let more = Settings { ctx: at.settings.ctx.saturating_add(STEP), ..at.settings };
-        if self.count(&more, Some(at)).missing.0 > 0 { Limit::GpuMemory } else { Limit::HostMemory }
+        let missing = at.beyond.unwrap_or_else(|| self.count(&more, Some(at)).missing);
+        if missing.0 > 0 { Limit::GpuMemory } else { Limit::HostMemory }
     }
 
     /// Nothing on the device that need not be there.
