@@ -45,7 +45,8 @@ pub(super) const USABLE: u64 = 16_384;
 /// What llama.cpp's own fit falls to (`--fit-ctx`), tokens: the least that a model is kept whole for.
 const LEAST: u64 = 4096;
 
-/// So many sixteenths of a usable context are enough for a model that stays whole: the rest would cost more than it gives.
+/// So many sixteenths of a usable context are enough for experts to stay, of which a token reads few; whole layers stay for
+/// more than `LEAST`: without them all goes at the speed of main memory.
 const WHOLE: u64 = 7;
 
 /// The least that the largest context gives for a model that stays whole, tokens: what a question and its answer take.
@@ -210,7 +211,8 @@ impl Task<'_> {
         let enough = match self.goal() {
             _ if self.is_placed() => STEP,
             Goal::MaxCtx => SHORT,
-            Goal::Balanced => (self.usable(start) / 16 * WHOLE).max(LEAST),
+            Goal::Balanced if self.shape.expert_layers() > 0 => (self.usable(start) / 16 * WHOLE).max(LEAST),
+            Goal::Balanced => LEAST + STEP,
             Goal::Fastest => LEAST,
         };
         self.largest(&whole, enough)
