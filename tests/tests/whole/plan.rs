@@ -106,6 +106,7 @@ fn a_model_that_no_card_holds_is_divided_among_them() {
     );
     assert_eq!(found["tensor_split"], json!([layers[0], layers[1]].map(|layers| layers as f64)));
     assert_eq!(found["env"]["CUDA_DEVICE_ORDER"], "PCI_BUS_ID");
+    describe_cards(&house, &[("CUDA0", "card", 12), ("CUDA1", "card", 12)]);
     let given = plan(&house, &["dense", "--device", "CUDA1,CUDA0", "--tensor-split", "3,1", "--ctx", "4096"]);
     assert_eq!(
         words(&given, "--device", 8),
