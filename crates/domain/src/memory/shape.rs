@@ -33,6 +33,7 @@ pub struct Shape {
     pub(super) window: Option<u64>,
     /// Layers without those that only predict further tokens.
     used: u64,
+    has_graph: bool,
     /// Keys of the architecture with one number.
     numbers: BTreeMap<String, u64>,
 }
@@ -66,6 +67,8 @@ pub(super) struct Block {
     pub(super) kept: Kept,
     pub(super) heads: u64,
     pub(super) kv_heads: u64,
+    /// Which of the model's groups of tensors its matrices are of.
+    groups: Vec<u32>,
 }
 
 /// Layers that keep the same.
@@ -146,6 +149,7 @@ impl Shape {
             layers,
             trained,
             used: layers.saturating_sub(number(facts, "nextn_predict_layers").unwrap_or(0)),
+            has_graph: super::graph::is_known(facts.architecture.as_deref().unwrap_or_default()),
             numbers: facts
                 .hyperparameters
                 .keys()
@@ -154,7 +158,7 @@ impl Shape {
         };
         shape.keep(facts)?;
         let used = shape.used;
-        facts.tensors.iter().for_each(|group| shape.place(group, used));
+        (0..).zip(&facts.tensors).for_each(|(number, group)| shape.place(number, group, used));
         if !facts.tensors.iter().any(|group| group.name == "output.weight") && family.ties_output {
             let embedding = facts.tensors.iter().find(|group| group.name == "token_embd.weight");
             shape.tied = embedding.map(Matrix::of);
@@ -204,7 +208,7 @@ impl Shape {
 
     /// Whether the graph of this architecture is known; else that of another one stands for it.
     pub fn is_measured(&self) -> bool {
-        super::graph::is_known(&self.architecture)
+        self.has_graph
     }
 
     /// Elements of a row of the K and the V cache, the widest layer's.
@@ -282,7 +286,7 @@ impl Shape {
         Ok(())
     }
 
-    fn place(&mut self, group: &TensorGroup, used: u64) {
+    fn place(&mut self, number: u32, group: &TensorGroup, used: u64) {
         let matrix = Matrix::of(group);
         let name = group.name.as_str();
         for layer in group.layers.iter().flat_map(|(first, count)| (*first..used).take(capped(*count))) {
@@ -290,6 +294,7 @@ impl Shape {
             if let Some(block) = block {
                 let list = if is_expert(name) { &mut block.experts } else { &mut block.matrices };
                 list.push(matrix.clone());
+                block.groups.push(number);
             }
         }
         if !group.layers.is_empty() {
@@ -311,6 +316,15 @@ impl Shape {
             }
             _ => self.output.push(matrix),
         }
+    }
+}
+
+impl Block {
+    /// Whether nothing tells two layers apart.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        self.groups == other.groups
+            && self.kept == other.kept
+            && (self.heads, self.kv_heads) == (other.heads, other.kv_heads)
     }
 }
 

@@ -26,6 +26,7 @@ use std::{
     rc::Rc,
     sync::LazyLock,
 };
+use template::Template;
 use tensor::Graph;
 
 /// Of llama.cpp 0.5.0-dev (ggml 0.25.3); README.md beside it says how it is read and how it is made.
@@ -105,10 +106,8 @@ impl Graphs {
         let device = devices.first().copied().unwrap_or(Backend::HOST);
         let prepared = self.prepared.get(number).and_then(|cell| {
             let prepared = cell.get_or_init(|| {
-                let plain = variant.split('+').next().unwrap_or(variant);
-                let body = best(shape)?;
-                Prepared::of(body, shape, variant, device)
-                    .or_else(|| Prepared::of(body, shape, plain, device))
+                let template = template(best(shape)?, variant)?;
+                Some(Prepared::of(template, shape, device))
             });
             prepared.as_ref()
         });
@@ -183,10 +182,41 @@ fn key(
 /// The graph for a model: of those of its architecture, or of all where it has none, the one whose layers have the most of
 /// what its layers have and the least else.
 fn best(shape: &Shape) -> Option<&'static str> {
+    let is_known = shape.is_measured();
+    let graphs = || GRAPHS.iter().filter(|(name, _)| !is_known || *name == shape.architecture);
+    if graphs().nth(1).is_none() {
+        return graphs().next().map(|(_, body)| *body);
+    }
     let tensors = shape.tensor_names();
-    let is_known = is_known(&shape.architecture);
-    let graphs = GRAPHS.iter().filter(|(name, _)| !is_known || *name == shape.architecture);
-    graphs.min_by_key(|(_, body)| template::distance(body, &tensors)).map(|(_, body)| *body)
+    graphs().min_by_key(|(_, body)| template::distance(body, &tensors)).map(|(_, body)| *body)
+}
+
+/// A graph that was read, by where its text lies and its variant.
+type Known = Vec<((*const u8, &'static str), Rc<Template>)>;
+
+thread_local! {
+    /// Reading one takes as long as a whole search.
+    static TEMPLATES: RefCell<Known> = const { RefCell::new(Vec::new()) };
+}
+
+/// The graph by the words of a variant; without what is rotated where the text has no such variant.
+fn template(body: &'static str, variant: &'static str) -> Option<Rc<Template>> {
+    /// More than anybody plans at once; each takes up to 100 kB.
+    const MOST: usize = 16;
+    TEMPLATES.with_borrow_mut(|known| {
+        let key = (body.as_ptr(), variant);
+        if let Some((_, template)) = known.iter().find(|(other, _)| *other == key) {
+            return Some(Rc::clone(template));
+        }
+        let plain = variant.split('+').next().unwrap_or(variant);
+        let template = Template::read(body, variant).or_else(|| Template::read(body, plain))?;
+        let template = Rc::new(template);
+        if known.len() >= MOST {
+            known.remove(0);
+        }
+        known.push((key, Rc::clone(&template)));
+        Some(template)
+    })
 }
 
 /// `llama_context::graph_reserve` for the largest batch.

@@ -2,10 +2,11 @@
 
 use super::template::{Template, Type, Whose};
 use crate::memory::{Backend, Shape, shape::Matrix};
+use std::rc::Rc;
 
 #[derive(Debug)]
 pub(super) struct Prepared {
-    pub(super) template: Template,
+    pub(super) template: Rc<Template>,
     /// Layers that are alike are one.
     pub(super) classes: Vec<Class>,
     /// The class of each layer.
@@ -76,8 +77,7 @@ const INPUTS: [&str; 4] = ["token_embd", "position_embd", "token_types", "per_la
 
 impl Prepared {
     /// None where the data have no such graph.
-    pub(super) fn of(body: &str, shape: &Shape, variant: &str, device: Backend) -> Option<Self> {
-        let template = Template::read(body, variant)?;
+    pub(super) fn of(template: Rc<Template>, shape: &Shape, device: Backend) -> Self {
         let moving = template.names.iter().enumerate().filter_map(|(at, name)| {
             let (_, moving) = MOVING.iter().find(|(known, _)| *known == name)?;
             Some((at, *moving))
@@ -93,24 +93,39 @@ impl Prepared {
             template,
         };
         let layers = shape.used_layers();
-        let types: Vec<usize> = (0..layers).map(|layer| prepared.type_of(shape, layer)).collect();
-        for layer in 0..layers {
-            let mut class = class(&prepared.template, shape, Some(layer), device);
-            class.segment = prepared.segment(&types, layer);
-            let at = match prepared.classes.iter().position(|other| *other == class) {
-                Some(at) => at,
+        // Most layers are like another one, and what was found out for that one holds.
+        let like = like(shape, layers);
+        let mut types: Vec<usize> = Vec::new();
+        for (layer, first) in like.iter().enumerate() {
+            let known = types.get(*first).copied().filter(|_| *first < layer);
+            types.push(known.unwrap_or_else(|| prepared.type_of(shape, layer)));
+        }
+        let mut known: Vec<(Alike, u32)> = Vec::new();
+        for (layer, first) in like.iter().enumerate() {
+            let before = layer.checked_sub(1).and_then(|before| like.get(before)).copied();
+            let key = (*first, before, prepared.segment(&types, layer));
+            let at = match known.iter().find(|(other, _)| *other == key) {
+                Some((_, at)) => *at,
                 None => {
-                    let alike =
-                        |other: &Class| other.segment == class.segment && other.values == class.values;
-                    let first = prepared.classes.iter().position(alike);
-                    class.alike = small(first.unwrap_or(prepared.classes.len()));
-                    prepared.classes.push(class);
-                    prepared.classes.len() - 1
+                    let at = prepared.class_of(shape, layer, key.2, device);
+                    known.push((key, at));
+                    at
                 }
             };
-            prepared.of_layer.push(small(at));
+            prepared.of_layer.push(at);
         }
-        Some(prepared)
+        prepared
+    }
+
+    fn class_of(&mut self, shape: &Shape, layer: usize, segment: usize, device: Backend) -> u32 {
+        let mut class = Class { segment, ..class(&self.template, shape, Some(layer), device) };
+        if let Some(at) = self.classes.iter().position(|other| *other == class) {
+            return small(at);
+        }
+        let alike = |other: &Class| other.segment == class.segment && other.values == class.values;
+        class.alike = small(self.classes.iter().position(alike).unwrap_or(self.classes.len()));
+        self.classes.push(class);
+        small(self.classes.len() - 1)
     }
 
     /// The type that has the most of what a layer has, and the least else.
@@ -144,6 +159,24 @@ impl Prepared {
         let ranked = self.template.layers.iter().map(|kind| (rank(kind), kind.segment));
         ranked.fold((0, 0), |best, own| if own.0 > best.0 { own } else { best }).1
     }
+}
+
+/// What decides a layer's class: the layers that it and the one before are like, and its segment.
+type Alike = (usize, Option<usize>, usize);
+
+/// For each layer the first one that nothing tells from it.
+fn like(shape: &Shape, layers: usize) -> Vec<usize> {
+    let mut firsts: Vec<usize> = Vec::new();
+    let mut like = Vec::new();
+    for (layer, block) in shape.blocks.iter().take(layers).enumerate() {
+        let is_like = |first: &&usize| shape.blocks.get(**first).is_some_and(|other| other.is_like(block));
+        let first = firsts.iter().find(is_like).copied().unwrap_or(layer);
+        if first == layer {
+            firsts.push(layer);
+        }
+        like.push(first);
+    }
+    like
 }
 
 fn small(number: usize) -> u32 {
