@@ -3,6 +3,7 @@
 
 /// Of one architecture, or of all that are not listed.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "a table of properties, not of states")]
 pub(super) struct Family {
     names: &'static [&'static str],
     /// Every so many layers one has no sliding window; None where the model's own keys say it or there is none.
@@ -15,6 +16,8 @@ pub(super) struct Family {
     pub(super) ties_output: bool,
     /// `token_embd_norm` belongs to the output, not to the first layer.
     pub(super) embeds_norm_last: bool,
+    /// Its compute buffers were met to a few MiB only.
+    pub(super) is_met_roughly: bool,
 }
 
 const OTHERS: Family = Family {
@@ -24,6 +27,7 @@ const OTHERS: Family = Family {
     is_parallel_hybrid: false,
     ties_output: true,
     embeds_norm_last: false,
+    is_met_roughly: false,
 };
 
 static FAMILIES: &[Family] = &[
@@ -34,6 +38,7 @@ static FAMILIES: &[Family] = &[
     Family { names: &["lfm2"], embeds_norm_last: true, ..OTHERS },
     Family { names: &["falcon-h1"], is_parallel_hybrid: true, ..OTHERS },
     Family { names: &["bert", "nomic-bert"], ties_output: false, ..OTHERS },
+    Family { names: &["t5"], is_met_roughly: true, ..OTHERS },
 ];
 
 impl Family {

@@ -98,12 +98,12 @@ impl<'a> Estimate<'a> {
     pub fn breakdown(&self, settings: &Settings) -> Breakdown {
         let split = settings.split(self.shape, !self.devices.is_empty());
         let mut breakdown = self.kept(settings);
-        let computed = self.graphs.sizes(self.shape, &self.devices, &split, settings);
+        let (computed, is_stand_in) = self.graphs.sizes(self.shape, &self.devices, &split, settings);
         for (charge, size) in breakdown.devices.iter_mut().zip(&computed) {
             charge.compute = *size;
         }
         breakdown.host.compute = computed.last().copied().unwrap_or(0);
-        self.add_slack(&mut breakdown, settings);
+        self.add_slack(&mut breakdown, settings, is_stand_in);
         breakdown
     }
 
@@ -121,12 +121,16 @@ impl<'a> Estimate<'a> {
     /// Where all layers attend, what was measured with CUDA is met to the byte, wherever they are; recurrent ones leave
     /// their buffers a little different after each repetition. What stands for an architecture that has no graph here, and
     /// what other backends make of a graph, is known less.
-    fn add_slack(&self, breakdown: &mut Breakdown, settings: &Settings) {
-        let is_whole =
-            settings.gpu_layers > self.shape.layers && settings.n_cpu_moe == 0 && settings.kv_offload;
+    fn add_slack(&self, breakdown: &mut Breakdown, settings: &Settings, is_stand_in: bool) {
+        // Experts in main memory are fetched one matrix at a time, and change nothing else.
+        let is_whole = settings.gpu_layers > self.shape.layers && settings.kv_offload;
         let is_known = self.shape.is_measured();
         for (charge, device) in breakdown.devices.iter_mut().zip(&self.devices) {
-            let part = match (is_known && device.is_measured, self.shape.is_recurrent(), is_whole) {
+            let part = match (
+                is_known && device.is_measured,
+                self.shape.is_met_roughly() || is_stand_in,
+                is_whole,
+            ) {
                 (true, false, true) => SMALL / 16,
                 (true, false, false) => SMALL,
                 (true, true, true) => 8 * SMALL,

@@ -201,9 +201,10 @@ impl Shape {
         self.kinds.iter().any(|kind| kind.block.keys > 0)
     }
 
-    /// Whether any layer keeps a recurrent state.
-    pub(super) fn is_recurrent(&self) -> bool {
-        self.kinds.iter().any(|kind| kind.block.recurrent > 0)
+    /// Whether compute buffers are met to a few MiB only: layers with a recurrent state leave them a little different after
+    /// each repetition.
+    pub(super) fn is_met_roughly(&self) -> bool {
+        self.family.is_met_roughly || self.kinds.iter().any(|kind| kind.block.recurrent > 0)
     }
 
     /// Whether the graph of this architecture is known; else that of another one stands for it.

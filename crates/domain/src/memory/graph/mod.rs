@@ -94,14 +94,15 @@ impl LaidOut {
 }
 
 impl Graphs {
-    /// Bytes of each device's compute buffer and, last, of main memory's.
+    /// Bytes of each device's compute buffer and, last, of main memory's; and whether the graph is that of another kind of
+    /// attention, for want of its own.
     pub(super) fn sizes(
         &self,
         shape: &Shape,
         devices: &[Backend],
         split: &Split,
         settings: &Settings,
-    ) -> Vec<u64> {
+    ) -> (Vec<u64>, bool) {
         let (number, variant) = variant(shape, settings);
         let device = devices.first().copied().unwrap_or(Backend::HOST);
         let prepared = self.prepared.get(number).and_then(|cell| {
@@ -111,7 +112,7 @@ impl Graphs {
             });
             prepared.as_ref()
         });
-        let Some(prepared) = prepared else { return Vec::new() };
+        let Some(prepared) = prepared else { return (Vec::new(), true) };
         let host = u8::try_from(devices.len()).unwrap_or(u8::MAX);
         let run = run(shape, settings, host);
         let key = key(number, prepared, shape, devices, (split, settings));
@@ -119,7 +120,7 @@ impl Graphs {
         let sizes = laid_out.slots.sizes(prepared, &run);
         let backends: Vec<Backend> = devices.iter().copied().chain([Backend::HOST]).collect();
         let layout = Layout::new(&laid_out.graph, &run, &backends, prepared, &sizes);
-        layout.run(&laid_out.schedule, &laid_out.lives)
+        (layout.run(&laid_out.schedule, &laid_out.lives), prepared.template.is_stand_in)
     }
 
     fn laid_out(&self, prepared: &Prepared, key: Key, run: &Run) -> Rc<LaidOut> {
@@ -209,7 +210,8 @@ fn template(body: &'static str, variant: &'static str) -> Option<Rc<Template>> {
             return Some(Rc::clone(template));
         }
         let plain = variant.split('+').next().unwrap_or(variant);
-        let template = Template::read(body, variant).or_else(|| Template::read(body, plain))?;
+        let stand_in = || Some(Template { is_stand_in: true, ..Template::read(body, plain)? });
+        let template = Template::read(body, variant).or_else(stand_in)?;
         let template = Rc::new(template);
         if known.len() >= MOST {
             known.remove(0);

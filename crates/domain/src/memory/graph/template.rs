@@ -8,6 +8,8 @@ use super::{
 /// The graph of one architecture and one way of attention.
 #[derive(Debug, Default)]
 pub(super) struct Template {
+    /// For another kind of attention, of which the text knows nothing.
+    pub(super) is_stand_in: bool,
     pub(super) names: Names,
     /// Weights by the names that the segments give them.
     pub(super) weights: Vec<Weight>,
