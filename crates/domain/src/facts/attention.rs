@@ -1,6 +1,6 @@
 //! Heads and KV shape, layer by layer, as llama.cpp lays out its cache (src/llama-hparams.cpp, llama-kv-cache.cpp).
 
-use super::{Attention, keys::Keys, kind};
+use super::{Attention, keys::Keys};
 use formats::gguf::Value;
 
 /// Elements of one head.
@@ -71,12 +71,12 @@ fn length(keys: &mut Keys<'_>, key: &str) -> Option<u64> {
     keys.own_number(key, 0..=65_536).filter(|length| *length > 0)
 }
 
-/// Returns the head lengths of sliding-window layers, which Gemma 4 has of their own.
+/// Returns the head lengths of sliding-window layers, which Gemma 4 has of their own; latent attention has no value.
 fn windowed_lengths(keys: &mut Keys<'_>, (key, value): Lengths) -> Lengths {
-    (
-        length(keys, "attention.key_length_swa").unwrap_or(key),
-        length(keys, "attention.value_length_swa").unwrap_or(value),
-    )
+    let own = |keys: &mut Keys<'_>, name: &str, otherwise: u64| {
+        if otherwise == 0 { 0 } else { length(keys, name).unwrap_or(otherwise) }
+    };
+    (own(keys, "attention.key_length_swa", key), own(keys, "attention.value_length_swa", value))
 }
 
 /// Returns which layers have a sliding window, from an array of flags or a period.
@@ -90,9 +90,26 @@ fn windowed_layers(keys: &Keys<'_>, layers: usize) -> Option<Vec<bool>> {
     Some((1..=layers).map(|layer| !layer.is_multiple_of(period)).collect())
 }
 
+/// Encoders, and models that write all of a text at once: they have no cache (`create_memory` in src/llama-model.cpp).
+const KEEPS_NOTHING: &[&str] = &[
+    "bert",
+    "dream",
+    "eurobert",
+    "gemma-embedding",
+    "jina-bert-v2",
+    "jina-bert-v3",
+    "llada",
+    "llada-moe",
+    "modern-bert",
+    "neo-bert",
+    "nomic-bert",
+    "nomic-bert-moe",
+    "rnd1",
+    "wavtokenizer-dec",
+];
+
 fn drop_layers_without_cache(keys: &mut Keys<'_>, architecture: &str, kv_heads: &mut [u64]) {
-    let is_causal = !matches!(keys.own("attention.causal"), Some(Value::Bool(false)));
-    if kind::is_encoder(architecture) || !is_causal {
+    if KEEPS_NOTHING.contains(&architecture) {
         kv_heads.fill(0);
     }
     // Three of four layers are recurrent in these, without the file saying so in its head counts.

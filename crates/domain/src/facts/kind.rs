@@ -58,7 +58,7 @@ pub(super) fn family(keys: &Keys<'_>) -> Option<String> {
     DIFFUSION.iter().find(|(name, _)| *name == architecture).map(|(_, family)| (*family).to_owned())
 }
 
-/// Whether an architecture only ever encodes: such a model has no KV cache.
+/// Whether an architecture only ever encodes.
 pub(crate) fn is_encoder(architecture: &str) -> bool {
     architecture.contains("bert")
         || architecture.starts_with("gte")
