@@ -20,7 +20,7 @@ use domain::{
     memory::{Backend, Estimate, FlashAttention, Shape},
     plan::{Extras, Knobs, plan},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
     fs,
@@ -34,6 +34,11 @@ use truth::{
 /// A model's facts, then what was measured, a line each; made from ../shared/truth (llama.cpp as in llama-cpp-python
 /// 0.3.36, planning as for CUDA compute capability 8.9).
 const STORED: &str = include_str!("data/memory.jsonl");
+
+/// A model of each architecture that something is particular to: first the parameters that rows leave out, then a model's
+/// facts (a tensor is `[name, type, dimensions, bytes, layers]`) and what was measured with the same llama.cpp. Files were
+/// written from configurations as they are remembered, those called approx from guesses.
+const ARCHITECTURES: &str = include_str!("data/architectures.jsonl");
 
 /// What a card said of a CUDA build with models of zeros that `modelctl plan` had planned: the card, then a run a line.
 /// `device_mib` is what the engine printed (weights, context, compute, to a hundredth of a MiB), `process_*` what NVML
@@ -50,10 +55,46 @@ fn rows(text: &str) -> impl Iterator<Item = Value> {
 }
 
 fn stored() -> (BTreeMap<String, Shape>, Vec<Value>) {
-    let (models, measured): (Vec<_>, Vec<_>) = rows(STORED).partition(|row| row.get("facts").is_some());
+    models_and_rows(rows(STORED))
+}
+
+fn models_and_rows(lines: impl Iterator<Item = Value>) -> (BTreeMap<String, Shape>, Vec<Value>) {
+    let (models, measured): (Vec<_>, Vec<_>) = lines.partition(|row| row.get("facts").is_some());
     let shape = |row: &Value| Shape::of(&serde_json::from_value(row["facts"].clone()).unwrap()).unwrap();
     let models = models.iter().map(|row| (row["model"].as_str().unwrap().to_owned(), shape(row))).collect();
     (models, measured)
+}
+
+/// Writes out what a line of `ARCHITECTURES` has in short.
+fn complete(mut row: Value, params: &Value) -> Value {
+    if row.get("facts").is_some() {
+        for name in ["tensor_types", "base_models", "capabilities"] {
+            row["facts"][name] = json!([]);
+        }
+        for tensor in row["facts"]["tensors"].as_array_mut().unwrap() {
+            let [name, kind, dims, size, layers] = [0, 1, 2, 3, 4].map(|at| tensor[at].take());
+            *tensor = json!({ "name": name, "kind": kind, "dims": dims, "size": size, "layers": layers });
+        }
+    } else {
+        let mut all = params.clone();
+        all.as_object_mut().unwrap().append(row["params"].as_object_mut().unwrap());
+        row["params"] = all;
+    }
+    row
+}
+
+/// Weights and context of every row, beside the settings that it was measured with.
+#[track_caller]
+fn check_kept(shapes: &BTreeMap<String, Shape>, rows: &[Value]) {
+    for row in rows {
+        let shape = &shapes[row["model"].as_str().unwrap()];
+        let case = case(row, shape.trained).unwrap();
+        let estimate = Estimate::new(shape, &vec![Backend::CUDA; case.devices.len()]);
+        let found = estimate.kept(&case.settings);
+        for (ours, theirs) in found.devices.iter().zip(&case.devices).chain([(&found.host, &case.host)]) {
+            assert_eq!([ours.weights, ours.context], theirs[..2], "{} {:?}", case.model, case.settings);
+        }
+    }
 }
 
 #[derive(Default)]
@@ -122,6 +163,15 @@ fn check_breakdowns(shapes: &BTreeMap<String, Shape>, rows: impl Iterator<Item =
 fn weights_and_context_are_llama_cpps_to_the_byte() {
     let (shapes, rows) = stored();
     check_breakdowns(&shapes, rows.into_iter());
+}
+
+#[test]
+fn weights_and_context_are_exact_for_what_is_particular_to_an_architecture() {
+    let mut lines = rows(ARCHITECTURES);
+    let params = lines.next().unwrap()["params"].take();
+    let (shapes, rows) = models_and_rows(lines.map(|row| complete(row, &params)));
+    assert!(shapes.len() > 40 && rows.len() > 3 * 40, "{} models, {} rows", shapes.len(), rows.len());
+    check_kept(&shapes, &rows);
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! KV cache and recurrent state (src/llama-kv-cache.cpp, llama-kv-cache-iswa.cpp, llama-memory-recurrent.cpp).
 
 use super::{
-    Backend, Breakdown, CacheType, Settings, Shape, product,
+    Backend, Breakdown, CacheType, FlashAttention, Settings, Shape,
+    kept::Kept,
+    product,
     settings::{Cells, Split},
-    shape::{Kept, Kind},
+    shape::Kind,
 };
 
 use std::ops::Range;
@@ -30,7 +32,7 @@ pub(super) fn add(
 pub(super) fn of_layers(shape: &Shape, layers: &Range<u64>, settings: &Settings, place: Backend) -> u64 {
     super::sum(shape.kinds.iter().map(|kind| match kind.count(layers) {
         0 => 0,
-        count => of_block(&kind.block, shape.window, settings.cells(), settings, place).saturating_mul(count),
+        count => of_block(&kind.block, shape, settings, place).saturating_mul(count),
     }))
 }
 
@@ -42,7 +44,7 @@ pub(super) fn checkpoint(shape: &Shape, settings: &Settings) -> u64 {
         let block = &kind.block;
         let windows = block.is_windowed && !settings.swa_full;
         let bytes = if windows {
-            of_block(block, shape.window, of_one.cells(), &of_one, Backend::HOST)
+            of_block(block, shape, &of_one, Backend::HOST)
         } else {
             product([block.recurrent, STATE])
         };
@@ -54,25 +56,38 @@ pub(super) fn checkpoint(shape: &Shape, settings: &Settings) -> u64 {
 /// Keys and values of one layer, and its recurrent state.
 pub(super) fn of_kind(shape: &Shape, kind: &Kind, settings: &Settings, place: Backend) -> (u64, u64) {
     let caches = Kept { recurrent: 0, ..kind.block };
-    let state = Kept { keys: 0, values: 0, ..kind.block };
-    let of = |block: &Kept| of_block(block, shape.window, settings.cells(), settings, place);
+    let state = Kept { recurrent: kind.block.recurrent, ..Kept::default() };
+    let of = |block: &Kept| of_block(block, shape, settings, place);
     (of(&caches), of(&state))
 }
 
-fn of_block(block: &Kept, window: Option<u64>, cells: Cells, settings: &Settings, place: Backend) -> u64 {
-    let cells = match window.filter(|_| block.is_windowed) {
-        Some(window) => settings.windowed_cells(window),
-        None => cells,
+fn of_block(block: &Kept, shape: &Shape, settings: &Settings, place: Backend) -> u64 {
+    let window = shape.window.filter(|_| block.is_windowed);
+    let own = settings.own_cells(None);
+    let (cells, compressed, index) = match (block.compression, window) {
+        (Some(ratio), window) => {
+            let compressed = own.compressed(ratio);
+            (settings.own_cells(window), compressed, compressed)
+        }
+        (None, Some(window)) => (settings.windowed_cells(window), own.compressed(0), settings.cells()),
+        (None, None) => (settings.cells(), own.compressed(0), settings.cells()),
     };
-    let cache = |elements: u64, kind: CacheType| {
-        if elements == 0 {
+    let cache = |elements: u64, kind: CacheType, cells: Cells| {
+        if elements == 0 || cells.all() == 0 {
             0
         } else {
             place.cache(elements, kind.row_size(elements), cells.all(), kind.is_quantized())
         }
     };
-    let state = product([block.recurrent, STATE, settings.parallel.max(1)]);
-    cache(block.keys, settings.cache_type_k)
-        .saturating_add(cache(block.values, settings.cache_type_v))
-        .saturating_add(state)
+    // Without flash attention values are transposed, and rows of all layers as wide (`TAG_V_CACHE_VARIABLE`).
+    let is_padded = block.is_cached && settings.flash_attn == FlashAttention::Off;
+    let values = if is_padded { shape.widths.values } else { block.values };
+    super::sum([
+        cache(block.keys, settings.cache_type_k, cells),
+        cache(values, settings.cache_type_v, cells),
+        cache(block.keys, settings.cache_type_k, compressed),
+        cache(block.index.0, settings.cache_type_k, index),
+        cache(block.index.1, settings.cache_type_v, index),
+        product([block.recurrent, STATE, settings.parallel.max(1)]),
+    ])
 }

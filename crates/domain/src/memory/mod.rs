@@ -7,6 +7,7 @@ mod backend;
 mod context;
 mod families;
 mod graph;
+mod kept;
 mod keys;
 mod parts;
 mod reads;

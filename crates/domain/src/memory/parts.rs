@@ -79,7 +79,7 @@ impl Estimate<'_> {
             parts.add(Part::Output, &self.shape.output, place);
             parts.add(Part::Output, self.shape.tied.as_slice(), place);
         }
-        if !layers.is_empty() {
+        if self.host.shared(&layers) > 0 {
             parts.add(Part::Others, &self.shape.shared, place);
         }
         if settings.kv_offload {
@@ -98,8 +98,9 @@ impl Estimate<'_> {
         }
         if !split.has_output {
             parts.add(Part::Output, &self.shape.output, place);
+            parts.add(Part::Output, self.shape.copied(), place);
         }
-        if split.first > 0 {
+        if self.host.shared(&(0..split.first)) > 0 {
             parts.add(Part::Others, &self.shape.shared, place);
         }
         let is_all = self.devices.is_empty() || !settings.kv_offload;

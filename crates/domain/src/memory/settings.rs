@@ -189,6 +189,20 @@ impl Cells {
     pub(super) fn all(self) -> u64 {
         self.per_stream.saturating_mul(self.streams)
     }
+
+    fn windowed(self, tokens: u64, settings: &Settings) -> Self {
+        if settings.swa_full {
+            return self;
+        }
+        let needed = padded(tokens.saturating_add(settings.ubatch), CONTEXT_STEP);
+        Self { per_stream: self.per_stream.min(needed), ..self }
+    }
+
+    /// Cells of a cache in which one stands for several tokens.
+    pub(super) fn compressed(self, ratio: u64) -> Self {
+        let needed = self.per_stream.checked_div(ratio).map_or(0, |_| self.per_stream.div_ceil(ratio).max(1));
+        Self { per_stream: padded(needed, CONTEXT_STEP), ..self }
+    }
 }
 
 /// llama.cpp pads contexts to this many tokens.
@@ -225,13 +239,14 @@ impl Settings {
 
     /// Cells of a layer with a sliding window (src/llama-kv-cache-iswa.cpp).
     pub(super) fn windowed_cells(&self, window: u64) -> Cells {
-        let Cells { per_stream, streams } = self.cells();
-        if self.swa_full {
-            return Cells { per_stream, streams };
-        }
-        let windows = if self.kv_unified { window.saturating_mul(self.parallel.max(1)) } else { window };
-        let needed = padded(windows.saturating_add(self.ubatch), CONTEXT_STEP);
-        Cells { per_stream: per_stream.min(needed), streams }
+        let shared = if self.kv_unified { self.parallel.max(1) } else { 1 };
+        self.cells().windowed(window.saturating_mul(shared), self)
+    }
+
+    /// The same for caches that are each sequence's own, also where others are unified (src/llama-kv-cache-dsv4.cpp).
+    pub(super) fn own_cells(&self, window: Option<u64>) -> Cells {
+        let own = Cells { streams: self.parallel.max(1), ..self.cells() };
+        window.map_or(own, |window| own.windowed(window, self))
     }
 
     /// Tokens that are computed at once.

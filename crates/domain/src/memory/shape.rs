@@ -1,8 +1,9 @@
 //! A model as the planner sees it: layers, what each weighs, what each keeps.
 
 use super::{
-    families::Family,
-    keys::{head_lengths, number, widths, windows},
+    families::{Family, Tie},
+    kept::{Kept, Layers},
+    keys::{number, widths, window},
     parts::Part,
 };
 use crate::facts::{Facts, TensorGroup};
@@ -88,17 +89,6 @@ impl Kind {
     }
 }
 
-/// What a layer keeps between batches.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Kept {
-    /// Elements of one token's keys and values; 0 where nothing is kept.
-    pub(super) keys: u64,
-    pub(super) values: u64,
-    pub(super) is_windowed: bool,
-    /// Elements of the recurrent state of one sequence.
-    pub(super) recurrent: u64,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Matrix {
     /// Without its layer and without `.weight`.
@@ -134,7 +124,7 @@ impl Shape {
             return Err(Unplannable { what: "what its tensors are" });
         }
         let family = Family::of(&architecture);
-        let window = family.swa_window.or_else(|| facts.attention.as_ref()?.sliding_window);
+        let used = layers.saturating_sub(number(facts, "nextn_predict_layers").unwrap_or(0));
         let mut shape = Self {
             family,
             blocks: (0..layers).map(|_| Block::default()).collect(),
@@ -144,11 +134,11 @@ impl Shape {
             tied: None,
             shared: Vec::new(),
             widths: widths(facts),
-            window,
+            window: window(facts, family, used),
             architecture,
             layers,
             trained,
-            used: layers.saturating_sub(number(facts, "nextn_predict_layers").unwrap_or(0)),
+            used,
             has_graph: super::graph::is_known(facts.architecture.as_deref().unwrap_or_default()),
             numbers: facts
                 .hyperparameters
@@ -157,12 +147,8 @@ impl Shape {
                 .collect(),
         };
         shape.keep(facts)?;
-        let used = shape.used;
-        (0..).zip(&facts.tensors).for_each(|(number, group)| shape.place(number, group, used));
-        if !facts.tensors.iter().any(|group| group.name == "output.weight") && family.ties_output {
-            let embedding = facts.tensors.iter().find(|group| group.name == "token_embd.weight");
-            shape.tied = embedding.map(Matrix::of);
-        }
+        (0..).zip(&facts.tensors).for_each(|(number, group)| shape.place(number, group));
+        shape.tie(facts);
         if shape.tied.is_none() && shape.output.is_empty() {
             shape.widths.vocabulary = 0;
         }
@@ -227,6 +213,11 @@ impl Shape {
         self.widths.queries.checked_div(self.widths.heads).unwrap_or(0)
     }
 
+    /// What is tied, where main memory has it twice.
+    pub(super) fn copied(&self) -> &[Matrix] {
+        if self.family.tie == Tie::Twice { self.tied.as_slice() } else { &[] }
+    }
+
     /// Layers that are computed: not those that only predict further tokens.
     pub(super) fn used_layers(&self) -> usize {
         usize::try_from(self.used).unwrap_or(0).min(self.blocks.len())
@@ -257,50 +248,56 @@ impl Shape {
         if facts.attention.is_none() && state == 0 {
             return Err(Unplannable { what: "how its attention is laid out" });
         }
-        let windows = windows(facts, self.family, self.window, self.layers);
-        let shared = number(facts, "attention.shared_kv_layers").unwrap_or(0);
-        let own_cache = self.layers.saturating_sub(shared);
-        for ((layer, block), is_windowed) in (0..).zip(&mut self.blocks).zip(windows) {
-            let at = usize::try_from(layer).ok();
-            let of = |list: &[u64]| at.and_then(|at| list.get(at)).copied().unwrap_or(0);
+        let (family, window, used) = (self.family, self.window, self.used);
+        let (kept, widest) = Layers { facts, family, window, count: self.layers, used, state }.kept();
+        for ((at, block), kept) in self.blocks.iter_mut().enumerate().zip(kept) {
+            let of = |list: &[u64]| list.get(at).copied().unwrap_or(0);
             (block.heads, block.kv_heads) = facts
                 .attention
                 .as_ref()
                 .map_or((0, 0), |attention| (of(&attention.heads), of(&attention.kv_heads)));
-            let block = &mut block.kept;
-            let heads = facts.attention.as_ref().and_then(|attention| {
-                Some((attention.kv_heads.get(usize::try_from(layer).ok()?)?, attention))
-            });
-            if let Some((kv_heads, attention)) = heads.filter(|_| layer < own_cache) {
-                let (key, value) = head_lengths(facts, attention, is_windowed);
-                block.keys = kv_heads.saturating_mul(key);
-                block.values = kv_heads.saturating_mul(value);
-            }
-            block.is_windowed = is_windowed;
-            if block.keys == 0 || self.family.is_parallel_hybrid {
-                block.recurrent = state;
-            }
+            block.kept = kept;
         }
         self.widths.keys = self.blocks.iter().map(|block| block.kept.keys).max().unwrap_or(0);
-        self.widths.values = self.blocks.iter().map(|block| block.kept.values).max().unwrap_or(0);
+        self.widths.values = widest;
         self.kinds = kinds(&self.blocks);
         Ok(())
     }
 
-    fn place(&mut self, number: u32, group: &TensorGroup, used: u64) {
+    /// Finds the one matrix of embedding and output.
+    fn tie(&mut self, facts: &Facts) {
+        let find = |name: &str| facts.tensors.iter().find(|group| group.name == name).map(Matrix::of);
+        let (embedding, output) = (find("token_embd.weight"), find("output.weight"));
+        self.tied = match (embedding, output, self.family.tie) {
+            (Some(_), Some(_), _) | (_, _, Tie::Never) => None,
+            (None, output, Tie::Twice) => output,
+            (embedding, None, _) => embedding,
+            (None, Some(_), Tie::Copied) => None,
+        };
+    }
+
+    fn place(&mut self, number: u32, group: &TensorGroup) {
         let matrix = Matrix::of(group);
         let name = group.name.as_str();
-        for layer in group.layers.iter().flat_map(|(first, count)| (*first..used).take(capped(*count))) {
+        let layers = if self.family.predicting.contains(&name) { self.layers } else { self.used };
+        for layer in group.layers.iter().flat_map(|(first, count)| (*first..layers).take(capped(*count))) {
             let block = usize::try_from(layer).ok().and_then(|at| self.blocks.get_mut(at));
-            if let Some(block) = block {
-                let list = if is_expert(name) { &mut block.experts } else { &mut block.matrices };
-                list.push(matrix.clone());
-                block.groups.push(number);
-            }
+            let Some(block) = block else { continue };
+            block.groups.push(number);
+            let list = match () {
+                () if self.family.on_host.contains(&name) => &mut self.input,
+                () if is_expert(name) => &mut block.experts,
+                () => &mut block.matrices,
+            };
+            list.push(matrix.clone());
         }
-        if !group.layers.is_empty() {
-            return;
+        if group.layers.is_empty() {
+            self.place_apart(name, matrix);
         }
+    }
+
+    /// Places what belongs to no layer.
+    fn place_apart(&mut self, name: &str, matrix: Matrix) {
         match name {
             "token_embd.weight"
             | "position_embd.weight"
@@ -309,7 +306,10 @@ impl Shape {
                 self.input.push(matrix);
             }
             _ if name.starts_with("rope_") => self.shared.push(matrix),
-            _ if name.starts_with("token_embd_norm") && !self.family.embeds_norm_last => {
+            _ if name.starts_with("token_embd_norm") && self.family.embeds_norm_last => {
+                self.output.push(matrix);
+            }
+            _ if IN_FIRST_LAYER.iter().any(|start| name.starts_with(start)) => {
                 match self.blocks.first_mut() {
                     Some(block) => block.matrices.push(matrix),
                     None => self.output.push(matrix),
@@ -352,6 +352,10 @@ impl Matrix {
         }
     }
 }
+
+/// `LLM_TENSOR_LAYER_REPEATING` in src/llama-arch.cpp without a layer in the name: the models give them the first one.
+const IN_FIRST_LAYER: &[&str] =
+    &["token_embd_norm", "per_layer_model_proj", "per_layer_proj_norm", "hrm.z_l_init"];
 
 fn kinds(blocks: &[Block]) -> Vec<Kind> {
     let mut kinds: Vec<Kind> = Vec::new();

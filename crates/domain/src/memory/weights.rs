@@ -18,7 +18,11 @@ pub(super) struct Sizes {
     output: u64,
     /// On a device only: in main memory the embedding serves.
     tied: u64,
+    /// The same in main memory, where it is made a second time.
+    copied: u64,
     shared: u64,
+    /// Layers that have what is shared, before each layer and before the end.
+    sharing: Vec<u64>,
 }
 
 fn of(matrices: &[Matrix], place: Backend) -> u64 {
@@ -27,30 +31,36 @@ fn of(matrices: &[Matrix], place: Backend) -> u64 {
 
 impl Sizes {
     pub(super) fn of(shape: &Shape, place: Backend) -> Self {
-        let added = |matrices: fn(&Block) -> &[Matrix]| -> Vec<u64> {
+        let added = |size: &dyn Fn(&Block) -> u64| -> Vec<u64> {
             let mut total = 0_u64;
-            let sizes = shape.blocks.iter().map(|block| of(matrices(block), place));
-            let ends = sizes.map(|size| {
-                total = total.saturating_add(size);
+            let ends = shape.blocks.iter().map(|block| {
+                total = total.saturating_add(size(block));
                 total
             });
             std::iter::once(0).chain(ends).collect()
         };
+        let is_sharing = |block: &Block| !(shape.family.ropes_full_only && block.kept.is_windowed);
         Self {
-            dense: added(|block| &block.matrices),
-            experts: added(|block| &block.experts),
+            dense: added(&|block| of(&block.matrices, place)),
+            experts: added(&|block| of(&block.experts, place)),
             input: of(&shape.input, place),
             output: of(&shape.output, place),
-            tied: shape.tied.as_ref().map_or(0, |matrix| place.size(matrix)),
+            tied: of(shape.tied.as_slice(), place),
+            copied: of(shape.copied(), place),
             shared: of(&shape.shared, place),
+            sharing: added(&|block| u64::from(is_sharing(block))),
         }
     }
 
     /// Bytes on a device that has these layers, and the output layer or not.
     pub(super) fn held(&self, layers: &Range<u64>, has_output: bool, n_cpu_moe: u64) -> u64 {
         let outputs = if has_output { self.output.saturating_add(self.tied) } else { 0 };
-        let shared = if layers.is_empty() { 0 } else { self.shared };
-        sum([self.layers(layers, n_cpu_moe), outputs, shared])
+        sum([self.layers(layers, n_cpu_moe), outputs, self.shared(layers)])
+    }
+
+    /// Bytes of what layers share, where these have it.
+    pub(super) fn shared(&self, layers: &Range<u64>) -> u64 {
+        if between(&self.sharing, layers) > 0 { self.shared } else { 0 }
     }
 
     /// Bytes of whole layers, of which the first `n_cpu_moe` of the model have their experts elsewhere.
@@ -118,10 +128,7 @@ pub(super) fn add(
     let experts = between(&host.experts, &(split.first..settings.n_cpu_moe.clamp(split.first, all)));
     let mut weights = sum([host.input, host.layers(&(0..split.first), 0), experts]);
     if !split.has_output {
-        weights = weights.saturating_add(host.output);
+        weights = sum([weights, host.output, host.copied]);
     }
-    if split.first > 0 {
-        weights = weights.saturating_add(host.shared);
-    }
-    breakdown.host.weights = weights;
+    breakdown.host.weights = weights.saturating_add(host.shared(&(0..split.first)));
 }

@@ -354,8 +354,10 @@ fn no_layers_on_no_device_is_no_contradiction() {
 fn numbers_of_a_hostile_file_overflow_nothing() {
     let machine = machine(vec![gpu("CUDA0", 24)], 64);
     let ssm = ["ssm.inner_size", "ssm.state_size", "ssm.group_count", "ssm.conv_kernel"];
-    for architecture in crate::memory::architectures().chain(["unheard-of"]) {
-        for recurrent in [&ssm[..], &["wkv.head_size"], &["shortconv.l_cache"], &[]] {
+    let index = ["attention.indexer.key_length", "attention.indexer.top_k", "attention.indexer.kpool"];
+    let kinds = [&ssm[..], &["wkv.head_size"], &["shortconv.l_cache"], &["kda.head_dim"], &index, &[]];
+    for architecture in crate::memory::architectures().chain(["minimax-m3", "unheard-of"]) {
+        for recurrent in kinds {
             for has_attention in [true, false] {
                 let mut facts = hostile(architecture, recurrent);
                 facts.attention = facts.attention.filter(|_| has_attention);
