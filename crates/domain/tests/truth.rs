@@ -103,6 +103,9 @@ struct Errors {
     parts: Vec<u64>,
     too_low: u64,
     too_high: u64,
+    equal: usize,
+    /// Too low by more than 64 MiB.
+    far: usize,
 }
 
 /// Weights and context are exact, and compute is within the slack where a plan relies on it.
@@ -139,6 +142,8 @@ fn check_breakdowns(shapes: &BTreeMap<String, Shape>, rows: impl Iterator<Item =
             error.parts.push(ours.abs_diff(theirs) * 10_000 / all.max(1));
             error.too_high = error.too_high.max(ours.saturating_sub(theirs));
             error.too_low = error.too_low.max(theirs.saturating_sub(ours));
+            error.equal += usize::from(ours == theirs);
+            error.far += usize::from(theirs.saturating_sub(ours) > 64 << 20);
         }
         counted += 1;
     }
@@ -156,6 +161,11 @@ fn check_breakdowns(shapes: &BTreeMap<String, Shape>, rows: impl Iterator<Item =
             mib(error.too_low),
             mib(error.too_high),
         );
+        println!("{:33} {:5} equal to the byte, {} too low by more than 64 MiB", "", error.equal, error.far);
+        if group != "off after all" {
+            assert!(at(95) <= 0.5, "{group}: {}", at(95));
+            assert!(error.far * 200 <= error.parts.len(), "{group}: {} too low", error.far);
+        }
     }
 }
 

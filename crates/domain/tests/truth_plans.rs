@@ -70,7 +70,7 @@ fn planned(shape: &Shape, machine: &Hardware, knobs: &Knobs) -> Planned {
     plan(shape, machine, knobs, Extras::default()).unwrap()
 }
 
-/// Where everything fits on the card, no context is above the best, and none below nine tenths of it.
+/// Where everything fits on the card, no context is above the best, and none below 98 % of it.
 #[track_caller]
 fn check_contexts(shapes: &BTreeMap<String, Shape>, rows: impl Iterator<Item = Value>) {
     let (mut counted, mut least, mut equal) = (0, 100.0_f64, 0);
@@ -98,8 +98,7 @@ fn check_contexts(shapes: &BTreeMap<String, Shape>, rows: impl Iterator<Item = V
             equal += u32::from(ctx == best);
             least = least.min(part);
             short += u32::from(part < 98.0);
-            // To be 98 % in all cases as soon as compute buffers are counted exactly.
-            if ctx > best || part < 90.0 || !is_whole {
+            if ctx > best || part < 98.0 || !is_whole {
                 wrong.push(format!("{name} {card} GiB {cache}: {ctx} of {best}, {part:.1} %"));
             }
         }
@@ -142,8 +141,7 @@ fn check_placements(shapes: &BTreeMap<String, Shape>, rows: impl Iterator<Item =
         wrong.len()
     );
     wrong.iter().for_each(|line| println!("  {line}"));
-    // To be 0 as soon as compute buffers are counted exactly.
-    assert!(wrong.len() * 3 <= counted, "{}", wrong.join("\n"));
+    assert!(counted >= 10 && wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 /// A plan keeps the margin that was asked for on every card, and has at least what `--fit` has wherever that keeps it too.
@@ -189,8 +187,8 @@ fn check_fits(shapes: &BTreeMap<String, Shape>, peers: &[Peer], measured: &Measu
         lost.len()
     );
     lost.iter().for_each(|line| println!("  {line}"));
-    // To be 0 as soon as compute buffers are counted exactly: what is lost now is slack.
-    assert!(lost.len() * 10 <= peers.len(), "{} lost", lost.len());
+    // What is lost is a step or a layer of what is kept free for models with a recurrent state.
+    assert!(lost.len() * 40 <= peers.len(), "{} lost", lost.len());
 }
 
 #[test]

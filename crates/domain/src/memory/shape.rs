@@ -7,7 +7,7 @@ use super::{
     parts::Part,
 };
 use crate::facts::{Facts, TensorGroup};
-use std::{collections::BTreeMap, ops::Range};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 /// What a model's memory depends on, read from its facts once.
 #[derive(Debug, Clone)]
@@ -92,9 +92,9 @@ impl Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Matrix {
     /// Without its layer and without `.weight`.
-    pub(super) name: String,
+    pub(super) name: Arc<str>,
     /// Elements per dimension, fastest first.
-    pub(super) dims: Vec<u64>,
+    pub(super) dims: [u64; 4],
     /// One of those that `--n-cpu-moe` moves.
     pub(super) is_expert: bool,
     /// Bytes.
@@ -233,8 +233,8 @@ impl Shape {
         let mut names: Vec<String> = Vec::new();
         for block in [self.blocks.first(), self.blocks.get(self.used_layers() / 2), self.blocks.last()] {
             for matrix in block.iter().flat_map(|block| block.matrices.iter().chain(&block.experts)) {
-                if !names.contains(&matrix.name) {
-                    names.push(matrix.name.clone());
+                if !names.iter().any(|name| **name == *matrix.name) {
+                    names.push(matrix.name.to_string());
                 }
             }
         }
@@ -286,7 +286,7 @@ impl Shape {
             block.groups.push(number);
             let list = match () {
                 () if self.family.on_host.contains(&name) => &mut self.input,
-                () if is_expert(name) => &mut block.experts,
+                () if matrix.is_expert => &mut block.experts,
                 () => &mut block.matrices,
             };
             list.push(matrix.clone());
@@ -340,8 +340,8 @@ impl Matrix {
         let name = group.name.strip_prefix("dec.").unwrap_or(&group.name);
         let name = name.strip_prefix("blk.*.").unwrap_or(name);
         Self {
-            name: name.strip_suffix(".weight").unwrap_or(name).to_owned(),
-            dims: group.dims.clone(),
+            name: name.strip_suffix(".weight").unwrap_or(name).into(),
+            dims: [0, 1, 2, 3].map(|at: usize| group.dims.get(at).copied().unwrap_or(1)),
             is_expert: is_expert(&group.name),
             size: group.size,
             row,

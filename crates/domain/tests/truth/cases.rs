@@ -61,6 +61,8 @@ pub(crate) fn case(row: &Value, trained: u64) -> Option<Case> {
         model: super::models::key(row["model"].as_str().unwrap()),
         group: match devices.len() {
             0 => "no device",
+            // The cache was made for flash attention, and is turned around for every batch; a plan says on or off.
+            _ if is_off && params["flash_attn"] == "auto" => "off after all",
             1 => group(&settings, layers),
             _ => "several devices",
         },

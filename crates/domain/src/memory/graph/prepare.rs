@@ -132,7 +132,7 @@ impl Prepared {
     fn type_of(&self, shape: &Shape, layer: usize) -> usize {
         let Some(block) = shape.blocks.get(layer) else { return 0 };
         let has =
-            |name: &String| block.matrices.iter().chain(&block.experts).any(|matrix| matrix.name == *name);
+            |name: &String| block.matrices.iter().chain(&block.experts).any(|matrix| *matrix.name == **name);
         let count = block.matrices.len() + block.experts.len();
         let far = |kind: &Type| {
             let shared = kind.weights.iter().filter(|name| has(name)).count();
@@ -207,7 +207,7 @@ fn of_layer<'a>(shape: &'a Shape, name: &str, whose: Whose, layer: usize) -> Opt
         Whose::LayerBefore => layer.checked_sub(1)?,
     };
     let block = shape.blocks.get(layer)?;
-    block.matrices.iter().chain(&block.experts).find(|matrix| matrix.name == name)
+    block.matrices.iter().chain(&block.experts).find(|matrix| *matrix.name == *name)
 }
 
 fn of_model<'a>(shape: &'a Shape, name: &str) -> Option<&'a Matrix> {
@@ -218,7 +218,7 @@ fn of_model<'a>(shape: &'a Shape, name: &str) -> Option<&'a Matrix> {
     if name.starts_with("rope_") {
         return shape.shared.first();
     }
-    places.find(|matrix| matrix.name == name).or_else(|| shape.tied.as_ref().filter(|_| name == "output"))
+    places.find(|matrix| *matrix.name == *name).or_else(|| shape.tied.as_ref().filter(|_| name == "output"))
 }
 
 /// What a name stands for, as far as it is the model's.
