@@ -16,7 +16,9 @@ const RUNS: u32 = 101;
 const GOAL: f64 = 1.0;
 
 fn main() {
-    let stored = include_str!("../tests/data/memory.jsonl");
+    // The last one has 62 layers.
+    let stored =
+        concat!(include_str!("../tests/data/memory.jsonl"), include_str!("../tests/data/memory_two.jsonl"));
     for line in stored.lines() {
         let row: serde_json::Value = serde_json::from_str(line).unwrap();
         let Ok(facts) = serde_json::from_value::<Facts>(row.get("facts").cloned().unwrap_or_default()) else {
@@ -27,6 +29,12 @@ fn main() {
         let estimate = Estimate::new(&shape, &[Backend::CUDA]);
         let one = median(|| {
             black_box(estimate.breakdown(&settings()));
+        });
+        let estimate = Estimate::new(&shape, &[Backend::CUDA; 2]);
+        let layers = shape.layers + 1;
+        let split = TensorSplit::of_layers([layers / 2, layers - layers / 2]);
+        let two = median(|| {
+            black_box(estimate.breakdown(&Settings { tensor_split: split, ..settings() }));
         });
         let knobs = Knobs { goal: Some(Goal::MaxCtx), ..Knobs::default() };
         let shape = Shape::of(&facts).unwrap();
@@ -44,8 +52,9 @@ fn main() {
         });
         let goal = if search <= GOAL { "met" } else { "MISSED" };
         println!(
-            "{name:36} search {search:>6.3} ms  plan {whole:>6.3} ms  one breakdown {:>6.2} us  ratio {:>5.0}  (goal {GOAL} ms: {goal})",
+            "{name:36} search {search:>6.3} ms  plan {whole:>6.3} ms  one breakdown {:>6.2} us, on two cards {:>6.2} us  ratio {:>5.0}  (goal {GOAL} ms: {goal})",
             one * 1e3,
+            two * 1e3,
             search / one,
         );
     }

@@ -31,9 +31,9 @@ use truth::{
     models,
 };
 
-/// A model's facts, then what was measured, a line each; made from ../shared/truth (llama.cpp as in llama-cpp-python
+/// A model's facts, then what was measured, a line each, then the same for two cards; made from ../shared/truth (llama.cpp as in llama-cpp-python
 /// 0.3.36, planning as for CUDA compute capability 8.9).
-const STORED: &str = include_str!("data/memory.jsonl");
+const STORED: &str = concat!(include_str!("data/memory.jsonl"), include_str!("data/memory_two.jsonl"));
 
 /// A model of each architecture that something is particular to: first the parameters that rows leave out, then a model's
 /// facts (a tensor is `[name, type, dimensions, bytes, layers]`) and what was measured with the same llama.cpp. Files were
