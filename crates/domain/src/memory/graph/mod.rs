@@ -265,8 +265,10 @@ fn layers(prepared: &Prepared, split: &Split, settings: &Settings, host: u8) -> 
 /// The longest pattern of layers that is looked for.
 const LONGEST: usize = 8;
 
-/// Repetitions that are laid out.
-const REPETITIONS: usize = 2;
+/// Repetitions that are laid out: of a pattern of many layers one leaves the buffers as all others do.
+fn repetitions(period: usize) -> usize {
+    if period < 4 { 2 } else { 1 }
+}
 
 fn shortened<T: Copy + PartialEq>(layers: &[T]) -> Vec<T> {
     let mut kept = Vec::new();
@@ -276,7 +278,7 @@ fn shortened<T: Copy + PartialEq>(layers: &[T]) -> Vec<T> {
             let repeats =
                 rest.iter().zip(rest.get(period..).unwrap_or(&[])).take_while(|(one, other)| one == other);
             let length = period + repeats.count();
-            let left_out = (length / period).saturating_sub(REPETITIONS) / 2 * 2 * period;
+            let left_out = (length / period).saturating_sub(repetitions(period)) / 2 * 2 * period;
             (left_out, length)
         });
         let (left_out, length) = best.fold((0, 1), |best, own| if own.0 > best.0 { own } else { best });
