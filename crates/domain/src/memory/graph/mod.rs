@@ -29,7 +29,7 @@ use std::{
 use template::Template;
 use tensor::Graph;
 
-/// Of llama.cpp 0.5.0-dev (ggml 0.25.3); README.md beside it says how it is read and how it is made.
+/// Of llama.cpp 0.5.0-dev (ggml 0.25.3); crates/domain/graphs/README.md says how it is read and made.
 const TEXT: &str = include_str!("graphs.txt");
 
 /// The graphs of `TEXT` by their architecture, of which some have several.
