@@ -32,9 +32,8 @@ FEWER_VARIANTS = ("on", "on+kv", "off")
 NAMED = {
     "ssm.state_size", "ssm.inner_size", "ssm.group_count", "ssm.time_step_rank", "wkv.head_size",
     "attention.key_length", "attention.value_length", "rope.dimension_count", "attention.kv_lora_rank",
-    "attention.key_length_mla",
-    "attention.value_length_mla", "attention.indexer.head_count", "attention.indexer.key_length",
-    "embedding_length_per_layer_input", "altup.num_inputs",
+    "attention.key_length_mla", "attention.value_length_mla", "attention.indexer.head_count",
+    "attention.indexer.key_length", "embedding_length_per_layer_input", "altup.num_inputs",
 }
 LETTERED = {
     "block_count", "context_length", "embedding_length", "vocab_size", "expert_count", "expert_used_count",
