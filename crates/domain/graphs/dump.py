@@ -52,7 +52,7 @@ def cache(name):
 def measure(program, path, **settings):
     words = [f"{key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in settings.items()]
     result = subprocess.run([program, path, *words], capture_output=True, text=True)
-    if "GRAPH\n" not in result.stdout:
+    if result.returncode or "GRAPH\n" not in result.stdout:
         raise RuntimeError("no graph: " + result.stderr[-500:])
     return parse(result.stdout)
 
