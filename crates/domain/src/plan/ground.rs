@@ -123,25 +123,43 @@ impl<'a> Ground<'a> {
         let least = if has_all && is_whole { 1 } else { working.len() };
         let mut by_room = working.clone();
         by_room.sort_by_key(|gpu| std::cmp::Reverse(gpu.free));
+        let mut by_speed = by_room.clone();
+        by_speed.sort_by_key(|gpu| std::cmp::Reverse(super::bandwidth::of(gpu)));
         let charges = answer.found.counted.breakdown.devices.iter();
         let needed = sum(charges.map(|charge| charge.weights.saturating_add(charge.context)));
         for count in least..answer.site.devices.len() {
-            let kept: Vec<&str> = by_room.iter().take(count).map(|gpu| gpu.id.as_str()).collect();
-            let fewer: Vec<&Gpu> =
-                working.iter().copied().filter(|gpu| kept.contains(&gpu.id.as_str())).collect();
-            let room = answer.site.room.places.iter().filter(|place| kept.contains(&place.gpu.id.as_str()));
-            if needed > sum(room.map(Place::room)) {
-                continue;
-            }
-            let site = self.site(fewer);
-            let task = site.task(self);
-            let counted = task.count(&answer.found.counted.settings, None);
-            if counted.fits() == answer.found.fits() && counted.missing.0 <= answer.found.counted.missing.0 {
-                let found = task.found(counted, answer.found.limit);
-                return Answer { site, found, left: Vec::new() };
+            for order in [&by_speed, &by_room] {
+                let kept: Vec<&str> = order.iter().take(count).map(|gpu| gpu.id.as_str()).collect();
+                let fewer = self.on_fewer(&answer, &kept, needed);
+                if let Some(fewer) = fewer.filter(|fewer| !self.is_slower(fewer, &answer)) {
+                    return fewer;
+                }
             }
         }
         answer
+    }
+
+    /// The same settings on the devices that are kept, where they hold them as well.
+    fn on_fewer(&self, answer: &Answer<'a>, kept: &[&str], needed: u64) -> Option<Answer<'a>> {
+        let is_kept = |gpu: &Gpu| kept.contains(&gpu.id.as_str());
+        let room = answer.site.room.places.iter().filter(|place| is_kept(place.gpu));
+        if needed > sum(room.map(Place::room)) {
+            return None;
+        }
+        let site = self.site(answer.site.devices.iter().copied().filter(|gpu| is_kept(gpu)).collect());
+        let task = site.task(self);
+        let counted = task.count(&answer.found.counted.settings, None);
+        if counted.fits() != answer.found.fits() || counted.missing.0 > answer.found.counted.missing.0 {
+            return None;
+        }
+        let found = task.found(counted, answer.found.limit);
+        Some(Answer { site, found, left: Vec::new() })
+    }
+
+    /// By a tenth, where both are known; where context is all that counts, speed is not asked.
+    fn is_slower(&self, one: &Answer<'_>, other: &Answer<'_>) -> bool {
+        let seconds = one.seconds(self).zip(other.seconds(self));
+        other.found.goal != Goal::MaxCtx && seconds.is_some_and(|(one, other)| one > 1.1 * other)
     }
 
     /// Devices that could have been used.
@@ -150,10 +168,14 @@ impl<'a> Ground<'a> {
             answer.site.devices.iter().chain(left.iter().map(|(gpu, _)| gpu)).any(|other| other.id == gpu.id)
         };
         let slowest = answer.site.room.places.iter().map(|place| place.bandwidth).min().flatten();
+        let has_all = matches!(answer.found.limit, Limit::Training | Limit::Request);
         let why = |gpu: &Gpu| {
             let own = super::bandwidth::of(gpu);
-            let is_slower = super::bandwidth::differ(slowest, own) && own < slowest;
-            if is_slower { "it is slower, and not needed" } else { "it is not needed" }
+            match super::bandwidth::differ(slowest, own) && own < slowest {
+                true if has_all => "it is slower, and not needed",
+                true => "it is slower",
+                false => "it is not needed",
+            }
         };
         let others = self.machine.gpus.iter().filter(|gpu| gpu.total > 0 && !is_known(gpu));
         others.map(|gpu| (gpu, why(gpu))).collect()

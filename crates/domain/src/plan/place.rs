@@ -148,7 +148,9 @@ impl Task<'_> {
     /// Whether it would fit if compute buffers were these.
     fn seems_kept(&self, settings: &Settings, buffers: &Buffers, (bound, spare): (Bound, u64)) -> bool {
         let mut settings = *settings;
-        if self.room.places.len() > 1 && self.fixed.parts.is_none() && settings.gpu_layers > 0 {
+        if let Some(parts) = &self.fixed.parts {
+            settings.tensor_split = TensorSplit::of_parts(parts, settings.gpu_layers);
+        } else if self.room.places.len() > 1 && settings.gpu_layers > 0 {
             settings.tensor_split = self.divided(&settings, buffers, spare);
         }
         let mut breakdown = self.estimate.kept(&settings);

@@ -334,7 +334,8 @@ impl Task<'_> {
         let most = self.most(settings);
         let (low, high) = (enough.div_ceil(STEP).max(1), most / STEP);
         let at = |steps: u64| Settings { ctx: steps.saturating_mul(STEP).min(most), ..*settings };
-        self.last((low.min(high), high.max(1)), Bound::All, at)
+        let high = high.max(1);
+        self.last((low.min(high), high), Bound::All, at)
     }
 
     pub(super) fn found(&self, counted: Counted, limit: Limit) -> Found {

@@ -42,7 +42,7 @@ fn a_slow_card_is_left_out_where_it_is_not_needed() {
     let two = machine(vec![card("CUDA0", FAST, 24), card("CUDA1", SLOW, 12)], 64);
     let found = check(0, &two, &Knobs::default());
     assert_eq!(ids(&found), ["CUDA0"]);
-    is_told(&found, "CUDA1 is left out: it is slower, and not needed");
+    is_told(&found, "CUDA1 is left out: it is slower");
     // For all of the context it is.
     let found = check(0, &two, &max_ctx());
     assert_eq!((ids(&found), found.settings.ctx), (vec!["CUDA0", "CUDA1"], 131_072));
@@ -225,4 +225,27 @@ fn what_was_given_is_never_changed() {
             assert!(found.devices.iter().all(|device| device.margin == knobs.margin.unwrap_or(GIB)));
         }
     }
+}
+
+#[test]
+fn a_split_that_the_user_fixed_holds_as_many_layers_as_it_can() {
+    let two = machine(vec![card("CUDA0", SLOW, 12), card("CUDA1", FAST, 24)], 64);
+    let split = Knobs { tensor_split: Some(vec![1.0, 2.0]), ..Knobs::default() };
+    assert_eq!(check(0, &two, &split).settings.gpu_layers, 33);
+    // The most that fits, by trying all.
+    let small = machine(vec![card("CUDA0", SLOW, 4), card("CUDA1", FAST, 8)], 64);
+    let with = |layers: Option<u64>| Knobs {
+        ctx: Some(8192),
+        gpu_layers: layers.map(|layers| layers.to_string()),
+        ..split.clone()
+    };
+    let most = (0..=33).rev().find(|layers| check(0, &small, &with(Some(*layers))).fits).unwrap();
+    assert_eq!(check(0, &small, &with(None)).settings.gpu_layers, most);
+}
+
+#[test]
+fn a_fast_card_is_not_left_out_for_a_slow_one_with_more_room() {
+    let two = machine(vec![card("CUDA0", FAST, 8), card("CUDA1", "Tesla P40", 24)], 64);
+    let found = check(0, &two, &Knobs { ctx: Some(8192), ..Knobs::default() });
+    assert_eq!(ids(&found), ["CUDA0", "CUDA1"], "{:?}", found.explain);
 }
