@@ -80,16 +80,19 @@ fn longer(planned: &Planned, ground: &Ground<'_>, answer: &Answer<'_>) -> Option
     let goal = ground.knobs.goal.filter(|goal| *goal != Goal::MaxCtx);
     let other = other(planned, ground, &Knobs { ctx: Some(ctx), goal, ..ground.knobs.clone() })?;
     let price = moved(planned, other.settings());
-    (!price.is_empty()).then(|| format!("--ctx {ctx}{price}"))
+    let each = if ground.knobs.users.is_some() { " for each user" } else { "" };
+    let instead = if ground.knobs.goal == Some(Goal::MaxCtx) { " in place of --max-ctx" } else { "" };
+    (!price.is_empty()).then(|| format!("--ctx {ctx}{each}{instead}{price}"))
 }
 
-/// What is left without the smallest of several devices.
+/// What is left without the slowest of several devices, of equally fast ones the smallest.
 fn one_less(planned: &Planned, ground: &Ground<'_>) -> Option<String> {
     if planned.devices.len() < 2 || ground.knobs.device.is_some() || ground.knobs.tensor_split.is_some() {
         return None;
     }
-    let smallest = planned.devices.iter().min_by_key(|device| device.free)?;
-    let kept = planned.devices.iter().filter(|device| device.id != smallest.id);
+    let speed = |id: &str| ground.machine.gpus.iter().find(|gpu| gpu.id == id).and_then(super::bandwidth::of);
+    let least = planned.devices.iter().min_by_key(|device| (speed(&device.id), device.free))?;
+    let kept = planned.devices.iter().filter(|device| device.id != least.id);
     let ids: Vec<String> = kept.map(|device| device.id.clone()).collect();
     let named = ids.join(",");
     let other = other(planned, ground, &Knobs { device: Some(ids), ..ground.knobs.clone() })?;
@@ -141,7 +144,7 @@ fn moved(planned: &Planned, other: &Settings) -> String {
         ));
     }
     if other.ubatch != planned.settings.ubatch {
-        text.push_str(&format!(", --ubatch {}", other.ubatch));
+        text.push_str(&format!(", in batches of {} instead of {}", other.ubatch, planned.settings.ubatch));
     }
     text
 }

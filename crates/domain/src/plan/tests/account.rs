@@ -139,7 +139,7 @@ fn what_else_could_be_had_has_its_price() {
     let one = |gib: u64| machine(vec![gpu("CUDA0", gib)], 128);
     told(&one(12), 0, &max_ctx(), "--allow-kv-quant: q8_0 KV, ");
     told(&one(12), 0, &max_ctx(), "--cache-type-k q4_0 --cache-type-v q4_0: q4_0 KV, ");
-    told(&one(12), 0, &max_ctx(), "--ctx 131072, ");
+    told(&one(12), 0, &max_ctx(), "--ctx 131072 in place of --max-ctx, ");
     told(&one(24), 8, &max_ctx(), "--goal balanced: ");
     told(&one(24), 8, &Knobs::default(), "--ctx 131072, experts of ");
     told(&one(8), 0, &Knobs::default(), "--goal fastest: ");
