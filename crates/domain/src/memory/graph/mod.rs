@@ -24,7 +24,7 @@ use split::Schedule;
 use std::{
     cell::{OnceCell, RefCell},
     rc::Rc,
-    sync::LazyLock,
+    sync::{LazyLock, OnceLock},
 };
 use template::Template;
 use tensor::Graph;
@@ -32,28 +32,51 @@ use tensor::Graph;
 /// Of llama.cpp 0.5.0-dev (ggml 0.25.3); crates/domain/graphs/README.md says how it is read and made.
 const TEXT: &str = include_str!("graphs.txt");
 
-/// The graphs of `TEXT` by their architecture, of which some have several.
-static GRAPHS: LazyLock<Vec<(&str, &str)>> = LazyLock::new(|| {
-    let graphs =
-        TEXT.split("\narch ").filter_map(|part| part.strip_prefix("arch ").unwrap_or(part).split_once('\n'));
-    graphs.collect()
+/// The graphs of `TEXT`.
+static GRAPHS: LazyLock<Vec<Known>> = LazyLock::new(|| {
+    let parts = TEXT.split("\narch ").map(|part| part.strip_prefix("arch ").unwrap_or(part));
+    let graphs = parts.filter_map(|part| part.split_once('\n'));
+    graphs.map(|(architecture, body)| Known { architecture, body, templates: Default::default() }).collect()
 });
+
+/// A graph of an architecture, of which some have several.
+#[derive(Debug)]
+struct Known {
+    architecture: &'static str,
+    body: &'static str,
+    /// By variant, once somebody asked for it: reading one takes as long as a whole search.
+    templates: [OnceLock<Option<Template>>; VARIANTS],
+}
+
+/// Kinds of attention: without and with flash attention, and by what of a cache is rotated.
+const VARIANTS: usize = 5;
+
+impl Known {
+    /// The graph by the words of a variant; without what is rotated where the text has no such variant.
+    fn template(&self, (number, variant): (usize, &str)) -> Option<&Template> {
+        let read = || {
+            let plain = variant.split('+').next().unwrap_or(variant);
+            let stand_in = || Some(Template { is_stand_in: true, ..Template::read(self.body, plain)? });
+            Template::read(self.body, variant).or_else(stand_in)
+        };
+        self.templates.get(number)?.get_or_init(read).as_ref()
+    }
+}
 
 /// Whether an architecture has a graph of its own.
 pub(super) fn is_known(architecture: &str) -> bool {
-    GRAPHS.iter().any(|(name, _)| *name == architecture)
+    GRAPHS.iter().any(|known| known.architecture == architecture)
 }
 
 #[cfg(test)]
 pub(super) fn architectures() -> impl Iterator<Item = &'static str> {
-    GRAPHS.iter().map(|(name, _)| *name)
+    GRAPHS.iter().map(|known| known.architecture)
 }
 
-/// Graphs of one model on certain devices, by the kind of attention: without and with flash attention, and by what of a
-/// cache is rotated.
+/// Graphs of one model on certain devices, by variant.
 #[derive(Debug, Default)]
 pub(super) struct Graphs {
-    prepared: [OnceCell<Option<Prepared>>; 5],
+    prepared: [OnceCell<Option<Prepared>>; VARIANTS],
     /// Those that were laid out last: a search asks for many contexts of one placement.
     laid_out: RefCell<Vec<(Key, Rc<LaidOut>)>>,
 }
@@ -107,7 +130,7 @@ impl Graphs {
         let device = devices.first().copied().unwrap_or(Backend::HOST);
         let prepared = self.prepared.get(number).and_then(|cell| {
             let prepared = cell.get_or_init(|| {
-                let template = template(best(shape)?, variant)?;
+                let template = best(shape)?.template((number, variant))?;
                 Some(Prepared::of(template, shape, device))
             });
             prepared.as_ref()
@@ -182,43 +205,14 @@ fn key(
 
 /// The graph for a model: of those of its architecture, or of all where it has none, the one whose layers have the most of
 /// what its layers have and the least else.
-fn best(shape: &Shape) -> Option<&'static str> {
+fn best(shape: &Shape) -> Option<&'static Known> {
     let is_known = shape.is_measured();
-    let graphs = || GRAPHS.iter().filter(|(name, _)| !is_known || *name == shape.architecture);
+    let graphs = || GRAPHS.iter().filter(|known| !is_known || known.architecture == shape.architecture);
     if graphs().nth(1).is_none() {
-        return graphs().next().map(|(_, body)| *body);
+        return graphs().next();
     }
     let tensors = shape.tensor_names();
-    graphs().min_by_key(|(_, body)| template::distance(body, &tensors)).map(|(_, body)| *body)
-}
-
-/// A graph that was read, by where its text lies and its variant.
-type Known = Vec<((*const u8, &'static str), Rc<Template>)>;
-
-thread_local! {
-    /// Reading one takes as long as a whole search.
-    static TEMPLATES: RefCell<Known> = const { RefCell::new(Vec::new()) };
-}
-
-/// The graph by the words of a variant; without what is rotated where the text has no such variant.
-fn template(body: &'static str, variant: &'static str) -> Option<Rc<Template>> {
-    /// More than anybody plans at once; each takes up to 100 kB.
-    const MOST: usize = 16;
-    TEMPLATES.with_borrow_mut(|known| {
-        let key = (body.as_ptr(), variant);
-        if let Some((_, template)) = known.iter().find(|(other, _)| *other == key) {
-            return Some(Rc::clone(template));
-        }
-        let plain = variant.split('+').next().unwrap_or(variant);
-        let stand_in = || Some(Template { is_stand_in: true, ..Template::read(body, plain)? });
-        let template = Template::read(body, variant).or_else(stand_in)?;
-        let template = Rc::new(template);
-        if known.len() >= MOST {
-            known.remove(0);
-        }
-        known.push((key, Rc::clone(&template)));
-        Some(template)
-    })
+    graphs().min_by_key(|known| template::distance(known.body, &tensors))
 }
 
 /// `llama_context::graph_reserve` for the largest batch.

@@ -2,11 +2,10 @@
 
 use super::template::{Template, Type, Whose};
 use crate::memory::{Backend, Shape, shape::Matrix};
-use std::rc::Rc;
 
 #[derive(Debug)]
 pub(super) struct Prepared {
-    pub(super) template: Rc<Template>,
+    pub(super) template: &'static Template,
     /// Layers that are alike are one.
     pub(super) classes: Vec<Class>,
     /// The class of each layer.
@@ -77,7 +76,7 @@ const INPUTS: [&str; 4] = ["token_embd", "position_embd", "token_types", "per_la
 
 impl Prepared {
     /// None where the data have no such graph.
-    pub(super) fn of(template: Rc<Template>, shape: &Shape, device: Backend) -> Self {
+    pub(super) fn of(template: &'static Template, shape: &Shape, device: Backend) -> Self {
         let moving = template.names.iter().enumerate().filter_map(|(at, name)| {
             let (_, moving) = MOVING.iter().find(|(known, _)| *known == name)?;
             Some((at, *moving))
@@ -87,7 +86,7 @@ impl Prepared {
             moving,
             classes: Vec::new(),
             of_layer: Vec::new(),
-            whole: class(&template, shape, None, device),
+            whole: class(template, shape, None, device),
             heads: shape.heads(),
             part: (shape.number("attention.key_length"), shape.number("attention.value_length")),
             template,
@@ -118,7 +117,7 @@ impl Prepared {
     }
 
     fn class_of(&mut self, shape: &Shape, layer: usize, segment: usize, device: Backend) -> u32 {
-        let mut class = Class { segment, ..class(&self.template, shape, Some(layer), device) };
+        let mut class = Class { segment, ..class(self.template, shape, Some(layer), device) };
         if let Some(at) = self.classes.iter().position(|other| *other == class) {
             return small(at);
         }
