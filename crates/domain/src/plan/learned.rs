@@ -207,6 +207,17 @@ impl Excess {
 }
 
 impl Runs {
+    /// Those that this machine can have seen: a log is text, and what is read there may be wrong.
+    fn believed(&self, machine: &Hardware) -> Self {
+        let can_be = |place: &MeasuredUse| {
+            let gpu = machine.gpus.iter().find(|gpu| known_as(gpu) == place.device);
+            let total = gpu.map_or(machine.ram.total, |gpu| gpu.total);
+            let Amounts { context, compute, overhead, .. } = place.taken; // weights are not planned by
+            total == 0 || sum([context, compute, overhead.unwrap_or(0)]) <= total
+        };
+        Self(self.0.iter().filter(|run| run.devices.iter().all(can_be)).cloned().collect())
+    }
+
     /// The most that a run with like settings took of a device beyond what was planned.
     fn excess(&self, device: &str, settings: &Kept) -> Excess {
         let alike = self.0.iter().filter(|run| run.settings.is_like(settings));
@@ -273,6 +284,7 @@ pub fn plan_with(
     extras: Extras,
     runs: &Runs,
 ) -> Result<Informed, Refusal> {
+    let runs = &runs.believed(machine);
     let past = runs.past(machine);
     let first = plan_after(shape, machine, knobs, extras, &past)?;
     let settings = Kept::of(&first.settings, first.layers, extras);
