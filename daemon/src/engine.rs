@@ -170,7 +170,7 @@ pub(crate) fn prepare(
         (Some(build), None) => (world.learned)(&model.id, engine.name(), build)?,
         _ => Runs::default(),
     };
-    let informed = informed(&knobs, facts, &tools.machine, extras, &runs)?;
+    let informed = informed(&knobs, (model, facts), &tools.machine, extras, &runs)?;
     let planned = informed.as_ref().map(|informed| &informed.planned);
     let order = Order {
         model,
@@ -305,7 +305,7 @@ fn knobs(request: &LaunchRequest) -> Knobs {
 /// Returns what was planned, or in words why nothing could be.
 fn informed(
     knobs: &Knobs,
-    facts: Option<&Facts>,
+    (model, facts): (&Model, Option<&Facts>),
     machine: &Hardware,
     extras: Extras,
     runs: &Runs,
@@ -313,8 +313,15 @@ fn informed(
     let Some(facts) = facts else { return Ok(Err(unplanned("its header was not read"))) };
     match Shape::of(facts) {
         Ok(shape) => plan_with(&shape, machine, knobs, extras, runs).map(Ok).map_err(refused),
-        Err(unplannable) => Ok(Err(unplanned(&unplannable.to_string()))),
+        Err(unplannable) => Ok(Err(unplanned(&doubted(&unplannable.to_string(), model)))),
     }
+}
+
+/// With what the header says and nobody believes: that may be what is missing.
+fn doubted(why: &str, model: &Model) -> String {
+    let doubts = model.warnings.iter().filter(|warning| warning.ends_with("not believed"));
+    let doubts: Vec<&str> = doubts.map(String::as_str).collect();
+    if doubts.is_empty() { why.to_owned() } else { format!("{why} ({})", doubts.join("; ")) }
 }
 
 fn unplanned(why: &str) -> String {
@@ -326,7 +333,8 @@ fn reserve(planned: &Planned) -> BTreeMap<String, u64> {
     let host = planned.host;
     let parts = [host.weights, host.context, host.compute, host.overhead];
     let main = parts.into_iter().fold(0, u64::saturating_add);
-    let devices = planned.devices.iter().map(|device| (device.id.clone(), device.used));
+    let devices = planned.devices.iter();
+    let devices = devices.map(|device| (device.id.clone(), device.used.saturating_add(device.slack)));
     devices.chain([(HOST.to_owned(), main)]).collect()
 }
 

@@ -1,5 +1,5 @@
 //! How each model fits the machine now: worked out in the background when a list asks, kept by content and machine.
-//! Reads the index, starts nothing, and never says what is not of this machine.
+//! Reads the index, has engines list their devices but wakes none for it, and never says what is not of this machine.
 
 use crate::{
     engine::{usable, without},
@@ -165,9 +165,13 @@ fn seen(
         let probed = engines.ask(&found, callers, max_age).ok().filter(|probed| is_server(&probed.flags))?;
         engines.see(&probed, callers, (SEEN, Wish::PLANNED)).ok()
     };
+    let is_asleep = engines.machine().ok()?.is_asleep;
+    if is_asleep && !engines.has_asked(&found, callers) {
+        return None; // to ask would wake it
+    }
     let (seen, at) = ask(Duration::MAX)?;
     let is_old = Timestamp::now().duration_since(at).unsigned_abs() > LISTED;
-    let (seen, at) = if is_old && !engines.machine().ok()?.is_asleep { ask(LISTED)? } else { (seen, at) };
+    let (seen, at) = if is_old && !is_asleep { ask(LISTED)? } else { (seen, at) };
     Some((seen.hardware, at))
 }
 

@@ -131,6 +131,11 @@ impl Question {
         Ok(Arc::new(known))
     }
 
+    /// Whether an answer is kept, of whatever age.
+    pub(super) fn is_answered(&self) -> bool {
+        self.stored().is_some_and(|known| known.stamp == self.stamp)
+    }
+
     fn failed(&self, error: ApiError) -> Arc<Failed> {
         Arc::new(Failed { error, stamp: self.stamp.clone(), at: Timestamp::now() })
     }

@@ -161,22 +161,8 @@ impl Engines {
         callers: &BTreeMap<String, String>,
         max_age: Duration,
     ) -> anyhow::Result<Probed> {
-        let is_placing = |name: &str| PLACING.contains(&name);
-        let variables = callers.iter().filter(|(name, _)| is_placing(name));
-        let key = Key {
-            program: found.program.clone(),
-            arguments: found.arguments,
-            variables: variables.map(|(name, value)| (name.clone(), value.clone())).collect(),
-        };
-        let stamp = Stamp::of(&found.program, hardware::nvidia_driver(&self.sysroot))?;
-        let question = Question {
-            key: key.clone(),
-            stamp: stamp.clone(),
-            environment: environment(callers),
-            max_age,
-            dir: self.dir.clone(),
-            machine: Arc::clone(&self.machine),
-        };
+        let question = self.question(found, callers, max_age)?;
+        let (key, stamp) = (question.key.clone(), question.stamp.clone());
         let made = self.known.get(
             key,
             move |made| known::is_good(made, &stamp, max_age),
@@ -192,6 +178,33 @@ impl Engines {
             listed_at: known.listed_at,
             cards: known.cards.clone(),
             complaint: known.complaint.clone(),
+        })
+    }
+
+    /// Whether it was asked before, and its answer still holds but for its age.
+    pub(crate) fn has_asked(&self, found: &Found, callers: &BTreeMap<String, String>) -> bool {
+        self.question(found, callers, Duration::MAX).is_ok_and(|question| question.is_answered())
+    }
+
+    fn question(
+        &self,
+        found: &Found,
+        callers: &BTreeMap<String, String>,
+        max_age: Duration,
+    ) -> anyhow::Result<Question> {
+        let is_placing = |name: &str| PLACING.contains(&name);
+        let variables = callers.iter().filter(|(name, _)| is_placing(name));
+        Ok(Question {
+            key: Key {
+                program: found.program.clone(),
+                arguments: found.arguments,
+                variables: variables.map(|(name, value)| (name.clone(), value.clone())).collect(),
+            },
+            stamp: Stamp::of(&found.program, hardware::nvidia_driver(&self.sysroot))?,
+            environment: environment(callers),
+            max_age,
+            dir: self.dir.clone(),
+            machine: Arc::clone(&self.machine),
         })
     }
 

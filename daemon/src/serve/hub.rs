@@ -132,8 +132,23 @@ impl Hub {
     }
 
     /// How models fit the machine as whoever asks has it run them; None where that is not known within moments.
-    /// `is_needed`: it decides what is answered, and is waited for.
-    pub(crate) async fn fits(&self, callers: BTreeMap<String, String>, is_needed: bool) -> Option<View> {
+    /// `is_needed`: it decides what is answered, and is waited for; not to know it is an error then.
+    pub(crate) async fn fits(
+        &self,
+        callers: BTreeMap<String, String>,
+        is_needed: bool,
+    ) -> Result<Option<View>, ApiError> {
+        match self.fits_now(callers, is_needed).await {
+            None if is_needed => Err(ApiError::Refused {
+                why: "how models fit is not known yet: the look at this machine, or what follows from it, took too long"
+                    .into(),
+                hint: Some("try again; modelctl hardware shows what is seen of the machine".into()),
+            }),
+            view => Ok(view),
+        }
+    }
+
+    async fn fits_now(&self, callers: BTreeMap<String, String>, is_needed: bool) -> Option<View> {
         let (engines, runs) = (Arc::clone(&self.engines), self.runs.clone());
         let look = move || fits::machine(&engines, &callers, |since| runs.reserved(since));
         let look = tokio::task::spawn_blocking(look);

@@ -46,7 +46,7 @@ pub(super) async fn list(
     let bad_sort = |key: &str, why| ApiError::BadSort { sort: key.to_owned(), why };
     let sort = sort.map(|key| Sort::parse(key).map_err(|why| bad_sort(key, why))).transpose()?;
     let live = hub.live().await.map_err(refusal)?;
-    let fitting = hub.fits(callers, query.asks_fits()).await;
+    let fitting = hub.fits(callers, query.asks_fits()).await?;
     let (pieces, mut waiting) = mpsc::channel(PIECES);
     let reading = hub.read(move |reader| {
         let mut models = Models { pieces, buffer: Vec::new(), count: 0, size: is_more.then_some(CHUNK) };

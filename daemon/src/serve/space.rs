@@ -80,7 +80,7 @@ pub(super) async fn duplicates(hub: &Hub, filters: Vec<String>) -> Result<Duplic
     let query = Query::parse(&filters).map_err(list::bad)?;
     let live = hub.live().await.map_err(refusal)?;
     // It does not come with where engines are looked for.
-    let fitting = if query.asks_fits() { hub.fits(BTreeMap::new(), true).await } else { None };
+    let fitting = if query.asks_fits() { hub.fits(BTreeMap::new(), true).await? } else { None };
     let work = move |reader: &Reader| {
         let holders = holders(reader)?;
         let mut groups = duplicates::groups(&holders);
