@@ -13,7 +13,7 @@ use domain::{
     engines::{self, Engine, HOST, Launch, Order, Plan},
     facts::Facts,
     hardware::{Hardware, Seen},
-    memory::Shape,
+    memory::{Shape, doubt},
     plan::{
         Expected, Extras, Goal, Informed, Knobs, Planned, Refusal, Runs, called, check_described, known_as,
         plan_with,
@@ -311,17 +311,13 @@ fn informed(
     runs: &Runs,
 ) -> Result<Result<Informed, String>, ApiError> {
     let Some(facts) = facts else { return Ok(Err(unplanned("its header was not read"))) };
+    if let Some(doubt) = doubt(&model.warnings) {
+        return Ok(Err(unplanned(doubt)));
+    }
     match Shape::of(facts) {
         Ok(shape) => plan_with(&shape, machine, knobs, extras, runs).map(Ok).map_err(refused),
-        Err(unplannable) => Ok(Err(unplanned(&doubted(&unplannable.to_string(), model)))),
+        Err(unplannable) => Ok(Err(unplanned(&unplannable.to_string()))),
     }
-}
-
-/// With what the header says and nobody believes: that may be what is missing.
-fn doubted(why: &str, model: &Model) -> String {
-    let doubts = model.warnings.iter().filter(|warning| warning.ends_with("not believed"));
-    let doubts: Vec<&str> = doubts.map(String::as_str).collect();
-    if doubts.is_empty() { why.to_owned() } else { format!("{why} ({})", doubts.join("; ")) }
 }
 
 fn unplanned(why: &str) -> String {

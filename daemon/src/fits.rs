@@ -13,7 +13,7 @@ use domain::{
     engines::{ENGINES, Engine, is_server},
     facts::Facts,
     hardware::Hardware,
-    memory::Shape,
+    memory::{Shape, doubt},
     plan::{Fit, fit},
 };
 use jiff::Timestamp;
@@ -243,6 +243,9 @@ pub(crate) fn how(
     machine: &Hardware,
 ) -> anyhow::Result<Option<Fit>> {
     let Some(engine) = ENGINES.iter().find(|engine| engine.accepts(&model).is_ok()) else { return Ok(None) };
+    if doubt(&model.warnings).is_some() {
+        return Ok(None);
+    }
     let Some(shape) = facts.as_ref().and_then(|facts| Shape::of(facts).ok()) else { return Ok(None) };
     let (model, _) = with_its_projector(reader, (model, facts.as_ref()), "")?;
     let Some(location) = usable(&model, "") else { return Ok(None) };

@@ -5,6 +5,7 @@
 
 mod backend;
 mod context;
+mod doubt;
 mod families;
 mod graph;
 mod kept;
@@ -16,6 +17,7 @@ mod shape;
 mod weights;
 
 pub use backend::Backend;
+pub use doubt::doubt;
 pub use parts::{Keep, Part, Parts};
 pub use reads::{Read, Reads};
 pub use settings::{CacheType, FlashAttention, MOST_DEVICES, Settings, TensorSplit};

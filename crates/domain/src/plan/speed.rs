@@ -118,7 +118,8 @@ fn measured(past: &[PastRun], own: impl Fn(&PastRun) -> u64) -> Option<Pool> {
         (is_alone && speed.is_normal() && speed > 0.0).then_some(speed)
     };
     let speed = past.iter().rev().find_map(speed)?;
-    let said = format!("{:.0} GB/s as measured here", speed / 1e9);
+    let places = if speed < 1e10 { 1 } else { 0 };
+    let said = format!("{:.places$} GB/s as measured here", speed / 1e9);
     Some(Pool { low: speed * MEASURED.0, high: speed * MEASURED.1, said })
 }
 

@@ -1,0 +1,43 @@
+//! Models whose memory is not counted although something could be: a key that decides it makes no sense.
+
+/// Ends of the names of keys without which nothing can be counted. The engine refuses such a file, or takes what is not
+/// there.
+const DECISIVE: [&str; 9] = [
+    ".block_count",
+    ".context_length",
+    ".embedding_length",
+    ".attention.head_count",
+    ".attention.head_count_kv",
+    ".expert_count",
+    ".expert_used_count",
+    "split.count",
+    "split.no",
+];
+
+/// Of a model's warnings the first about a key that decides how much memory it takes, and that is not believed.
+pub fn doubt(warnings: &[String]) -> Option<&str> {
+    let is_decisive = |warning: &&str| {
+        let key = warning.split(' ').next().unwrap_or("");
+        warning.ends_with("not believed") && DECISIVE.iter().any(|end| key.ends_with(end))
+    };
+    warnings.iter().map(String::as_str).find(is_decisive)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(warning: &str, is_doubted: bool) {
+        assert_eq!(doubt(&["too long".into(), warning.into()]), is_doubted.then_some(warning));
+    }
+
+    #[test]
+    fn a_key_that_decides_is_named_and_no_other() {
+        check("llama.block_count is 4294967295, which is not believed", true);
+        check("llama.attention.head_count is 0, which is not believed", true);
+        check("split.no is 7, which is not believed", true);
+        check("general.file_type is 99, which is not believed", false);
+        check("llama.block_count is 32", false);
+    }
+}
