@@ -67,13 +67,6 @@ const ROUNDS: usize = 4;
 impl Task<'_> {
     /// Counts settings whose layers are divided among the devices first.
     pub(super) fn count(&self, settings: &Settings, near: Option<&Counted>) -> Counted {
-        if let Some(parts) = &self.fixed.parts {
-            let tensor_split = TensorSplit::of_parts(parts, settings.gpu_layers);
-            return self.counted(Settings { tensor_split, ..*settings });
-        }
-        if self.room.places.len() < 2 || settings.gpu_layers == 0 {
-            return self.counted(Settings { tensor_split: TensorSplit::default(), ..*settings });
-        }
         let none = || Buffers { devices: vec![0; self.room.places.len()], host: 0 };
         let mut buffers = near.map_or_else(none, |near| Buffers::of(&near.breakdown));
         let mut best: Option<Counted> = None;
@@ -110,8 +103,15 @@ impl Task<'_> {
         taken > sum(self.room.places.iter().map(Place::room))
     }
 
-    /// Each device in turn gets as many layers as it holds; the last one gets the rest. So much stays free on each besides.
+    /// As the user says, else each device in turn gets as many layers as it holds; the last one gets the rest. So much stays
+    /// free on each besides.
     fn divided(&self, settings: &Settings, buffers: &Buffers, spare: u64) -> TensorSplit {
+        if let Some(parts) = &self.fixed.parts {
+            return TensorSplit::of_parts(parts, settings.gpu_layers);
+        }
+        if self.room.places.len() < 2 || settings.gpu_layers == 0 {
+            return TensorSplit::default();
+        }
         let end = self.shape.layers + 1;
         let mut start = end.saturating_sub(settings.gpu_layers);
         let last = self.room.places.len().saturating_sub(1);
@@ -148,11 +148,7 @@ impl Task<'_> {
     /// Whether it would fit if compute buffers were these.
     fn seems_kept(&self, settings: &Settings, buffers: &Buffers, (bound, spare): (Bound, u64)) -> bool {
         let mut settings = *settings;
-        if let Some(parts) = &self.fixed.parts {
-            settings.tensor_split = TensorSplit::of_parts(parts, settings.gpu_layers);
-        } else if self.room.places.len() > 1 && settings.gpu_layers > 0 {
-            settings.tensor_split = self.divided(&settings, buffers, spare);
-        }
+        settings.tensor_split = self.divided(&settings, buffers, spare);
         let mut breakdown = self.estimate.kept(&settings);
         for (charge, buffer) in breakdown.devices.iter_mut().zip(&buffers.devices) {
             charge.compute = buffer.saturating_add(spare);
