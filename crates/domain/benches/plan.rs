@@ -6,7 +6,7 @@
 use domain::{
     facts::Facts,
     hardware::{Gpu, Hardware, Ram},
-    memory::{Backend, CacheType, Estimate, FlashAttention, Settings, Shape, TensorSplit},
+    memory::{Backend, Estimate, Settings, Shape, TensorSplit},
     plan::{Extras, Goal, Knobs, outline, plan},
 };
 use std::{hint::black_box, time::Instant};
@@ -37,7 +37,6 @@ fn main() {
             black_box(estimate.breakdown(&Settings { tensor_split: split, ..settings() }));
         });
         let knobs = Knobs { goal: Some(Goal::MaxCtx), ..Knobs::default() };
-        let shape = Shape::of(&facts).unwrap();
         let extras = Extras::default();
         let slowest = |work: &dyn Fn(&Hardware)| {
             let machines = [4, 8, 12, 24, 48, 80].into_iter().flat_map(|gib| [vec![gib], vec![gib, gib / 2]]);
@@ -88,21 +87,5 @@ fn machine(cards: &[u64]) -> Hardware {
 }
 
 fn settings() -> Settings {
-    Settings {
-        ctx: 32_768,
-        tensor_split: TensorSplit::default(),
-        gpu_layers: 999,
-        n_cpu_moe: 0,
-        cache_type_k: CacheType::F16,
-        cache_type_v: CacheType::F16,
-        flash_attn: FlashAttention::On,
-        batch: 2048,
-        ubatch: 512,
-        parallel: 1,
-        kv_unified: false,
-        swa_full: false,
-        kv_offload: true,
-        op_offload: true,
-        n_outputs: 1,
-    }
+    Settings { ctx: 32_768, gpu_layers: 999, ..Settings::default() }
 }

@@ -132,7 +132,7 @@ fn table_measured(table: &mut Table<7>, plan: &Plan, id: &str) {
     let size = |bytes: u64| ByteSize(bytes).to_string();
     let (label, told) = match run.same_settings {
         true => ("  planned first".to_owned(), place.planned),
-        false => (format!("  took at {}", wording::tokens(run.settings.ctx)), place.taken),
+        false => (format!("  took at {}", wording::tokens(run.settings.flags.ctx)), place.taken),
     };
     // What an engine takes of main memory besides is not measured.
     let other = told.overhead.filter(|_| id != HOST).map(size);

@@ -5,7 +5,7 @@ use api::{EngineDevices, EngineStatus, HardwareReport, LaunchRequest, Machine, M
 use domain::{
     engines::{self, Confirmed, ConfirmedUse, Counted, Rates},
     hardware::{Card, CardState, Cpu, Gpu, Hardware, Host, Node, Pool, Ram},
-    memory::{CacheType, FlashAttention},
+    memory::{CacheType, FlashAttention, Settings, TensorSplit},
     plan::{
         Amounts, Curve, DeviceUse, Goal, HostUse, Kept, Knobs, Limit, Measured, MeasuredUse, Point, Series,
         Speed, Term,
@@ -232,26 +232,13 @@ pub(crate) fn device_use() -> DeviceUse {
 
 fn measured() -> Measured {
     let amounts = Amounts { weights: 1, context: 2, compute: 3, overhead: Some(4) };
-    let settings = Kept {
+    let flags = Settings {
         ctx: 4096,
         gpu_layers: 33,
-        layers: 33,
-        n_cpu_moe: 0,
-        tensor_split: vec![16, 17],
-        cache_type_k: CacheType::F16,
-        cache_type_v: CacheType::F16,
-        flash_attn: FlashAttention::On,
-        batch: 2048,
-        ubatch: 512,
-        parallel: 1,
-        kv_unified: false,
-        swa_full: false,
-        kv_offload: true,
-        op_offload: true,
-        n_outputs: 1,
-        projector: 0,
-        adapters: 0,
+        tensor_split: TensorSplit::of_layers([16, 17]),
+        ..Settings::default()
     };
+    let settings = Kept { flags, layers: 33, projector: 0, adapters: 0 };
     let place = MeasuredUse {
         id: "CUDA0".into(),
         device: "GPU-1".into(),

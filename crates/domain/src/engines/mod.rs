@@ -319,7 +319,6 @@ pub fn plan(engine: &dyn Engine, order: &Order<'_>, launch: &Launch) -> Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::TensorSplit;
 
     /// Four slots of 16,384 tokens, unless they share them.
     #[track_caller]
@@ -327,19 +326,10 @@ mod tests {
         let settings = Settings {
             ctx: 65_536,
             gpu_layers: 33,
-            tensor_split: TensorSplit::default(),
-            n_cpu_moe: 0,
-            cache_type_k: CacheType::F16,
-            cache_type_v: CacheType::F16,
-            flash_attn: FlashAttention::On,
-            batch: 2048,
-            ubatch: 512,
             parallel: 4,
             kv_unified,
-            swa_full: false,
-            kv_offload: true,
-            op_offload: true,
             n_outputs: 4,
+            ..Settings::default()
         };
         assert_eq!(of.number(&settings), number);
     }

@@ -131,7 +131,7 @@ impl Layers<'_> {
 mod tests {
     use crate::{
         facts::{Attention, Facts, TensorGroup},
-        memory::{CacheType, Estimate, FlashAttention, Settings, Shape, TensorSplit},
+        memory::{Estimate, FlashAttention, Settings, Shape},
     };
     use std::collections::BTreeMap;
 
@@ -172,23 +172,7 @@ mod tests {
     #[track_caller]
     fn check_facts(facts: &Facts, flash_attn: FlashAttention, kib: u64) {
         let shape = Shape::of(facts).unwrap();
-        let settings = Settings {
-            ctx: 16_384,
-            gpu_layers: 0,
-            tensor_split: TensorSplit::default(),
-            n_cpu_moe: 0,
-            cache_type_k: CacheType::F16,
-            cache_type_v: CacheType::F16,
-            flash_attn,
-            batch: 2048,
-            ubatch: 512,
-            parallel: 1,
-            kv_unified: false,
-            swa_full: false,
-            kv_offload: true,
-            op_offload: true,
-            n_outputs: 1,
-        };
+        let settings = Settings { ctx: 16_384, flash_attn, ..Settings::default() };
         assert_eq!(Estimate::new(&shape, &[]).kept(&settings).host.context, kib << 10);
     }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 /// Settings of one llama.cpp process, all of them known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of llama.cpp")]
 pub struct Settings {
     /// `--ctx-size`, tokens.
@@ -29,6 +29,29 @@ pub struct Settings {
     pub op_offload: bool,
     /// Tokens of a batch whose logits are computed.
     pub n_outputs: u64,
+}
+
+/// What llama-server takes where nothing is said, with flash attention and nothing on a device.
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            ctx: 0,
+            gpu_layers: 0,
+            tensor_split: TensorSplit::default(),
+            n_cpu_moe: 0,
+            cache_type_k: CacheType::F16,
+            cache_type_v: CacheType::F16,
+            flash_attn: FlashAttention::On,
+            batch: 2048,
+            ubatch: 512,
+            parallel: 1,
+            kv_unified: false,
+            swa_full: false,
+            kv_offload: true,
+            op_offload: true,
+            n_outputs: 1,
+        }
+    }
 }
 
 /// Resolved: `auto` is decided before memory is counted.
@@ -94,7 +117,8 @@ impl CacheType {
 pub const MOST_DEVICES: usize = 16;
 
 /// Layers on each device, in order, the output layer included. All zeros: everything is on the first.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "Vec<u64>", into = "Vec<u64>")]
 pub struct TensorSplit([u16; MOST_DEVICES]);
 
 impl TensorSplit {
@@ -131,6 +155,18 @@ impl TensorSplit {
     pub fn layers(&self) -> Vec<u64> {
         let used = self.0.iter().rposition(|layers| *layers > 0).map_or(0, |last| last + 1);
         self.0.iter().take(used).map(|layers| u64::from(*layers)).collect()
+    }
+}
+
+impl From<Vec<u64>> for TensorSplit {
+    fn from(layers: Vec<u64>) -> Self {
+        Self::of_layers(layers)
+    }
+}
+
+impl From<TensorSplit> for Vec<u64> {
+    fn from(split: TensorSplit) -> Self {
+        split.layers()
     }
 }
 

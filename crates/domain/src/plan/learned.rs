@@ -10,32 +10,18 @@ use crate::{
     ByteSize,
     engines::{Allocated, HOST, Rates},
     hardware::{Gpu, Hardware},
-    memory::{Backend, CacheType, Estimate, FlashAttention, Settings, Shape, sum},
+    memory::{Backend, Estimate, Settings, Shape, sum},
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// What decides how much memory a run takes, as it is kept.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of llama.cpp")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
-    pub ctx: u64,
-    pub gpu_layers: u64,
+    #[serde(flatten)]
+    pub flags: Settings,
     pub layers: u64,
-    pub n_cpu_moe: u64,
-    pub tensor_split: Vec<u64>,
-    pub cache_type_k: CacheType,
-    pub cache_type_v: CacheType,
-    pub flash_attn: FlashAttention,
-    pub batch: u64,
-    pub ubatch: u64,
-    pub parallel: u64,
-    pub kv_unified: bool,
-    pub swa_full: bool,
-    pub kv_offload: bool,
-    pub op_offload: bool,
-    pub n_outputs: u64,
     /// Bytes of a projector, and of adapters.
     pub projector: u64,
     #[serde(default)]
@@ -44,39 +30,18 @@ pub struct Kept {
 
 impl Kept {
     fn of(settings: &Settings, layers: u64, extras: Extras) -> Self {
-        Self {
-            ctx: settings.ctx,
-            gpu_layers: settings.gpu_layers,
-            layers,
-            n_cpu_moe: settings.n_cpu_moe,
-            tensor_split: settings.tensor_split.layers(),
-            cache_type_k: settings.cache_type_k,
-            cache_type_v: settings.cache_type_v,
-            flash_attn: settings.flash_attn,
-            batch: settings.batch,
-            ubatch: settings.ubatch,
-            parallel: settings.parallel,
-            kv_unified: settings.kv_unified,
-            swa_full: settings.swa_full,
-            kv_offload: settings.kv_offload,
-            op_offload: settings.op_offload,
-            n_outputs: settings.n_outputs,
-            projector: extras.projector,
-            adapters: extras.adapters,
-        }
+        Self { flags: *settings, layers, projector: extras.projector, adapters: extras.adapters }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.flags.gpu_layers >= self.layers && self.flags.n_cpu_moe == 0
     }
 
     /// Whether compute buffers are laid out in the same way: context and how many layers are where may differ.
     fn is_like(&self, other: &Self) -> bool {
-        let is_whole = |kept: &Self| kept.gpu_layers >= kept.layers && kept.n_cpu_moe == 0;
-        let placed = Self {
-            ctx: other.ctx,
-            gpu_layers: other.gpu_layers,
-            n_cpu_moe: other.n_cpu_moe,
-            tensor_split: other.tensor_split.clone(),
-            ..self.clone()
-        };
-        placed == *other && is_whole(self) == is_whole(other)
+        let Settings { ctx, gpu_layers, n_cpu_moe, tensor_split, .. } = other.flags;
+        let flags = Settings { ctx, gpu_layers, n_cpu_moe, tensor_split, ..self.flags };
+        Self { flags, ..*self } == *other && self.is_whole() == other.is_whole()
     }
 }
 
@@ -167,7 +132,7 @@ impl Expected {
             };
             devices.push(MeasuredUse { taken, ..place.clone() });
         }
-        Some(Measured { at, settings: self.settings.clone(), devices, speed: None, same_settings: false })
+        Some(Measured { at, settings: self.settings, devices, speed: None, same_settings: false })
     }
 
     /// What everybody calls the devices.

@@ -141,10 +141,6 @@ pub struct HostUse {
     pub margin: u64,
 }
 
-/// `--batch-size` and `--ubatch-size` of llama.cpp.
-const BATCH: u64 = 2048;
-const UBATCH: u64 = 512;
-
 /// Finds the settings that serve the goal best. Every knob that the user fixed stays as it is, also where it does not fit.
 pub fn plan(shape: &Shape, machine: &Hardware, knobs: &Knobs, extras: Extras) -> Result<Planned, Refusal> {
     plan_after(shape, machine, knobs, extras, &[])

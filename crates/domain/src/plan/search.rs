@@ -1,12 +1,12 @@
 //! The search for one set of devices: which context and which placement serve the goal. What fits is `place`'s business.
 
 use super::{
-    BATCH, Goal, Knobs, Limit, QUANTIZED, UBATCH,
+    Goal, Knobs, Limit, QUANTIZED,
     knobs::Fixed,
     place::{Bound, Counted},
     room::Room,
 };
-use crate::memory::{CacheType, Estimate, FlashAttention, Settings, Shape, TensorSplit};
+use crate::memory::{CacheType, Estimate, FlashAttention, Settings, Shape};
 
 /// Everything that a search looks at.
 #[derive(Clone, Copy)]
@@ -163,26 +163,27 @@ impl Task<'_> {
     /// The user's knobs and llama.cpp's defaults; context and placement are still to be found.
     pub(super) fn settings(&self, cache: CacheType) -> Settings {
         let Self { knobs, fixed, .. } = self;
+        let usual = Settings::default();
         let parallel = knobs.slots();
-        let batch = knobs.batch.unwrap_or_else(|| BATCH.max(knobs.ubatch.unwrap_or(0)));
+        let batch = knobs.batch.unwrap_or_else(|| usual.batch.max(knobs.ubatch.unwrap_or(0)));
         let cache_type_k = fixed.cache_type_k.unwrap_or(cache);
         let is_one_cache = self.shape.cache_rows().1 == 0;
         Settings {
-            ctx: 0,
-            gpu_layers: 0,
-            n_cpu_moe: 0,
-            tensor_split: TensorSplit::default(),
             cache_type_k,
             cache_type_v: fixed.cache_type_v.unwrap_or(if is_one_cache { cache_type_k } else { cache }),
             flash_attn: fixed.flash_attn.unwrap_or_else(|| self.estimate.flash_attention()),
             batch,
-            ubatch: knobs.ubatch.unwrap_or(if self.embeds { self.shape.trained } else { UBATCH }).min(batch),
+            ubatch: knobs
+                .ubatch
+                .unwrap_or(if self.embeds { self.shape.trained } else { usual.ubatch })
+                .min(batch),
             parallel,
             kv_unified: knobs.is_unified(),
-            swa_full: knobs.swa_full.unwrap_or(false),
-            kv_offload: knobs.kv_offload.unwrap_or(true),
-            op_offload: knobs.op_offload.unwrap_or(true),
+            swa_full: knobs.swa_full.unwrap_or(usual.swa_full),
+            kv_offload: knobs.kv_offload.unwrap_or(usual.kv_offload),
+            op_offload: knobs.op_offload.unwrap_or(usual.op_offload),
             n_outputs: knobs.n_outputs.unwrap_or(if self.embeds { batch } else { parallel }),
+            ..usual
         }
     }
 

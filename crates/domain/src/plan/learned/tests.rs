@@ -1,5 +1,8 @@
 use super::*;
-use crate::plan::tests::{facts, gpu, machine};
+use crate::{
+    memory::CacheType,
+    plan::tests::{facts, gpu, machine},
+};
 
 const MIB: u64 = 1 << 20;
 
@@ -91,8 +94,8 @@ fn other_devices_and_other_layouts_of_buffers_say_nothing() {
     let run = ran(&before, 1 << 30, 0);
     let mut elsewhere = run.clone();
     elsewhere.devices[0].device = "GPU-other".into();
-    let quantized =
-        Measured { settings: Kept { cache_type_k: CacheType::Q8_0, ..run.settings.clone() }, ..run };
+    let mut quantized = run;
+    quantized.settings.flags.cache_type_k = CacheType::Q8_0;
     let after = check(16_384, &[elsewhere, quantized]);
     assert_eq!((after.planned.devices, after.measured), (before.planned.devices, None));
 }
