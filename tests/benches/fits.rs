@@ -18,7 +18,7 @@ use std::{
     process::{Command, Stdio},
     time::Instant,
 };
-use tests::{House, files::write, large, usage::resident};
+use tests::{House, large, usage::resident};
 
 const RUNS: usize = 21;
 const CHANGES: usize = 7;
@@ -35,7 +35,7 @@ fn main() {
         let name = format!("model-{n:05}");
         large::llama(&house.models(format!("{name}/{name}.gguf")), &name, n % 3 * 4);
     }
-    memory(&house, 60);
+    house.memory(60 << 10);
     house.start();
     tests::wait_until("every model is listed", 300, || house.list(&[]).len() as u64 == models);
     let first = until(&house, |how| how != How::No);
@@ -56,19 +56,12 @@ fn main() {
     let mut right = Vec::new();
     for n in 0..CHANGES {
         let is_small = n % 2 == 0;
-        memory(&house, if is_small { 3 } else { 60 });
+        house.memory(if is_small { 3 << 10 } else { 60 << 10 });
         right.push(until(&house, |how| (how == How::No) == is_small));
     }
     compare("right again, median / searches", percentile(&right, 0.5), floor, None);
     compare("right again, worst, floor is the goal", percentile(&right, 1.0), GOAL_RIGHT, Some(1.0));
     println!("RSS {} KiB after all", resident(&house));
-}
-
-/// A machine with so many GiB free of 64.
-fn memory(house: &House, available: u64) {
-    let text = format!("MemTotal: {} kB\nMemAvailable: {} kB\n", 64 * GIB / 1024, available * GIB / 1024);
-    write(house.at("sys/proc/meminfo.new"), text);
-    std::fs::rename(house.at("sys/proc/meminfo.new"), house.at("sys/proc/meminfo")).unwrap();
 }
 
 fn everything() -> Request {

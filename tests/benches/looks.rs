@@ -2,7 +2,7 @@
 //! `LOOKS_MINUTES=10` idles for longer than two.
 
 use std::{env, fs, thread, time::Duration};
-use tests::{House, files::write, house};
+use tests::{House, house};
 
 /// Looks that are watched, one a second.
 const WATCHED: u64 = 30;
@@ -49,16 +49,7 @@ fn bare(house: &mut House) {
 }
 
 fn radeon(house: &mut House) {
-    let dir = house.at("sys/sys/class/drm/card1/device");
-    for (name, text) in [
-        ("vendor", "0x1002\n"),
-        ("mem_info_vram_total", "17163091968\n"),
-        ("mem_info_vram_used", "1073741824\n"),
-        ("mem_info_vram_vendor", "samsung\n"),
-        ("uevent", "DRIVER=amdgpu\nPCI_ID=1002:747E\nPCI_SLOT_NAME=0000:03:00.0\n"),
-    ] {
-        write(dir.join(name), text);
-    }
+    house.radeon();
     for pid in 1000..1000 + PROCESSES {
         let process = house.at(format!("sys/proc/{pid}"));
         fs::create_dir_all(process.join("fdinfo")).unwrap();

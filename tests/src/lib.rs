@@ -6,6 +6,7 @@ pub mod house;
 pub mod large;
 pub mod nvml;
 pub mod stores;
+pub mod sysfs;
 pub mod usage;
 pub mod wait;
 pub mod wire;
@@ -22,6 +23,16 @@ macro_rules! house {
             modeld: env!("CARGO_BIN_EXE_test-modeld").into(),
             modelctl: env!("CARGO_BIN_EXE_test-modelctl").into(),
         })
+    };
+}
+
+/// Gives a house the fake NVIDIA driver, or ends the test where there is no C compiler to build it.
+#[macro_export]
+macro_rules! nvml {
+    ($house:expr) => {
+        if !$house.install_nvml() {
+            $crate::skip!("there is no cc");
+        }
     };
 }
 

@@ -13,6 +13,7 @@
 mod truth {
     pub(crate) mod cases;
     pub(crate) mod models;
+    pub(crate) mod stored;
 }
 
 use domain::{
@@ -21,14 +22,11 @@ use domain::{
     plan::{Extras, Knobs, plan},
 };
 use serde_json::{Value, json};
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fs};
 use truth::{
     cases::{case, number},
     models,
+    stored::{folder, models_and_rows, rows},
 };
 
 /// A model's facts, then what was measured, a line each, then the same for two cards; made from ../shared/truth (llama.cpp as in llama-cpp-python
@@ -45,25 +43,6 @@ const ARCHITECTURES: &str = include_str!("data/architectures.jsonl");
 /// told of the process, bytes, when it was ready and at the most while it worked on `prompt_tokens`. Below, launches on the
 /// same card while another process held all but `free_mib` of it (the last beside the one before it).
 const CUDA: &str = include_str!("data/cuda.jsonl");
-
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/truth")
-}
-
-fn rows(text: &str) -> impl Iterator<Item = Value> {
-    text.lines().map(|line| serde_json::from_str(line).unwrap())
-}
-
-fn stored() -> (BTreeMap<String, Shape>, Vec<Value>) {
-    models_and_rows(rows(STORED))
-}
-
-fn models_and_rows(lines: impl Iterator<Item = Value>) -> (BTreeMap<String, Shape>, Vec<Value>) {
-    let (models, measured): (Vec<_>, Vec<_>) = lines.partition(|row| row.get("facts").is_some());
-    let shape = |row: &Value| Shape::of(&serde_json::from_value(row["facts"].clone()).unwrap()).unwrap();
-    let models = models.iter().map(|row| (row["model"].as_str().unwrap().to_owned(), shape(row))).collect();
-    (models, measured)
-}
 
 /// Writes out what a line of `ARCHITECTURES` has in short.
 fn complete(mut row: Value, params: &Value) -> Value {
@@ -171,7 +150,7 @@ fn check_breakdowns(shapes: &BTreeMap<String, Shape>, rows: impl Iterator<Item =
 
 #[test]
 fn weights_and_context_are_llama_cpps_to_the_byte() {
-    let (shapes, rows) = stored();
+    let (shapes, rows) = models_and_rows(rows(STORED));
     check_breakdowns(&shapes, rows.into_iter());
 }
 
@@ -236,7 +215,7 @@ fn check_cuda(shapes: &BTreeMap<String, Shape>) {
 
 #[test]
 fn a_card_holds_what_was_planned() {
-    check_cuda(&stored().0);
+    check_cuda(&models_and_rows(rows(STORED)).0);
     if folder().is_dir() {
         check_cuda(&models::shapes(&folder()));
     } else {

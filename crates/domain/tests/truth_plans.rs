@@ -13,6 +13,7 @@
 mod truth {
     pub(crate) mod models;
     pub(crate) mod peer;
+    pub(crate) mod stored;
 }
 
 use domain::{
@@ -21,14 +22,11 @@ use domain::{
     plan::{Extras, Goal, Knobs, Planned, plan},
 };
 use serde_json::Value;
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fs};
 use truth::{
     models,
     peer::{Measured, Peer},
+    stored::{folder, models_and_rows, rows},
 };
 
 /// A model's facts, then the best contexts and placements on a card of which 1 GiB stays free, a line each; made from
@@ -37,21 +35,6 @@ const STORED: &str = include_str!("data/memory.jsonl");
 
 /// What llama.cpp's `--fit on` picks for the same models, as `Peer` reads it.
 const FITS: &str = include_str!("data/fit.jsonl");
-
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/truth")
-}
-
-fn rows(text: &str) -> impl Iterator<Item = Value> {
-    text.lines().map(|line| serde_json::from_str(line).unwrap())
-}
-
-fn stored() -> (BTreeMap<String, Shape>, Vec<Value>) {
-    let (models, measured): (Vec<_>, Vec<_>) = rows(STORED).partition(|row| row.get("facts").is_some());
-    let shape = |row: &Value| Shape::of(&serde_json::from_value(row["facts"].clone()).unwrap()).unwrap();
-    let models = models.iter().map(|row| (row["model"].as_str().unwrap().to_owned(), shape(row))).collect();
-    (models, measured)
-}
 
 fn machine(cards: usize, free: u64) -> Hardware {
     let card = |n: usize| Gpu {
@@ -193,7 +176,7 @@ fn check_fits(shapes: &BTreeMap<String, Shape>, peers: &[Peer], measured: &Measu
 
 #[test]
 fn the_largest_context_is_close_to_the_best_and_never_above() {
-    let (shapes, rows) = stored();
+    let (shapes, rows) = models_and_rows(rows(STORED));
     check_contexts(&shapes, rows.iter().cloned());
     check_placements(&shapes, rows.into_iter());
 }
@@ -212,7 +195,7 @@ fn the_whole_truth_of_contexts() {
 #[test]
 fn a_plan_is_no_worse_than_what_llama_cpp_fits() {
     let peers: Vec<Peer> = rows(FITS).map(|row| Peer::stored(&row)).collect();
-    check_fits(&stored().0, &peers, &Measured::default());
+    check_fits(&models_and_rows(rows(STORED)).0, &peers, &Measured::default());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use std::fs;
-use tests::{House, files::write, house, skip, wait_until};
+use tests::{House, files::write, house, nvml, wait_until};
 
 fn card(name: &str, bus: u8, held: &str, state: &str) -> String {
     format!("{name}|24564|1024|GPU-{bus}|00000000:0{bus}:00.0|{held}|{state}")
@@ -10,21 +10,9 @@ fn card(name: &str, bus: u8, held: &str, state: &str) -> String {
 
 /// What sysfs tells of a card that stands on a bus.
 fn listed(house: &House, bus: u8, status: &str) {
-    let dir = house.at(format!("sys/sys/bus/pci/devices/0000:0{bus}:00.0"));
-    for (name, text) in [
-        ("vendor", "0x10de\n"),
-        ("class", "0x030000\n"),
-        ("uevent", "DRIVER=nvidia\nPCI_ID=10DE:2704\n"),
-        ("power/runtime_status", status),
-    ] {
-        write(dir.join(name), text);
-    }
-}
-
-fn memory(house: &House, available_mib: u64) {
-    let text = format!("MemTotal: 67108864 kB\nMemAvailable: {} kB\n", available_mib << 10);
-    write(house.at("sys/proc/meminfo.new"), text);
-    fs::rename(house.at("sys/proc/meminfo.new"), house.at("sys/proc/meminfo")).unwrap();
+    let uevent = house.at(format!("sys/sys/bus/pci/devices/0000:0{bus}:00.0/uevent"));
+    write(uevent, "DRIVER=nvidia\nPCI_ID=10DE:2704\n");
+    house.pci_card(bus, status);
 }
 
 type Pairs = Vec<(String, String)>;
@@ -46,9 +34,7 @@ fn pairs(list: &[(&str, &str)]) -> Pairs {
 #[test]
 fn of_two_cards_the_one_that_sleeps_is_left_asleep() {
     let mut house = house!();
-    if !house.install_nvml() {
-        skip!("there is no cc");
-    }
+    nvml!(house);
     house.cards(&[card("NVIDIA A", 1, "", ""), card("NVIDIA B", 2, "", "")]);
     listed(&house, 1, "suspended\n");
     listed(&house, 2, "active\n");
@@ -70,9 +56,7 @@ fn of_two_cards_the_one_that_sleeps_is_left_asleep() {
 #[test]
 fn a_card_that_went_to_sleep_is_shown_once_and_by_the_name_that_an_engine_knows() {
     let mut house = house!();
-    if !house.install_nvml() {
-        skip!("there is no cc");
-    }
+    nvml!(house);
     house.cards(&[card("NVIDIA RTX 4070", 1, "", "")]);
     listed(&house, 1, "active\n");
     let mut house = house.started();
@@ -98,9 +82,7 @@ fn a_card_that_went_to_sleep_is_shown_once_and_by_the_name_that_an_engine_knows(
 #[test]
 fn a_lost_card_is_told_with_what_to_do_and_the_other_goes_on() {
     let mut house = house!();
-    if !house.install_nvml() {
-        skip!("there is no cc");
-    }
+    nvml!(house);
     let both = |state: &str| [card("NVIDIA A", 1, "", state), card("NVIDIA B", 2, "", "")];
     house.cards(&both(""));
     listed(&house, 1, "active\n");
@@ -125,12 +107,10 @@ fn a_lost_card_is_told_with_what_to_do_and_the_other_goes_on() {
 #[test]
 fn a_card_that_goes_and_comes_back_is_called_as_before_and_the_library_is_kept_meanwhile() {
     let mut house = house!();
-    if !house.install_nvml() {
-        skip!("there is no cc");
-    }
+    nvml!(house);
     let both = [card("NVIDIA A", 1, &format!("{}:512", std::process::id()), ""), card("NVIDIA B", 2, "", "")];
     house.cards(&both);
-    memory(&house, 32768);
+    house.memory(32768);
     listed(&house, 1, "active\n");
     listed(&house, 2, "active\n");
     let house = house.started();
@@ -141,7 +121,7 @@ fn a_card_that_goes_and_comes_back_is_called_as_before_and_the_library_is_kept_m
     assert!(report["holders"][std::process::id().to_string()].is_string(), "{report}");
     let opened = || fs::read_to_string(house.home("nvml-inits")).unwrap().lines().count();
     for available in [24576, 16384, 8192] {
-        memory(&house, available);
+        house.memory(available);
         watching.event("memory", |report| (report["ram"]["available"] == available << 20).then_some(()));
     }
     assert!(opened() <= 2, "opened {} times for four looks", opened());
@@ -159,9 +139,7 @@ fn a_card_that_goes_and_comes_back_is_called_as_before_and_the_library_is_kept_m
 #[test]
 fn a_library_newer_than_the_kernels_module_is_told() {
     let mut house = house!();
-    if !house.install_nvml() {
-        skip!("there is no cc");
-    }
+    nvml!(house);
     house.cards(&["!mismatch".to_owned()]);
     listed(&house, 1, "active\n");
     let house = house.started();
@@ -175,11 +153,9 @@ fn a_library_newer_than_the_kernels_module_is_told() {
 #[test]
 fn a_board_with_one_memory_for_both_has_the_machines() {
     let mut house = house!();
-    if !house.install_nvml() {
-        skip!("there is no cc");
-    }
+    nvml!(house);
     house.cards(&[card("NVIDIA GB10", 1, "", "unified")]);
-    memory(&house, 32768);
+    house.memory(32768);
     let house = house.started();
     let gpu = &house.json(&["hardware"])["gpus"][0];
     assert_eq!((&gpu["total"], &gpu["free"]), (&json!(64_u64 << 30), &json!(32_u64 << 30)));
@@ -189,9 +165,7 @@ fn a_board_with_one_memory_for_both_has_the_machines() {
 #[test]
 fn a_cuda_that_does_not_start_after_a_sleep_is_told_with_what_mends_it() {
     let mut house = house!();
-    if !house.install_nvml() {
-        skip!("there is no cc");
-    }
+    nvml!(house);
     house.cards(&[card("NVIDIA A", 1, "", "")]);
     let mut house = house.started();
     house.install_engine();
@@ -206,9 +180,7 @@ fn a_cuda_that_does_not_start_after_a_sleep_is_told_with_what_mends_it() {
 #[test]
 fn the_parts_of_a_divided_card_stand_in_its_place() {
     let mut house = house!();
-    if !house.install_nvml() {
-        skip!("there is no cc");
-    }
+    nvml!(house);
     let part = |number: u8| format!("NVIDIA H100 MIG 1g.10gb|9856|{number}|MIG-{number}|-||part");
     house.cards(&[card("NVIDIA H100", 1, "", "divided"), part(1), part(2)]);
     let house = house.started();
@@ -222,23 +194,21 @@ fn the_parts_of_a_divided_card_stand_in_its_place() {
 #[test]
 fn listeners_are_told_of_changes_and_wake_no_card() {
     let mut house = house!();
-    if !house.install_nvml() {
-        skip!("there is no cc");
-    }
+    nvml!(house);
     house.cards(&[card("NVIDIA A", 1, "", "")]);
     listed(&house, 1, "suspended\n");
-    memory(&house, 32768);
+    house.memory(32768);
     let house = house.started();
     let (json, plain) = (house.stream(&["events", "--json"]), house.stream(&["events"]));
     let changed = |event: &Value| (event["event"] == "HardwareChanged").then(|| event["hardware"].clone());
     json.event("the start", |event| (event["event"] == "Listening").then_some(()));
     plain.find("the start", 15, |line| line.contains("Listening").then_some(()));
-    memory(&house, 16384);
+    house.memory(16384);
     let machine = json.event("less memory", changed);
     assert_eq!(machine["ram"]["available"], 16_u64 << 30);
     assert_eq!(machine["cards"][0]["state"], "asleep");
     plain.find("a line", 15, |line| line.ends_with("HardwareChanged  memory 16.0 GiB free").then_some(()));
-    memory(&house, 32768);
+    house.memory(32768);
     json.event("more memory", changed);
     assert!(!house.home("nvml-inits").exists(), "NVML was opened");
     listed(&house, 1, "active\n");
@@ -249,16 +219,7 @@ fn listeners_are_told_of_changes_and_wake_no_card() {
 #[test]
 fn who_holds_a_radeon_is_told_by_name() {
     let house = house!();
-    let dir = house.at("sys/sys/class/drm/card1/device");
-    for (name, text) in [
-        ("vendor", "0x1002\n"),
-        ("mem_info_vram_total", "17163091968\n"),
-        ("mem_info_vram_used", "1073741824\n"),
-        ("mem_info_vram_vendor", "samsung\n"),
-        ("uevent", "DRIVER=amdgpu\nPCI_ID=1002:747E\nPCI_SLOT_NAME=0000:03:00.0\n"),
-    ] {
-        write(dir.join(name), text);
-    }
+    house.radeon();
     let held =
         "drm-driver:\tamdgpu\ndrm-client-id:\t7\ndrm-pdev:\t0000:03:00.0\ndrm-memory-vram:\t524288 KiB\n";
     write(house.at("sys/proc/4242/fdinfo/5"), held);
@@ -277,7 +238,7 @@ fn who_holds_a_radeon_is_told_by_name() {
 #[test]
 fn what_bears_on_a_machine_besides_is_told() {
     let house = house!();
-    memory(&house, 32768);
+    house.memory(32768);
     let cpu = "processor: 0\nmodel name\t: Fake CPU\nflags\t\t: fpu avx2 avx512f amx_int8\n";
     write(house.at("sys/proc/cpuinfo"), cpu);
     write(house.at("sys/proc/pressure/memory"), "some avg10=12.50 avg60=0.00 avg300=0.00 total=1\n");
@@ -308,7 +269,7 @@ fn what_bears_on_a_machine_besides_is_told() {
 #[test]
 fn no_file_of_the_kernels_breaks_a_look() {
     let house = house!();
-    memory(&house, 32768);
+    house.memory(32768);
     let device = |card: u8| house.at(format!("sys/sys/class/drm/card{card}/device"));
     for card in 0..6 {
         write(device(card).join("vendor"), if card % 2 == 0 { "0x1002\n" } else { "0x8086\n" });

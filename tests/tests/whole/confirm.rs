@@ -8,7 +8,7 @@ const MIB: i64 = 1 << 20;
 /// A machine without a card, the fake engine, and a dense model of 8.5 GB.
 fn with_an_engine() -> House {
     let mut house = house!();
-    write(house.at("sys/proc/meminfo"), "MemTotal: 67108864 kB\nMemAvailable: 62914560 kB\n");
+    house.memory(60 << 10);
     large::llama(&house.models("dense.gguf"), "dense", 0);
     house.start();
     house.sync();

@@ -4,22 +4,15 @@ use serde_json::{Value, json};
 use tests::{
     House,
     files::{safetensors, write},
-    house, large, skip, wait_until,
+    house, large, nvml, wait_until,
 };
 
 const GIB: u64 = 1 << 30;
 
-/// A machine with so many GiB free of 64.
-fn memory(house: &House, available: u64) {
-    let text = format!("MemTotal: {} kB\nMemAvailable: {} kB\n", 64 * GIB / 1024, available * GIB / 1024);
-    write(house.at("sys/proc/meminfo.new"), text);
-    std::fs::rename(house.at("sys/proc/meminfo.new"), house.at("sys/proc/meminfo")).unwrap();
-}
-
 /// A dense model of 8.5 GB, one of 47 GB with experts, and one that no engine here takes.
 fn with_models() -> House {
     let house = house!();
-    memory(&house, 60);
+    house.memory(60 << 10);
     large::llama(&house.models("dense.gguf"), "dense", 0);
     large::llama(&house.models("moe.gguf"), "moe", 8);
     write(house.models("other/model.safetensors"), safetensors(1));
@@ -60,13 +53,13 @@ fn every_model_that_can_be_planned_says_how_it_fits_and_the_others_say_nothing()
 fn the_list_follows_the_machine() {
     let house = with_models().started();
     assert_eq!(house.names(&["fits"]), ["dense", "moe"]);
-    memory(&house, 3);
+    house.memory(3 << 10);
     wait_until("nothing fits", 20, || house.names(&["fits=no"]) == ["dense", "moe"]);
     let short = fits(&house, "dense")["short"].as_u64().unwrap();
     // Weights of 7.9 GiB, a gigabyte to spare and the engine itself, of which 3 GiB are there.
     assert!((6 * GIB..7 * GIB).contains(&short), "{short}");
     assert!(house.does(&["list", "dense"]).contains("no: 6."), "{}", house.does(&["list", "dense"]));
-    memory(&house, 60);
+    house.memory(60 << 10);
     wait_until("all fit again", 20, || house.names(&["fits"]) == ["dense", "moe"]);
 }
 
@@ -84,9 +77,7 @@ fn a_model_that_comes_is_told_at_once() {
 #[test]
 fn a_card_decides_and_the_list_says_what_the_plan_says() {
     let mut house = with_models();
-    if !house.install_nvml() {
-        skip!("there is no cc");
-    }
+    nvml!(house);
     let card = |used: u64| format!("NVIDIA GeForce RTX 4090|24564|{used}|GPU-1|00000000:01:00.0|");
     house.cards(&[card(0)]);
     write(house.home("devices"), "  CUDA0: NVIDIA GeForce RTX 4090 (24080 MiB, 23500 MiB free)\n");

@@ -2,20 +2,12 @@
 
 use serde_json::Value;
 use std::fs;
-use tests::{House, files::write, house, skip, wait_until};
+use tests::{House, files::write, house, nvml, wait_until};
 
 const GIB: u64 = 1 << 30;
 
 fn card(name: &str, used: u64, bus: u8, held: &str) -> String {
     format!("{name}|24564|{used}|GPU-{bus}|00000000:0{bus}:00.0|{held}")
-}
-
-/// Cards that the daemon has seen asleep or awake through sysfs.
-fn pci_card(house: &House, bus: u8, status: &str) {
-    let dir = house.at(format!("sys/sys/bus/pci/devices/0000:0{bus}:00.0"));
-    for (name, text) in [("vendor", "0x10de\n"), ("class", "0x030000\n"), ("power/runtime_status", status)] {
-        write(dir.join(name), text);
-    }
 }
 
 fn gpus(house: &House) -> Vec<Value> {
@@ -66,9 +58,7 @@ fn the_limit_of_our_control_group_is_what_may_be_used() {
 #[test]
 fn an_nvidia_card_is_told_with_who_holds_it() {
     let mut house = house!();
-    if !house.install_nvml() {
-        skip!("there is no cc");
-    }
+    nvml!(house);
     house.start();
     house.cards(&[card("NVIDIA GeForce RTX 4090", 4096, 1, &format!("{}:3000 4194303:500", house.pid()))]);
     let report = house.json(&["hardware"]);
@@ -89,9 +79,7 @@ fn an_nvidia_card_is_told_with_who_holds_it() {
 #[test]
 fn two_cards_are_counted_in_the_order_of_their_addresses() {
     let mut house = house!();
-    if !house.install_nvml() {
-        skip!("there is no cc");
-    }
+    nvml!(house);
     house.start();
     house.install_engine();
     house.cards(&[card("NVIDIA B", 0, 4, ""), card("NVIDIA A", 1024, 2, "")]);
@@ -115,9 +103,7 @@ fn two_cards_are_counted_in_the_order_of_their_addresses() {
 #[test]
 fn an_engine_that_does_not_see_the_card_is_a_surprise_that_is_told() {
     let mut house = house!();
-    if !house.install_nvml() {
-        skip!("there is no cc");
-    }
+    nvml!(house);
     house.start();
     house.install_engine();
     house.cards(&[card("NVIDIA GeForce RTX 4090", 0, 1, "")]);
@@ -133,7 +119,7 @@ fn an_engine_that_does_not_see_the_card_is_a_surprise_that_is_told() {
 fn a_driver_that_is_not_there_or_not_loaded_is_no_error() {
     let mut house = house!();
     let has_fake = house.install_nvml();
-    pci_card(&house, 1, "active\n");
+    house.pci_card(1, "active\n");
     house.start();
     if has_fake {
         assert_eq!(gpus(&house), [Value::Null; 0]);
@@ -154,11 +140,9 @@ fn a_driver_that_is_not_there_or_not_loaded_is_no_error() {
 #[test]
 fn a_sleeping_card_is_not_woken() {
     let mut house = house!();
-    if !house.install_nvml() {
-        skip!("there is no cc");
-    }
+    nvml!(house);
     house.cards(&[card("NVIDIA GeForce RTX 4070 Laptop GPU", 0, 1, "")]);
-    pci_card(&house, 1, "suspended\n");
+    house.pci_card(1, "suspended\n");
     let mut house = house.started();
     house.install_engine();
     for _ in 0..2 {
@@ -166,7 +150,7 @@ fn a_sleeping_card_is_not_woken() {
         assert!(report["notes"][0].as_str().unwrap().contains("0000:01:00.0 sleeps"), "{report}");
     }
     assert!(!house.home("nvml-inits").exists(), "NVML was opened");
-    pci_card(&house, 1, "active\n");
+    house.pci_card(1, "active\n");
     wait_until("the card that woke is read", 10, || gpus(&house).len() == 1);
     assert!(house.home("nvml-inits").exists());
 }
@@ -174,9 +158,7 @@ fn a_sleeping_card_is_not_woken() {
 #[test]
 fn who_watches_is_told_when_memory_is_taken_and_a_card_goes() {
     let mut house = house!();
-    if !house.install_nvml() {
-        skip!("there is no cc");
-    }
+    nvml!(house);
     write(house.at("sys/proc/meminfo"), "MemTotal: 16777216 kB\nMemAvailable: 8388608 kB\n");
     house.start();
     house.cards(&[card("NVIDIA A", 0, 1, "")]);
@@ -194,16 +176,7 @@ fn who_watches_is_told_when_memory_is_taken_and_a_card_goes() {
 #[test]
 fn a_radeon_is_read_from_sysfs() {
     let house = house!();
-    let dir = house.at("sys/sys/class/drm/card1/device");
-    for (name, text) in [
-        ("vendor", "0x1002\n"),
-        ("mem_info_vram_total", "17163091968\n"),
-        ("mem_info_vram_used", "1073741824\n"),
-        ("mem_info_vram_vendor", "samsung\n"),
-        ("uevent", "DRIVER=amdgpu\nPCI_ID=1002:747E\nPCI_SLOT_NAME=0000:03:00.0\n"),
-    ] {
-        write(dir.join(name), text);
-    }
+    house.radeon();
     let mut house = house.started();
     let card = &gpus(&house)[0];
     assert_eq!((&card["id"], &card["backend"]), (&"card1".into(), &"ROCm".into()));

@@ -1,0 +1,25 @@
+//! Where the figures are, and how their lines are read.
+
+use domain::memory::Shape;
+use serde_json::Value;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+/// All figures, where they are there.
+pub(crate) fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/truth")
+}
+
+pub(crate) fn rows(text: &str) -> impl Iterator<Item = Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap())
+}
+
+/// Models by name from the lines that have their facts, and all other lines.
+pub(crate) fn models_and_rows(lines: impl Iterator<Item = Value>) -> (BTreeMap<String, Shape>, Vec<Value>) {
+    let (models, measured): (Vec<_>, Vec<_>) = lines.partition(|row| row.get("facts").is_some());
+    let shape = |row: &Value| Shape::of(&serde_json::from_value(row["facts"].clone()).unwrap()).unwrap();
+    let models = models.iter().map(|row| (row["model"].as_str().unwrap().to_owned(), shape(row))).collect();
+    (models, measured)
+}
