@@ -17,16 +17,16 @@ mod truth {
 }
 
 use domain::{
-    hardware::{CUDA_CONTEXT, Cpu, Gpu, Hardware, Ram},
-    memory::{Backend, Estimate, FlashAttention, Shape},
+    hardware::CUDA_CONTEXT,
+    memory::{Backend, Breakdown, Estimate, FlashAttention, Shape},
     plan::{Extras, Knobs, plan},
 };
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, fs};
 use truth::{
-    cases::{case, number},
+    cases::{Case, case, number},
     models,
-    stored::{folder, models_and_rows, rows},
+    stored::{folder, machine, models_and_rows, rows},
 };
 
 /// A model's facts, then what was measured, a line each, then the same for two cards; made from ../shared/truth (llama.cpp as in llama-cpp-python
@@ -69,10 +69,14 @@ fn check_kept(shapes: &BTreeMap<String, Shape>, rows: &[Value]) {
         let shape = &shapes[row["model"].as_str().unwrap()];
         let case = case(row, shape.trained).unwrap();
         let estimate = Estimate::new(shape, &vec![Backend::CUDA; case.devices.len()]);
-        let found = estimate.kept(&case.settings);
-        for (ours, theirs) in found.devices.iter().zip(&case.devices).chain([(&found.host, &case.host)]) {
-            assert_eq!([ours.weights, ours.context], theirs[..2], "{} {:?}", case.model, case.settings);
-        }
+        assert_kept(&estimate.kept(&case.settings), &case);
+    }
+}
+
+#[track_caller]
+fn assert_kept(found: &Breakdown, case: &Case) {
+    for (ours, theirs) in found.devices.iter().zip(&case.devices).chain([(&found.host, &case.host)]) {
+        assert_eq!([ours.weights, ours.context], theirs[..2], "{} {:?}", case.model, case.settings);
     }
 }
 
@@ -98,10 +102,8 @@ fn check_breakdowns(shapes: &BTreeMap<String, Shape>, rows: impl Iterator<Item =
         let estimate = Estimate::new(shape, &vec![Backend::CUDA; case.devices.len()]);
         let found = estimate.breakdown(&case.settings);
         let told = format!("{} {:?}", case.model, case.settings);
+        assert_kept(&found, &case);
         let pairs: Vec<_> = found.devices.iter().zip(&case.devices).collect();
-        for (ours, theirs) in pairs.iter().copied().chain([(&found.host, &case.host)]) {
-            assert_eq!([ours.weights, ours.context], theirs[..2], "{told}");
-        }
         let is_relied_on = row["profile"] == "server" && !pairs.is_empty() && case.settings.ubatch <= 512;
         if is_relied_on && case.settings.flash_attn == FlashAttention::On {
             for (ours, theirs) in &pairs {
@@ -172,16 +174,10 @@ fn the_whole_truth_of_memory() {
     check_breakdowns(&models::shapes(&folder()), rows(&text));
 }
 
-fn machine(free: u64) -> Hardware {
-    let (id, name, backend) = ("CUDA0".into(), "card".into(), "CUDA".into());
-    let card = Gpu { id, name, backend, total: free, free, ..Gpu::default() };
-    Hardware { gpus: vec![card], ram: Ram { total: 256 << 30, available: 256 << 30 }, cpu: Cpu::default() }
-}
-
 /// The engine allocates what was planned, and all that its process holds of the card is within what the plan keeps.
 #[track_caller]
 fn check_cuda(shapes: &BTreeMap<String, Shape>) {
-    let mut card = machine(149_557_346_304);
+    let mut card = machine(1, 149_557_346_304);
     card.gpus[0].overhead = CUDA_CONTEXT;
     let (mut counted, mut least) = (0, u64::MAX);
     for row in rows(CUDA) {

@@ -17,7 +17,7 @@ mod truth {
 }
 
 use domain::{
-    hardware::{Cpu, Gpu, Hardware, Ram},
+    hardware::Hardware,
     memory::Shape,
     plan::{Extras, Goal, Knobs, Planned, plan},
 };
@@ -26,7 +26,7 @@ use std::{collections::BTreeMap, fs};
 use truth::{
     models,
     peer::{Measured, Peer},
-    stored::{folder, models_and_rows, rows},
+    stored::{folder, machine, models_and_rows, rows},
 };
 
 /// A model's facts, then the best contexts and placements on a card of which 1 GiB stays free, a line each; made from
@@ -35,19 +35,6 @@ const STORED: &str = include_str!("data/memory.jsonl");
 
 /// What llama.cpp's `--fit on` picks for the same models, as `Peer` reads it.
 const FITS: &str = include_str!("data/fit.jsonl");
-
-fn machine(cards: usize, free: u64) -> Hardware {
-    let card = |n: usize| Gpu {
-        id: format!("CUDA{n}"),
-        name: "card".into(),
-        backend: "CUDA".into(),
-        total: free,
-        free,
-        ..Gpu::default()
-    };
-    let ram = Ram { total: 256 << 30, available: 256 << 30 };
-    Hardware { gpus: (0..cards).map(card).collect(), ram, cpu: Cpu::default() }
-}
 
 fn planned(shape: &Shape, machine: &Hardware, knobs: &Knobs) -> Planned {
     plan(shape, machine, knobs, Extras::default()).unwrap()
