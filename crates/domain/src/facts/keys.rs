@@ -11,6 +11,9 @@ const MAX_PER_LAYER: u64 = 65_536;
 /// Architectures have a few dozen keys of their own.
 const MAX_NUMBERS: usize = 256;
 
+/// How a warning ends of a key that makes no sense.
+pub(crate) const NOT_BELIEVED: &str = ", which is not believed";
+
 pub(super) struct Keys<'a> {
     header: &'a Header,
     architecture: Option<&'a str>,
@@ -63,7 +66,7 @@ impl<'a> Keys<'a> {
         let value = self.get(name)?;
         let number = value.as_u64().filter(|number| range.contains(number));
         if number.is_none() {
-            self.warnings.push(format!("{name} is {}, which is not believed", describe(value)));
+            self.warnings.push(format!("{name} is {}{NOT_BELIEVED}", describe(value)));
         }
         number
     }
@@ -98,7 +101,7 @@ impl<'a> Keys<'a> {
     /// Warns that one of the architecture's own keys makes no sense.
     pub(super) fn distrust(&mut self, key: &str, why: &str) {
         let name = self.own_name(key).unwrap_or_else(|| key.to_owned());
-        self.warnings.push(format!("{name} {why}, which is not believed"));
+        self.warnings.push(format!("{name} {why}{NOT_BELIEVED}"));
     }
 
     fn own_name(&self, key: &str) -> Option<String> {

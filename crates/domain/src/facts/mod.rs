@@ -30,6 +30,7 @@ pub(crate) use family::kind_of;
 pub use gguf::gguf;
 pub use graph::{Graph, OperatorUse, Part, Value};
 pub use inventory::TensorGroup;
+pub(crate) use keys::NOT_BELIEVED;
 pub(crate) use kind::is_encoder;
 pub use pairing::{Adapter, Module, Projector, Tokenizer};
 pub(crate) use pickle::pickle;

@@ -64,8 +64,10 @@ impl Backend {
         self.has_few_heads
     }
 
-    pub(super) fn pads_rows(self) -> bool {
-        self.row_padding.is_some()
+    /// Elements that the last row of a quantized tensor lacks.
+    pub(super) fn missing(self, row: u64) -> u64 {
+        let over = self.row_padding.and_then(|padding| Some((padding, row.checked_rem(padding)?)));
+        over.filter(|(_, over)| *over > 0).map_or(0, |(padding, over)| padding - over)
     }
 
     /// Whether it computes one batch while the next is prepared.
@@ -88,8 +90,7 @@ impl Backend {
 
     /// The padding of the last row, bytes.
     fn row_end(self, row: u64, row_size: u64, is_quantized: bool) -> u64 {
-        let Some(padding) = self.row_padding.filter(|_| is_quantized) else { return 0 };
-        let missing = row.checked_rem(padding).filter(|over| *over > 0).map_or(0, |over| padding - over);
+        let missing = if is_quantized { self.missing(row) } else { 0 };
         row_size.saturating_mul(missing).checked_div(row).unwrap_or(0)
     }
 }

@@ -43,11 +43,8 @@ pub(super) fn checkpoint(shape: &Shape, settings: &Settings) -> u64 {
     let partial = kinds.map(|kind| {
         let block = &kind.block;
         let windows = block.is_windowed && !settings.swa_full;
-        let bytes = if windows {
-            of_block(block, shape, &of_one, Backend::HOST)
-        } else {
-            product([block.recurrent, STATE])
-        };
+        let bytes =
+            if windows { of_block(block, shape, &of_one, Backend::HOST) } else { state(block, &of_one) };
         bytes.saturating_mul(kind.count(&(0..shape.layers)))
     });
     super::sum(partial)
@@ -55,22 +52,26 @@ pub(super) fn checkpoint(shape: &Shape, settings: &Settings) -> u64 {
 
 /// Keys and values of one layer, and its recurrent state.
 pub(super) fn of_kind(shape: &Shape, kind: &Kind, settings: &Settings, place: Backend) -> (u64, u64) {
-    let caches = Kept { recurrent: 0, ..kind.block };
-    let state = Kept { recurrent: kind.block.recurrent, ..Kept::default() };
-    let of = |block: &Kept| of_block(block, shape, settings, place);
-    (of(&caches), of(&state))
+    (caches(&kind.block, shape, settings, place), state(&kind.block, settings))
 }
 
 fn of_block(block: &Kept, shape: &Shape, settings: &Settings, place: Backend) -> u64 {
+    caches(block, shape, settings, place).saturating_add(state(block, settings))
+}
+
+fn state(block: &Kept, settings: &Settings) -> u64 {
+    product([block.recurrent, STATE, settings.parallel.max(1)])
+}
+
+fn caches(block: &Kept, shape: &Shape, settings: &Settings, place: Backend) -> u64 {
     let window = shape.window.filter(|_| block.is_windowed);
     let own = settings.own_cells(None);
-    let (cells, compressed, index) = match (block.compression, window) {
-        (Some(ratio), window) => {
+    let (cells, compressed, index) = match block.compression {
+        Some(ratio) => {
             let compressed = own.compressed(ratio);
             (settings.own_cells(window), compressed, compressed)
         }
-        (None, Some(window)) => (settings.windowed_cells(window), own.compressed(0), settings.cells()),
-        (None, None) => (settings.cells(), own.compressed(0), settings.cells()),
+        None => (settings.windowed_cells(window), own.compressed(0), settings.cells()),
     };
     let cache = |elements: u64, kind: CacheType, cells: Cells| {
         if elements == 0 || cells.all() == 0 {
@@ -88,6 +89,5 @@ fn of_block(block: &Kept, shape: &Shape, settings: &Settings, place: Backend) ->
         cache(block.keys, settings.cache_type_k, compressed),
         cache(block.index.0, settings.cache_type_k, index),
         cache(block.index.1, settings.cache_type_v, index),
-        product([block.recurrent, STATE, settings.parallel.max(1)]),
     ])
 }

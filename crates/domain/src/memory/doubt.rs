@@ -1,5 +1,7 @@
 //! Models whose memory is not counted although something could be: a key that decides it makes no sense.
 
+use crate::facts::NOT_BELIEVED;
+
 /// Ends of the names of keys without which nothing can be counted. The engine refuses such a file, or takes what is not
 /// there.
 const DECISIVE: [&str; 9] = [
@@ -18,7 +20,7 @@ const DECISIVE: [&str; 9] = [
 pub fn doubt(warnings: &[String]) -> Option<&str> {
     let is_decisive = |warning: &&str| {
         let key = warning.split(' ').next().unwrap_or("");
-        warning.ends_with("not believed") && DECISIVE.iter().any(|end| key.ends_with(end))
+        warning.ends_with(NOT_BELIEVED) && DECISIVE.iter().any(|end| key.ends_with(end))
     };
     warnings.iter().map(String::as_str).find(is_decisive)
 }

@@ -22,12 +22,10 @@ pub(super) fn widths(facts: &Facts) -> Widths {
     let embedding = facts.embedding_length.unwrap_or(0);
     let heads =
         facts.attention.as_ref().and_then(|attention| attention.heads.iter().max().copied()).unwrap_or(0);
-    let key = facts.attention.as_ref().map_or(0, |attention| attention.key_length);
     Widths {
         embedding,
         vocabulary: facts.vocabulary.unwrap_or(0),
         heads,
-        queries: heads.saturating_mul(key),
         head: facts
             .attention
             .as_ref()
@@ -36,7 +34,6 @@ pub(super) fn widths(facts: &Facts) -> Widths {
         values: 0,
         experts_used: facts.experts.map_or(0, |experts| experts.used),
         experts: facts.experts.map_or(0, |experts| experts.count),
-        recurrent: recurrent(facts, embedding),
     }
 }
 
@@ -49,13 +46,13 @@ pub(super) fn of_layer(facts: &Facts, key: &str, layer: u64) -> Option<u64> {
 }
 
 /// Elements of the recurrent state of a layer that has one (`n_embd_r` and `n_embd_s` in src/llama-hparams.cpp).
-pub(super) fn recurrent(facts: &Facts, embedding: u64) -> (u64, u64) {
+pub(super) fn recurrent(facts: &Facts, embedding: u64) -> u64 {
     if let Some(head) = number(facts, "wkv.head_size") {
         let shifts = number(facts, "token_shift_count").unwrap_or(2);
-        return (embedding.saturating_mul(shifts), embedding.saturating_mul(head));
+        return embedding.saturating_mul(shifts.saturating_add(head));
     }
     if let Some(cache) = number(facts, "shortconv.l_cache") {
-        return (embedding.saturating_mul(cache.saturating_sub(1)), 0);
+        return embedding.saturating_mul(cache.saturating_sub(1));
     }
     let kept = number(facts, "ssm.conv_kernel").map(|kernel| kernel.saturating_sub(1));
     if let Some(head) = number(facts, "kda.head_dim") {
@@ -63,13 +60,13 @@ pub(super) fn recurrent(facts: &Facts, embedding: u64) -> (u64, u64) {
             facts.attention.as_ref().and_then(|attention| attention.heads.first().copied()).unwrap_or(0);
         // Of queries, keys and values; 3 where the file has no kernel.
         let convolved = super::product([3, kept.unwrap_or(3), heads, head]);
-        return (convolved, super::product([head, head, heads]));
+        return convolved.saturating_add(super::product([head, head, heads]));
     }
-    let Some(inner) = number(facts, "ssm.inner_size") else { return (0, 0) };
+    let Some(inner) = number(facts, "ssm.inner_size") else { return 0 };
     let state = number(facts, "ssm.state_size").unwrap_or(0);
     let groups = number(facts, "ssm.group_count").unwrap_or(0);
     let convolved = inner.saturating_add(super::product([2, groups, state]));
-    (kept.unwrap_or(0).saturating_mul(convolved), state.saturating_mul(inner))
+    kept.unwrap_or(0).saturating_mul(convolved).saturating_add(state.saturating_mul(inner))
 }
 
 /// Tokens of the sliding window; None where no layer has one.

@@ -1,6 +1,6 @@
 //! What the computation of one token reads, and where it lies. Knows no speed.
 
-use super::{Breakdown, Charge, Estimate, Settings, context, weights};
+use super::{Charge, Estimate, Settings, weights};
 
 /// Bytes that one token reads in one place.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -34,9 +34,7 @@ impl Estimate<'_> {
             ..*settings
         };
         let split = settings.split(self.shape, !self.devices.is_empty());
-        let mut kept =
-            Breakdown { devices: vec![Charge::default(); self.devices.len()], host: Charge::default() };
-        context::add(&mut kept, self.shape, &split, &half, &self.devices);
+        let kept = self.kept(&half);
         let worked = weights::Worked::of(self.shape);
         let read = |(device, (sizes, charge)): (usize, (&weights::Sizes, &Charge))| Read {
             weights: worked.on_device(sizes, &split, device, settings.n_cpu_moe),

@@ -273,10 +273,11 @@ impl Settings {
         Cells { per_stream: padded(ctx / slots, CONTEXT_STEP), streams: slots }
     }
 
-    /// Cells of a layer with a sliding window (src/llama-kv-cache-iswa.cpp).
-    pub(super) fn windowed_cells(&self, window: u64) -> Cells {
+    /// Cells of a layer with a sliding window (src/llama-kv-cache-iswa.cpp), or without one.
+    pub(super) fn windowed_cells(&self, window: Option<u64>) -> Cells {
         let shared = if self.kv_unified { self.parallel.max(1) } else { 1 };
-        self.cells().windowed(window.saturating_mul(shared), self)
+        let cells = self.cells();
+        window.map_or(cells, |window| cells.windowed(window.saturating_mul(shared), self))
     }
 
     /// The same for caches that are each sequence's own, also where others are unified (src/llama-kv-cache-dsv4.cpp).

@@ -3,8 +3,9 @@
 use super::{
     families::{Family, Tie},
     kept::{Kept, Layers},
-    keys::{number, widths, window},
+    keys::{believed, number, recurrent, widths, window},
     parts::Part,
+    weights::{between, sums},
 };
 use crate::facts::{Facts, TensorGroup};
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
@@ -46,8 +47,6 @@ pub(super) struct Widths {
     /// 0 where the model makes no logits.
     pub(super) vocabulary: u64,
     pub(super) heads: u64,
-    /// Queries of all heads.
-    pub(super) queries: u64,
     /// Key and value of one head.
     pub(super) head: (u64, u64),
     /// Keys of all KV heads of the widest layer, then values.
@@ -56,8 +55,6 @@ pub(super) struct Widths {
     pub(super) experts_used: u64,
     /// Of each layer that has any.
     pub(super) experts: u64,
-    /// Recurrent state of one layer: the convolution's part and the rest.
-    pub(super) recurrent: (u64, u64),
 }
 
 #[derive(Debug, Clone, Default)]
@@ -83,9 +80,7 @@ pub(super) struct Kind {
 impl Kind {
     /// How many of a range of layers are such.
     pub(super) fn count(&self, layers: &Range<u64>) -> u64 {
-        let at = |layer: u64| usize::try_from(layer).ok().and_then(|at| self.before.get(at)).copied();
-        let all = self.before.last().copied().unwrap_or(0);
-        at(layers.end).unwrap_or(all).saturating_sub(at(layers.start).unwrap_or(all))
+        between(&self.before, layers)
     }
 }
 
@@ -133,17 +128,17 @@ impl Shape {
             output: Vec::new(),
             tied: None,
             shared: Vec::new(),
+            has_graph: super::graph::is_known(&architecture),
             widths: widths(facts),
             window: window(facts, family, used),
             architecture,
             layers,
             trained,
             used,
-            has_graph: super::graph::is_known(facts.architecture.as_deref().unwrap_or_default()),
             numbers: facts
                 .hyperparameters
-                .keys()
-                .filter_map(|key| Some((key.clone(), number(facts, key)?)))
+                .iter()
+                .filter_map(|(key, list)| Some((key.clone(), believed(*list.first()?)?)))
                 .collect(),
         };
         shape.keep(facts)?;
@@ -157,7 +152,7 @@ impl Shape {
 
     /// Bytes of all weights, as they are in the file.
     pub fn size(&self) -> u64 {
-        let layers = self.blocks.iter().flat_map(|block| block.matrices.iter().chain(&block.experts));
+        let layers = self.blocks.iter().flat_map(Block::all);
         let others = self.input.iter().chain(&self.output).chain(&self.shared);
         super::sum(layers.chain(others).map(|matrix| matrix.size))
     }
@@ -210,7 +205,7 @@ impl Shape {
 
     /// Elements of one head; 0 for a model without attention.
     pub fn head(&self) -> u64 {
-        self.widths.queries.checked_div(self.widths.heads).unwrap_or(0)
+        if self.widths.heads == 0 { 0 } else { self.widths.head.0 }
     }
 
     /// What is tied, where main memory has it twice.
@@ -232,7 +227,7 @@ impl Shape {
     pub(super) fn tensor_names(&self) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
         for block in [self.blocks.first(), self.blocks.get(self.used_layers() / 2), self.blocks.last()] {
-            for matrix in block.iter().flat_map(|block| block.matrices.iter().chain(&block.experts)) {
+            for matrix in block.iter().flat_map(|block| block.all()) {
                 if !names.iter().any(|name| **name == *matrix.name) {
                     names.push(matrix.name.to_string());
                 }
@@ -243,8 +238,7 @@ impl Shape {
 
     /// Reads what each layer keeps of a token and of a sequence.
     fn keep(&mut self, facts: &Facts) -> Result<(), Unplannable> {
-        let recurrent = self.widths.recurrent;
-        let state = recurrent.0.saturating_add(recurrent.1);
+        let state = recurrent(facts, self.widths.embedding);
         if facts.attention.is_none() && state == 0 {
             return Err(Unplannable { what: "how its attention is laid out" });
         }
@@ -298,29 +292,30 @@ impl Shape {
 
     /// Places what belongs to no layer.
     fn place_apart(&mut self, name: &str, matrix: Matrix) {
-        match name {
-            "token_embd.weight"
-            | "position_embd.weight"
-            | "token_types.weight"
-            | "per_layer_token_embd.weight" => {
+        match () {
+            () if name.strip_suffix(".weight").is_some_and(|name| INPUTS.contains(&name)) => {
                 self.input.push(matrix);
             }
-            _ if name.starts_with("rope_") => self.shared.push(matrix),
-            _ if name.starts_with("token_embd_norm") && self.family.embeds_norm_last => {
+            () if name.starts_with("rope_") => self.shared.push(matrix),
+            () if name.starts_with("token_embd_norm") && self.family.embeds_norm_last => {
                 self.output.push(matrix);
             }
-            _ if IN_FIRST_LAYER.iter().any(|start| name.starts_with(start)) => {
+            () if IN_FIRST_LAYER.iter().any(|start| name.starts_with(start)) => {
                 match self.blocks.first_mut() {
                     Some(block) => block.matrices.push(matrix),
                     None => self.output.push(matrix),
                 }
             }
-            _ => self.output.push(matrix),
+            () => self.output.push(matrix),
         }
     }
 }
 
 impl Block {
+    pub(super) fn all(&self) -> impl Iterator<Item = &Matrix> {
+        self.matrices.iter().chain(&self.experts)
+    }
+
     /// Whether nothing tells two layers apart.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         self.groups == other.groups
@@ -353,6 +348,9 @@ impl Matrix {
     }
 }
 
+/// Inputs of a model: they stay in main memory.
+pub(super) const INPUTS: [&str; 4] = ["token_embd", "position_embd", "token_types", "per_layer_token_embd"];
+
 /// `LLM_TENSOR_LAYER_REPEATING` in src/llama-arch.cpp without a layer in the name: the models give them the first one.
 const IN_FIRST_LAYER: &[&str] =
     &["token_embd_norm", "per_layer_model_proj", "per_layer_proj_norm", "hrm.z_l_init"];
@@ -361,14 +359,7 @@ fn kinds(blocks: &[Block]) -> Vec<Kind> {
     let mut kinds: Vec<Kind> = Vec::new();
     for block in blocks {
         if !kinds.iter().any(|kind| kind.block == block.kept) {
-            let mut count = 0;
-            let before = blocks.iter().map(|other| {
-                let before = count;
-                count += u64::from(other.kept == block.kept);
-                before
-            });
-            let mut before: Vec<u64> = before.collect();
-            before.push(count);
+            let before = sums(blocks.iter().map(|other| u64::from(other.kept == block.kept)));
             kinds.push(Kind { block: block.kept, before });
         }
     }

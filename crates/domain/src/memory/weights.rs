@@ -31,14 +31,7 @@ fn of(matrices: &[Matrix], place: Backend) -> u64 {
 
 impl Sizes {
     pub(super) fn of(shape: &Shape, place: Backend) -> Self {
-        let added = |size: &dyn Fn(&Block) -> u64| -> Vec<u64> {
-            let mut total = 0_u64;
-            let ends = shape.blocks.iter().map(|block| {
-                total = total.saturating_add(size(block));
-                total
-            });
-            std::iter::once(0).chain(ends).collect()
-        };
+        let added = |size: &dyn Fn(&Block) -> u64| sums(shape.blocks.iter().map(size));
         let is_sharing = |block: &Block| !(shape.family.ropes_full_only && block.kept.is_windowed);
         Self {
             dense: added(&|block| of(&block.matrices, place)),
@@ -65,8 +58,14 @@ impl Sizes {
 
     /// Bytes of whole layers, of which the first `n_cpu_moe` of the model have their experts elsewhere.
     fn layers(&self, layers: &Range<u64>, n_cpu_moe: u64) -> u64 {
-        let with_experts = layers.start.max(n_cpu_moe.min(layers.end))..layers.end;
-        between(&self.dense, layers).saturating_add(between(&self.experts, &with_experts))
+        let (dense, experts) = self.parts(layers, n_cpu_moe);
+        dense.saturating_add(experts)
+    }
+
+    /// The same apart: what is no expert, and experts.
+    fn parts(&self, layers: &Range<u64>, n_cpu_moe: u64) -> (u64, u64) {
+        let with_experts = layers.start.max(n_cpu_moe)..layers.end;
+        (between(&self.dense, layers), between(&self.experts, &with_experts))
     }
 }
 
@@ -85,8 +84,8 @@ impl Worked {
 
     /// Bytes of these layers that a token reads; the experts of the first `n_cpu_moe` of the model are elsewhere.
     fn layers(self, sizes: &Sizes, layers: &Range<u64>, n_cpu_moe: u64) -> u64 {
-        let with_experts = layers.start.max(n_cpu_moe.min(layers.end))..layers.end;
-        between(&sizes.dense, layers).saturating_add(self.part(between(&sizes.experts, &with_experts)))
+        let (dense, experts) = sizes.parts(layers, n_cpu_moe);
+        dense.saturating_add(self.part(experts))
     }
 
     fn part(self, experts: u64) -> u64 {
@@ -100,15 +99,24 @@ impl Worked {
 
     /// In main memory.
     pub(super) fn elsewhere(self, host: &Sizes, split: &Split, n_cpu_moe: u64) -> u64 {
-        let all = host.dense.len() as u64;
-        let moved = between(&host.experts, &(split.first..n_cpu_moe.clamp(split.first, all)));
+        let moved = between(&host.experts, &(split.first..n_cpu_moe));
         let outputs = if split.has_output { 0 } else { host.output.saturating_add(host.tied) };
         sum([self.layers(host, &(0..split.first), 0), self.part(moved), outputs])
     }
 }
 
-/// What lies in a range, of sums that only grow.
-fn between(sums: &[u64], range: &Range<u64>) -> u64 {
+/// What comes before each of a row of sizes, and after the last.
+pub(super) fn sums(sizes: impl Iterator<Item = u64>) -> Vec<u64> {
+    let mut total = 0_u64;
+    let ends = sizes.map(|size| {
+        total = total.saturating_add(size);
+        total
+    });
+    std::iter::once(0).chain(ends).collect()
+}
+
+/// What lies in a range, of sums that only grow; nothing in one that ends before it begins.
+pub(super) fn between(sums: &[u64], range: &Range<u64>) -> u64 {
     let at = |layer: u64| usize::try_from(layer).ok().and_then(|at| sums.get(at)).copied();
     let last = sums.last().copied().unwrap_or(0);
     at(range.end).unwrap_or(last).saturating_sub(at(range.start).unwrap_or(last))
@@ -124,8 +132,7 @@ pub(super) fn add(
     for (device, (charge, sizes)) in breakdown.devices.iter_mut().zip(devices).enumerate() {
         charge.weights = sizes.held(&split.layers(device), split.has_output(device), settings.n_cpu_moe);
     }
-    let all = host.dense.len() as u64;
-    let experts = between(&host.experts, &(split.first..settings.n_cpu_moe.clamp(split.first, all)));
+    let experts = between(&host.experts, &(split.first..settings.n_cpu_moe));
     let mut weights = sum([host.input, host.layers(&(0..split.first), 0), experts]);
     if !split.has_output {
         weights = sum([weights, host.output, host.copied]);

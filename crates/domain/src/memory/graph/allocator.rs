@@ -71,7 +71,7 @@ impl Buffer {
         }
     }
 
-    /// Bytes by which the second of two sizes is smaller here.
+    /// The second of two sizes and by how much it is smaller here, bytes; None where it is not.
     pub(super) fn saved(&self, from: u64, to: u64) -> Option<(u64, u64)> {
         let (from, to) = (padded(from, self.alignment), padded(to, self.alignment));
         (from > to).then(|| (to, from - to))

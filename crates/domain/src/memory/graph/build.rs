@@ -6,20 +6,20 @@ use super::{
     template::{Node, Operation, Segment, Size, Source, Whose},
     tensor::{Contents, Flags, Graph, Kind, NONE, Tensor, UNASSIGNED, small},
 };
-use crate::memory::{CacheType, product};
+use crate::memory::{CacheType, product, settings::Cells};
 
 /// `GGML_OP_OFFLOAD_MIN_BATCH`: products of fewer rows are computed where the matrix is.
 const ROWS_TO_OFFLOAD: u64 = 32;
 
 /// Numbers of one computation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Run {
     pub(super) tokens: u64,
     pub(super) sequences: u64,
     pub(super) outputs: u64,
-    /// Cells of one stream and of all, of full caches and of windows.
-    pub(super) cells: (u64, u64),
-    pub(super) windowed: (u64, u64),
+    /// Of full caches, and of windows.
+    pub(super) cells: Cells,
+    pub(super) windowed: Cells,
     pub(super) cache_type_k: CacheType,
     pub(super) cache_type_v: CacheType,
     pub(super) kv_offload: bool,
@@ -37,19 +37,24 @@ impl Run {
             Moving::Sequences => self.sequences,
             Moving::PerSequence => self.tokens.checked_div(self.sequences).unwrap_or(0),
             Moving::Outputs => self.outputs,
-            Moving::Cells => self.cells.0,
-            Moving::AllCells => self.cells.1,
-            Moving::Windowed => self.windowed.0,
-            Moving::AllWindowed => self.windowed.1,
+            Moving::Cells => self.cells.per_stream,
+            Moving::AllCells => self.cells.all(),
+            Moving::Windowed => self.windowed.per_stream,
+            Moving::AllWindowed => self.windowed.all(),
         }
     }
 
     /// Elements become bytes.
     fn cached(&self, contents: Contents, elements: u64) -> u64 {
+        self.cache_type(contents).map_or(elements, |kind| kind.row_size(elements))
+    }
+
+    /// None for recurrent state, which is of one type.
+    pub(super) fn cache_type(&self, contents: Contents) -> Option<CacheType> {
         match contents {
-            Contents::Keys => self.cache_type_k.row_size(elements),
-            Contents::Values => self.cache_type_v.row_size(elements),
-            Contents::State => elements,
+            Contents::Keys => Some(self.cache_type_k),
+            Contents::Values => Some(self.cache_type_v),
+            Contents::State => None,
         }
     }
 }
@@ -61,7 +66,7 @@ pub(super) struct Place {
     pub(super) experts: u8,
 }
 
-/// The segments of a graph and where each one's sizes begin.
+/// The segments of a graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
     Inputs,
@@ -99,7 +104,7 @@ impl Slots {
                     evaluate(&mut values, &prepared.whole, prepared, run);
                     sizes.extend(template.inputs.iter().map(|input| match &input.size {
                         Size::Bytes(expression) => expression.value(&values),
-                        Size::Rotation { of_keys } => rotation(prepared.heads, *of_keys),
+                        Size::Rotation { of_keys } => rotation(prepared.head, *of_keys),
                     }));
                     continue;
                 }
@@ -136,9 +141,9 @@ pub(super) fn bytes(tensor: &Tensor, sizes: &[u64], run: &Run) -> u64 {
 
 /// `build_input_k_rot`, `build_input_v_rot` (src/llama-kv-cache.cpp): the largest power of two, from 64, that divides a key;
 /// 64 for values. Bytes of a square of F32.
-fn rotation(heads: (u64, u64), of_keys: bool) -> u64 {
+fn rotation(head: u64, of_keys: bool) -> u64 {
     let mut side = 64;
-    while of_keys && side < heads.0 && heads.0.is_multiple_of(side * 2) {
+    while of_keys && side < head && head.is_multiple_of(side * 2) {
         side *= 2;
     }
     product([side, side, 4])

@@ -7,7 +7,7 @@ use super::{
     prepare::Prepared,
     split::{Schedule, Step},
     template::Operation,
-    tensor::{Contents, Graph, Kind, NONE, Tensor},
+    tensor::{Contents, Flags, Graph, Kind, NONE, Tensor},
 };
 use crate::memory::{Backend, CacheType, padded};
 
@@ -28,7 +28,9 @@ pub(super) struct Life {
 
 /// Who reads each tensor, before anything is computed.
 pub(super) fn lives(graph: &Graph, schedule: &Schedule) -> Vec<Life> {
-    let mut lives = vec![Life::default(); graph.tensors.len()];
+    let alive = graph.tensors.iter();
+    let alive = alive.map(|tensor| Life { stays: tensor.flags.has(Flags::OUTPUT), ..Life::default() });
+    let mut lives: Vec<Life> = alive.collect();
     let read = |lives: &mut Vec<Life>, id: u32| {
         if let Some(life) = lives.get_mut(id as usize) {
             life.readers = life.readers.saturating_add(1);
@@ -46,9 +48,6 @@ pub(super) fn lives(graph: &Graph, schedule: &Schedule) -> Vec<Life> {
                 graph.sources(tensor).iter().for_each(|source| read(&mut lives, *source));
             }
         }
-    }
-    for (life, tensor) in lives.iter_mut().zip(&graph.tensors) {
-        life.stays = tensor.flags.has(super::tensor::Flags::OUTPUT);
     }
     lives
 }
@@ -79,7 +78,7 @@ impl<'a> Layout<'a> {
             graph,
             run,
             backends,
-            head: prepared.heads.0,
+            head: prepared.head,
             part: prepared.part,
             sizes,
             buffers,
@@ -162,16 +161,15 @@ impl<'a> Layout<'a> {
             let Some(life) = self.lives.get(*source as usize).copied() else { continue };
             let is_last = life.readers == 1 && life.views == 0 && life.is_alive && !life.stays;
             if is_last && parent.view == NONE && !parent.is_external() && parent.backend == tensor.backend {
-                self.hand_over(*source, id, tensor);
+                self.hand_over((*source, life), id, tensor);
                 return true;
             }
         }
         false
     }
 
-    fn hand_over(&mut self, owner: u32, id: u32, tensor: &Tensor) {
+    fn hand_over(&mut self, (owner, owned): (u32, Life), id: u32, tensor: &Tensor) {
         let size = self.size(tensor);
-        let Some(owned) = self.lives.get(owner as usize).copied() else { return };
         if let Some(buffer) = self.buffers.get_mut(usize::from(tensor.backend))
             && let Some((used, rest)) = buffer.saved(owned.size, size)
         {
@@ -201,10 +199,9 @@ impl<'a> Layout<'a> {
         root.views = root.views.saturating_sub(1);
         if root.views == 0
             && root.readers == 0
-            && let Some(tensor) = self.graph.get(tensor.view)
+            && let Some(root) = self.graph.get(tensor.view)
         {
-            let view = self.graph.get(id).map_or(NONE, |tensor| tensor.view);
-            self.free(view, tensor);
+            self.free(tensor.view, root);
         }
     }
 
@@ -227,20 +224,13 @@ impl<'a> Layout<'a> {
         match (tensor.operation, tensor.kind, tensor.cache.and_then(|contents| self.quantized(contents))) {
             (Operation::FlashAttention, _, _) if backend.unpacks() => self.unpacked(tensor, size),
             // The last row of a quantized matrix is read beyond its end.
-            (_, Kind::Copy, Some(kind)) if backend.pads_rows() => {
-                size.saturating_add(kind.row_size((512 - self.head % 512) % 512))
-            }
+            (_, Kind::Copy, Some(kind)) => size.saturating_add(kind.row_size(backend.missing(self.head))),
             _ => size,
         }
     }
 
     fn quantized(&self, contents: Contents) -> Option<CacheType> {
-        let kind = match contents {
-            Contents::Keys => self.run.cache_type_k,
-            Contents::Values => self.run.cache_type_v,
-            Contents::State => return None,
-        };
-        Some(kind).filter(|kind| kind.is_quantized())
+        self.run.cache_type(contents).filter(|kind| kind.is_quantized())
     }
 
     /// `ggml_cuda_flash_attn_ext_get_alloc_size` (ggml-cuda/fattn.cu): keys and values of quantized types beside the result,

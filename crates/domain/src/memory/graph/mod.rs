@@ -12,10 +12,7 @@ mod split;
 mod template;
 mod tensor;
 
-use super::{
-    Backend, CacheType, FlashAttention, Settings, Shape,
-    settings::{Cells, Split},
-};
+use super::{Backend, CacheType, FlashAttention, Settings, Shape, settings::Split};
 use build::{Builder, Place, Run, Slots};
 use layout::{Layout, Life};
 use prepare::Prepared;
@@ -138,7 +135,7 @@ impl Graphs {
         let Some(prepared) = prepared else { return (Vec::new(), true) };
         let host = u8::try_from(devices.len()).unwrap_or(u8::MAX);
         let run = run(shape, settings, host);
-        let key = key(number, prepared, shape, devices, (split, settings));
+        let key = key((number, prepared), shape, devices, (split, settings, &run));
         let laid_out = self.laid_out(prepared, key, &run);
         let sizes = laid_out.slots.sizes(prepared, &run);
         let backends: Vec<Backend> = devices.iter().copied().chain([Backend::HOST]).collect();
@@ -175,16 +172,13 @@ fn variant(shape: &Shape, settings: &Settings) -> (usize, &'static str) {
 }
 
 fn key(
-    variant: usize,
-    prepared: &Prepared,
+    (variant, prepared): (usize, &Prepared),
     shape: &Shape,
     devices: &[Backend],
-    placed: (&Split, &Settings),
+    (split, settings, run): (&Split, &Settings, &Run),
 ) -> Key {
-    let (split, settings) = placed;
-    let host = u8::try_from(devices.len()).unwrap_or(u8::MAX);
+    let host = run.host;
     let output = (0..host).find(|device| split.has_output(usize::from(*device))).unwrap_or(host);
-    let run = run(shape, settings, host);
     let is_whole = settings.gpu_layers > shape.layers && settings.kv_offload && settings.n_cpu_moe == 0;
     Key {
         variant,
@@ -219,15 +213,12 @@ fn best(shape: &Shape) -> Option<&'static Known> {
 fn run(shape: &Shape, settings: &Settings, host: u8) -> Run {
     let sequences = settings.parallel.max(1);
     let tokens = settings.tokens();
-    let pair = |cells: Cells| (cells.per_stream, cells.all());
     Run {
         tokens: tokens.checked_next_multiple_of(sequences).unwrap_or(tokens),
         sequences,
         outputs: tokens.min(settings.n_outputs),
-        cells: pair(settings.cells()),
-        windowed: pair(
-            shape.window.map_or_else(|| settings.cells(), |window| settings.windowed_cells(window)),
-        ),
+        cells: settings.cells(),
+        windowed: settings.windowed_cells(shape.window),
         cache_type_k: settings.cache_type_k,
         cache_type_v: settings.cache_type_v,
         kv_offload: settings.kv_offload,

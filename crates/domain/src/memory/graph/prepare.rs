@@ -1,7 +1,13 @@
 //! A model and the graph of its architecture, brought together once: what each layer is and what its names stand for.
 
-use super::template::{Template, Type, Whose};
-use crate::memory::{Backend, Shape, shape::Matrix};
+use super::{
+    template::{Template, Type, Whose},
+    tensor::small,
+};
+use crate::memory::{
+    Backend, Shape,
+    shape::{INPUTS, Matrix},
+};
 
 #[derive(Debug)]
 pub(super) struct Prepared {
@@ -14,15 +20,15 @@ pub(super) struct Prepared {
     pub(super) whole: Class,
     /// Names whose number the settings decide.
     pub(super) moving: Vec<(usize, Moving)>,
-    /// Elements of the key and the value of a head.
-    pub(super) heads: (u64, u64),
+    /// Elements of the key of a head.
+    pub(super) head: u64,
     /// Elements of a key and of its part that is the value, where both are one cache.
     pub(super) part: (u64, u64),
 }
 
 #[derive(Debug, Clone)]
 pub(super) struct Class {
-    /// Its layer in the template.
+    /// Of the template's.
     pub(super) segment: usize,
     /// What each name of the template stands for.
     pub(super) values: Vec<u64>,
@@ -71,11 +77,7 @@ const MOVING: [(&str, Moving); 8] = [
     ("B", Moving::AllWindowed),
 ];
 
-/// Inputs of a model: they stay in main memory.
-const INPUTS: [&str; 4] = ["token_embd", "position_embd", "token_types", "per_layer_token_embd"];
-
 impl Prepared {
-    /// None where the data have no such graph.
     pub(super) fn of(template: &'static Template, shape: &Shape, device: Backend) -> Self {
         let moving = template.names.iter().enumerate().filter_map(|(at, name)| {
             let (_, moving) = MOVING.iter().find(|(known, _)| *known == name)?;
@@ -87,7 +89,7 @@ impl Prepared {
             classes: Vec::new(),
             of_layer: Vec::new(),
             whole: class(template, shape, None, device),
-            heads: shape.heads(),
+            head: shape.heads().0,
             part: (shape.number("attention.key_length"), shape.number("attention.value_length")),
             template,
         };
@@ -130,9 +132,8 @@ impl Prepared {
     /// The type that has the most of what a layer has, and the least else.
     fn type_of(&self, shape: &Shape, layer: usize) -> usize {
         let Some(block) = shape.blocks.get(layer) else { return 0 };
-        let has =
-            |name: &String| block.matrices.iter().chain(&block.experts).any(|matrix| *matrix.name == **name);
-        let count = block.matrices.len() + block.experts.len();
+        let has = |name: &String| block.all().any(|matrix| *matrix.name == **name);
+        let count = block.all().count();
         let far = |kind: &Type| {
             let shared = kind.weights.iter().filter(|name| has(name)).count();
             let differ = (kind.weights.len() - shared) + count.saturating_sub(shared);
@@ -178,10 +179,6 @@ fn like(shape: &Shape, layers: usize) -> Vec<usize> {
     like
 }
 
-fn small(number: usize) -> u32 {
-    u32::try_from(number).unwrap_or(0)
-}
-
 fn class(template: &Template, shape: &Shape, layer: Option<usize>, device: Backend) -> Class {
     let values = template.names.iter().map(|name| value(shape, name, layer)).collect();
     let weights = template.weights.iter().map(|weight| {
@@ -206,17 +203,17 @@ fn of_layer<'a>(shape: &'a Shape, name: &str, whose: Whose, layer: usize) -> Opt
         Whose::LayerBefore => layer.checked_sub(1)?,
     };
     let block = shape.blocks.get(layer)?;
-    block.matrices.iter().chain(&block.experts).find(|matrix| *matrix.name == *name)
+    block.all().find(|matrix| *matrix.name == *name)
 }
 
 fn of_model<'a>(shape: &'a Shape, name: &str) -> Option<&'a Matrix> {
-    let places = shape.output.iter().chain(&shape.input).chain(&shape.shared);
     // Of several kinds of factors one is used; they are alike.
-    let mut places = places.chain(shape.blocks.iter().take(1).flat_map(|block| &block.matrices));
-    // What turns logits out is the embedding's own matrix where the file has no other.
     if name.starts_with("rope_") {
         return shape.shared.first();
     }
+    let places = shape.output.iter().chain(&shape.input).chain(&shape.shared);
+    let mut places = places.chain(shape.blocks.iter().take(1).flat_map(|block| &block.matrices));
+    // What turns logits out is the embedding's own matrix where the file has no other.
     places.find(|matrix| *matrix.name == *name).or_else(|| shape.tied.as_ref().filter(|_| name == "output"))
 }
 

@@ -42,9 +42,7 @@ pub(super) fn split(graph: &mut Graph, rules: &Rules) -> Schedule {
         splitter.add(*id);
     }
     splitter.close();
-    let Splitter { schedule, graph, .. } = splitter;
-    graph.order = order;
-    schedule
+    splitter.schedule
 }
 
 struct Splitter<'a> {
@@ -59,6 +57,11 @@ struct Splitter<'a> {
     inputs: usize,
 }
 
+/// Where the copy of a tensor on a backend stands.
+fn key(tensor: u32, backend: u8, rules: &Rules) -> usize {
+    tensor as usize * (usize::from(rules.host) + 1) + usize::from(backend)
+}
+
 impl Splitter<'_> {
     fn close(&mut self) {
         self.schedule.steps.append(&mut self.steps);
@@ -70,11 +73,7 @@ impl Splitter<'_> {
         match tensor.operation {
             Operation::Keep | Operation::KeepChoice => return self.keep(id),
             Operation::View => return self.steps.push(Step::Compute(id)),
-            Operation::Other
-            | Operation::MatMul
-            | Operation::Rope
-            | Operation::FlashAttention
-            | Operation::Leaf => {}
+            Operation::Other | Operation::Rope | Operation::FlashAttention | Operation::Leaf => {}
         }
         let own = tensor.backend;
         if own != self.current || self.inputs > 0 && self.fetches(id) {
@@ -102,7 +101,7 @@ impl Splitter<'_> {
         }
         for at in self.graph.range(id) {
             let Some(source) = self.graph.sources.get_mut(at) else { continue };
-            let key = *source as usize * (usize::from(self.rules.host) + 1) + usize::from(self.current);
+            let key = key(*source, self.current, self.rules);
             if let Some(copy) = self.copies.get(key).filter(|copy| **copy != NONE) {
                 *source = *copy;
             }
@@ -112,7 +111,7 @@ impl Splitter<'_> {
 
     /// The copy of a tensor here; copies come at the start of the split, in the order in which they are met.
     fn copy(&mut self, source: u32) -> u32 {
-        let key = source as usize * (usize::from(self.rules.host) + 1) + usize::from(self.current);
+        let key = key(source, self.current, self.rules);
         if let Some(known) = self.copies.get(key).filter(|copy| **copy != NONE) {
             return *known;
         }

@@ -103,7 +103,6 @@ pub(super) enum Operation {
     View,
     /// Memory that nothing has computed yet; it is there from the start.
     Leaf,
-    MatMul,
     Rope,
     FlashAttention,
     /// Only keeps its sources alive until here: an operation that is computed together with others reads them.
@@ -136,9 +135,9 @@ impl Template {
     pub(super) fn read(body: &str, variant: &str) -> Option<Self> {
         let mut template = Self::default();
         let start = format!("variant {variant} ");
-        let header = body.lines().find_map(|line| line.strip_prefix(&*start))?;
-        let mut lines = body.lines().skip_while(|line| !line.starts_with(&*start)).skip(1);
-        for line in lines.by_ref().map_while(|line| line.strip_prefix("in ")) {
+        let mut lines = body.lines();
+        let header = lines.find_map(|line| line.strip_prefix(&*start))?;
+        for line in lines.map_while(|line| line.strip_prefix("in ")) {
             let (name, size) = line.split_once(' ')?;
             let size = match size {
                 "rot" => Size::Rotation { of_keys: name.contains("_k_") },
@@ -188,7 +187,6 @@ impl Template {
         let operation = match words.next()? {
             "v" => Operation::View,
             "leaf" => Operation::Leaf,
-            "mm" | "mi" => Operation::MatMul,
             "rope" => Operation::Rope,
             "fa" => Operation::FlashAttention,
             "keep" => Operation::Keep,
@@ -281,11 +279,10 @@ impl Layer {
 /// How many weights the layers of a graph have that a model's have not, and the other way round.
 pub(super) fn distance(body: &str, tensors: &[String]) -> usize {
     let lines = body.lines().take_while(|line| line.starts_with("type "));
-    let known: Vec<&str> = lines.flat_map(|line| line.split(' ').skip(3)).collect();
+    let mut known: Vec<&str> = lines.flat_map(|line| line.split(' ').skip(3)).collect();
+    known.sort_unstable();
+    known.dedup();
     let is_missing = |name: &&&str| !tensors.iter().any(|own| own == **name);
-    let mut names = known.clone();
-    names.sort_unstable();
-    names.dedup();
     let others = tensors.iter().filter(|name| !known.contains(&name.as_str())).count();
-    names.iter().filter(is_missing).count() + others
+    known.iter().filter(is_missing).count() + others
 }
