@@ -50,6 +50,13 @@ impl Environment {
         self.variables.get(OsStr::new(name)).map(OsString::as_os_str).filter(|value| !value.is_empty())
     }
 
+    /// Whether the terminal's locale has more than ASCII, by the variable that wins (POSIX: LC_ALL, LC_CTYPE, LANG).
+    pub(crate) fn is_utf8(&self) -> bool {
+        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(|name| self.variable(name));
+        let locale = locale.map(|locale| locale.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
+        locale.contains("utf-8") || locale.contains("utf8")
+    }
+
     /// Returns a variable that names a directory; the XDG specification says to ignore relative ones.
     pub(crate) fn directory_in(&self, name: &str) -> Option<PathBuf> {
         self.variable(name).map(PathBuf::from).filter(|path| path.is_absolute())

@@ -59,9 +59,7 @@ fn compare(plan: &Plan, counted: &BTreeMap<String, Counted>) -> Vec<ConfirmedUse
     let compared = places.filter_map(|(id, weights, context, compute)| {
         let counted = *counted.get(id)?;
         let planned = [weights, context, compute].into_iter().fold(0, u64::saturating_add);
-        let told =
-            [counted.weights, counted.context, counted.compute].into_iter().fold(0, u64::saturating_add);
-        let difference = i64::try_from(i128::from(told) - i128::from(planned)).unwrap_or(i64::MAX);
+        let difference = i64::try_from(i128::from(counted.total()) - i128::from(planned)).unwrap_or(i64::MAX);
         Some(ConfirmedUse { id: id.to_owned(), counted, difference })
     });
     compared.collect()

@@ -15,8 +15,7 @@ use domain::{
     hardware::{Hardware, Seen},
     memory::{Shape, doubt},
     plan::{
-        Expected, Extras, Goal, Informed, Knobs, Planned, Refusal, Runs, called, check_described, known_as,
-        plan_with,
+        Expected, Extras, Goal, Informed, Knobs, Planned, Refusal, Runs, called, check_described, plan_with,
     },
     safety,
 };
@@ -290,7 +289,7 @@ fn imagined(engine: &dyn Engine, machine: &Hardware, error: &anyhow::Error) -> T
 pub(crate) fn without(mut machine: Hardware, reserved: &BTreeMap<String, u64>) -> Hardware {
     let taken = |name: &str| reserved.get(name).copied().unwrap_or(0);
     for gpu in &mut machine.gpus {
-        let name = if gpu.shares_ram { HOST } else { known_as(gpu) };
+        let name = if gpu.shares_ram { HOST } else { gpu.known_as() };
         gpu.free = gpu.free.saturating_sub(taken(name));
     }
     machine.ram.available = machine.ram.available.saturating_sub(taken(HOST));
@@ -338,9 +337,9 @@ fn reserve(planned: &Planned) -> BTreeMap<String, u64> {
 fn booked(reserve: &BTreeMap<String, u64>, machine: &Hardware) -> BTreeMap<String, u64> {
     let mut booked = BTreeMap::new();
     for (id, bytes) in reserve {
-        let name = match machine.gpus.iter().find(|gpu| gpu.id == *id) {
+        let name = match machine.gpu(id) {
             Some(gpu) if gpu.shares_ram => HOST,
-            Some(gpu) => known_as(gpu),
+            Some(gpu) => gpu.known_as(),
             None => id,
         };
         let all: &mut u64 = booked.entry(name.to_owned()).or_default();

@@ -166,7 +166,24 @@ fn numbered<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<u32, u64>, D:
     told.into_iter().map(number).collect()
 }
 
+impl Gpu {
+    /// What everybody calls it: an engine's own names change with the variables that place it, the driver's do not.
+    pub fn known_as(&self) -> &str {
+        self.uuid.as_deref().or(self.pci.as_deref()).unwrap_or(&self.id)
+    }
+}
+
 impl Hardware {
+    /// The device that an engine calls so.
+    pub fn gpu(&self, id: &str) -> Option<&Gpu> {
+        self.gpus.iter().find(|gpu| gpu.id == id)
+    }
+
+    /// The device that everybody calls so.
+    pub fn known(&self, device: &str) -> Option<&Gpu> {
+        self.gpus.iter().find(|gpu| gpu.known_as() == device)
+    }
+
     /// Whether who watches should be told: a device came or went, or memory moved by more than 256 MiB.
     pub fn differs_enough(&self, before: &Self) -> bool {
         let devices = |hardware: &Self| -> Vec<(String, Option<String>, u64)> {

@@ -176,10 +176,10 @@ impl WirePath {
 
 /// Declares an enum whose values are a closed list of the contract, with their spelling.
 macro_rules! closed {
-    ($(#[$meta:meta])* $name:ident { $($variant:ident = $text:literal),+ $(,)? }) => {
+    ($(#[$meta:meta])* $name:ident { $($(#[$of:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        pub enum $name { $(#[serde(rename = $text)] $variant),+ }
+        pub enum $name { $($(#[$of])* #[serde(rename = $text)] $variant),+ }
 
         impl $name {
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
@@ -200,6 +200,8 @@ macro_rules! closed {
         }
     };
 }
+
+pub(crate) use closed;
 
 closed!(App {
     HuggingFace = "huggingface", HuggingFaceLocalDir = "huggingface-local-dir", Ollama = "ollama",

@@ -1,11 +1,9 @@
 //! Memory against context, drawn with characters.
 
-use crate::environment::Environment;
 use domain::{
     ByteSize,
     plan::{Curve, Point},
 };
-use std::ffi::OsStr;
 
 /// Columns and rows of the drawing, labels left out; a narrow terminal gets fewer columns.
 const COLUMNS: usize = 64;
@@ -30,13 +28,6 @@ const DRAWN: Pens =
     };
 const ASCII: Pens =
     Pens { series: ['o', '+', 'x'], limit: '-', planned: ':', axis: '|', corner: '+', floor: '-' };
-
-/// Whether the terminal is said to show UTF-8.
-pub(super) fn has_utf8(environment: &Environment) -> bool {
-    let said = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|name| environment.variable(name));
-    let said = said.and_then(OsStr::to_str).unwrap_or("").to_ascii_lowercase();
-    said.contains("utf-8") || said.contains("utf8")
-}
 
 /// Returns the lines of the drawing, and of what its characters mean.
 pub(super) fn draw(curve: &Curve, width: Option<usize>, has_utf8: bool) -> Vec<String> {

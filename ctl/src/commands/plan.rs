@@ -55,7 +55,7 @@ impl PlanArgs {
             write_terms(&plan.terms, context)?;
         }
         if let Some(curve) = &plan.curve {
-            let (width, has_utf8) = (context.environment.width, curve::has_utf8(context.environment));
+            let (width, has_utf8) = (context.environment.width, context.environment.is_utf8());
             writeln!(context.out)?;
             curve::draw(curve, width, has_utf8)
                 .iter()
@@ -103,7 +103,7 @@ fn write_confirmed(plan: &Plan, context: &mut Context<'_>) -> io::Result<()> {
     for place in &confirmed.devices {
         let where_to = if place.id == HOST { "main memory".into() } else { clean(&place.id) };
         let Counted { weights, context: cache, compute } = place.counted;
-        let all = ByteSize([weights, cache, compute].into_iter().fold(0, u64::saturating_add));
+        let all = ByteSize(place.counted.total());
         let bytes = ByteSize(place.difference.unsigned_abs());
         let how = match place.difference {
             0 => "as planned".to_owned(),
@@ -192,7 +192,7 @@ fn write_terms(terms: &[Term], context: &mut Context<'_>) -> io::Result<()> {
     ];
     let mut table = Table::new(columns, 3);
     for term in terms {
-        let place = if term.place == "host" { "main memory" } else { &term.place };
+        let place = if term.place == HOST { "main memory" } else { &term.place };
         table.push([
             clean(place).into_owned(),
             clean(&term.what).into_owned(),

@@ -2,7 +2,6 @@
 
 use crate::{
     context::Context,
-    environment::Environment,
     style::Style,
     text::{clean, shorten, width},
 };
@@ -35,7 +34,7 @@ impl TreeArgs {
     pub(crate) fn run(self, context: &mut Context<'_>) -> Result<()> {
         let model = context.environment.model(&self.model);
         let Some(tree) = context.ask::<Tree>(&Request::Tree { model })? else { return Ok(()) };
-        let marks = if is_utf8(context.environment) { &BOXES } else { &ASCII };
+        let marks = if context.environment.is_utf8() { &BOXES } else { &ASCII };
         let mut drawing =
             Drawing { out: context.out, style: context.style, room: context.environment.width, marks };
         for root in &tree.roots {
@@ -60,13 +59,6 @@ const ASCII: Marks = Marks { child: "|- ", last: "`- ", below: "|  ", arrow: "<"
 
 /// Less of a name tells models apart no longer.
 const NARROWEST: usize = 20;
-
-/// Whether the terminal's locale has the characters, by the variable that wins (POSIX: LC_ALL, LC_CTYPE, LANG).
-fn is_utf8(environment: &Environment) -> bool {
-    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(|name| environment.variable(name));
-    let locale = locale.map(|locale| locale.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
-    locale.contains("utf-8") || locale.contains("utf8")
-}
 
 struct Drawing<'a> {
     out: &'a mut dyn Write,

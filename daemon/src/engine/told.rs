@@ -1,6 +1,6 @@
 //! What a plan tells besides its settings: what its model is not made for, its curve, and who holds what it lacks.
 
-use super::{known_as, refused};
+use super::refused;
 use crate::engines::Engines;
 use api::{ApiError, LaunchRequest};
 use domain::{
@@ -43,7 +43,7 @@ impl Told<'_> {
         let is_told = |id: &str| terms.iter().any(|term| term.place == id);
         let mut held = Vec::new();
         for gpu in self.machine.gpus.iter().filter(|gpu| is_told(&gpu.id)) {
-            let card = look.hardware.gpus.iter().find(|card| known_as(card) == known_as(gpu));
+            let card = look.hardware.known(gpu.known_as());
             for (pid, bytes) in card.into_iter().flat_map(|card| &card.processes) {
                 let name = look.holders.get(pid).map_or("process", String::as_str);
                 let what = format!("of that by {name} (pid {pid})");

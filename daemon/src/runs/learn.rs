@@ -10,7 +10,7 @@ use crate::{
 };
 use domain::{
     engines::{self, Allocated, HOST},
-    plan::{Expected, known_as},
+    plan::Expected,
 };
 use jiff::Timestamp;
 use std::{collections::BTreeMap, sync::Arc};
@@ -52,7 +52,7 @@ impl Runs {
             let Some(look) = look else { return BTreeMap::new() };
             let pids = process::descendants(supervisor.pid);
             let held = |device: &String| {
-                let card = look.hardware.gpus.iter().find(|gpu| known_as(gpu) == device)?;
+                let card = look.hardware.known(device)?;
                 let bytes = pids.iter().filter_map(|process| card.processes.get(&process.pid)).sum();
                 Some((device.clone(), bytes)).filter(|_| bytes > 0)
             };

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     Format, Kind, Model, Role, State,
-    memory::{CacheType, FlashAttention, Settings},
+    memory::{CacheType, FlashAttention, Settings, sum},
     plan::{Extras, Knobs, MARGIN, Planned},
 };
 use std::{
@@ -69,7 +69,7 @@ impl Engine for LlamaCpp {
         let is_projector = |file: &&crate::File| file.role == Role::Companion;
         Extras {
             projector: location.files.iter().find(is_projector).map_or(0, |file| file.size),
-            adapters: adapters(location).map(|file| file.size).fold(0, u64::saturating_add),
+            adapters: sum(adapters(location).map(|file| file.size)),
             embeds: matches!(model.kind, Some(Kind::Embedding | Kind::Reranker)),
         }
     }
@@ -225,7 +225,7 @@ fn pin(words: &mut Words<'_>, planned: &Planned) {
         words.switch(switch);
     }
     words.put_if_known("--fit", "off");
-    words.put_if_known("--cache-ram", planned.cache_ram.to_string());
+    words.put_if_known("--cache-ram", (planned.host.cache_ram >> 20).to_string());
     if let Some(checkpoints) = planned.ctx_checkpoints {
         words.put_if_known("--ctx-checkpoints", checkpoints.to_string());
     }

@@ -2,6 +2,7 @@
 //! It counts logits for a whole batch, as a tool does, where a server counts one for each slot.
 
 use super::{HOST, Program};
+use crate::memory::sum;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -68,6 +69,12 @@ pub(super) fn words(argv: &[OsString], flags: &BTreeSet<String>) -> Option<(Vec<
     }
     words.extend(["--fit-print", "on"].map(OsString::from));
     Some((words, left_out))
+}
+
+impl Counted {
+    pub fn total(&self) -> u64 {
+        sum([self.weights, self.context, self.compute])
+    }
 }
 
 /// Reads what it printed: `CUDA0 4403 512 304` a device and `Host 62 8 99`, in MiB: weights, context, compute. None where

@@ -1,7 +1,8 @@
 //! What else could be had, and its price: searches with one knob turned.
 
 use super::{
-    Goal, Knobs, Limit, Planned, QUANTIZED,
+    Goal, Knobs, Limit, Planned, QUANTIZED, bandwidth,
+    devices::NONE,
     ground::{Answer, Ground},
     knobs::Fixed,
     search::{Found, USABLE},
@@ -34,7 +35,7 @@ pub(super) fn all(planned: &Planned, ground: &Ground<'_>, answer: &Answer<'_>) -
 
 /// What is found with other knobs, where it fits and is something else.
 fn other(planned: &Planned, ground: &Ground<'_>, knobs: &Knobs) -> Option<Found> {
-    let found = ground.with(knobs).search().ok()?.found;
+    let found = ground.found_with(knobs)?;
     (found.fits() && *found.settings() != planned.settings).then_some(found)
 }
 
@@ -51,13 +52,7 @@ fn quantized(planned: &Planned, ground: &Ground<'_>, answer: &Answer<'_>) -> Vec
     if is_long && task.can_cache(CacheType::Q4_0) {
         let kind = Some(CacheType::Q4_0.name().to_owned());
         let knobs = Knobs { cache_type_k: kind.clone(), cache_type_v: kind, ..ground.knobs.clone() };
-        let fixed = Fixed {
-            cache_type_k: Some(CacheType::Q4_0),
-            cache_type_v: Some(CacheType::Q4_0),
-            ..ground.fixed.clone()
-        };
-        let found =
-            Ground { knobs: &knobs, fixed: &fixed, ..*ground }.search().ok().map(|answer| answer.found);
+        let found = ground.found_with(&knobs);
         let is_more = |other: &Found| other.fits() && other.settings().ctx > planned.settings.ctx;
         let flags = "--cache-type-k q4_0 --cache-type-v q4_0";
         lines.extend(found.filter(is_more).map(|other| with_cache(flags, planned, &other)));
@@ -90,7 +85,7 @@ fn one_less(planned: &Planned, ground: &Ground<'_>) -> Option<String> {
     if planned.devices.len() < 2 || ground.knobs.device.is_some() || ground.knobs.tensor_split.is_some() {
         return None;
     }
-    let speed = |id: &str| ground.machine.gpus.iter().find(|gpu| gpu.id == id).and_then(super::bandwidth::of);
+    let speed = |id: &str| ground.machine.gpu(id).and_then(bandwidth::of);
     let least = planned.devices.iter().min_by_key(|device| (speed(&device.id), device.free))?;
     let kept = planned.devices.iter().filter(|device| device.id != least.id);
     let ids: Vec<String> = kept.map(|device| device.id.clone()).collect();
@@ -152,7 +147,7 @@ fn moved(planned: &Planned, other: &Settings) -> String {
 /// What is left where devices are full.
 fn by_processor(planned: &Planned, ground: &Ground<'_>) -> Option<String> {
     let has_own = planned.devices.iter().any(|device| !device.shares_ram);
-    let knobs = Knobs { device: Some(vec!["none".into()]), tensor_split: None, ..ground.knobs.clone() };
+    let knobs = Knobs { device: Some(vec![NONE.into()]), tensor_split: None, ..ground.knobs.clone() };
     let is_open = ground.knobs.device.is_none() && ground.fixed.gpu_layers.is_none_or(|layers| layers == 0);
     let other = (has_own && is_open).then(|| other(planned, ground, &knobs))??;
     Some(format!("--device none: {} tokens, all computed by the processor", other.settings().ctx))

@@ -1,9 +1,22 @@
 //! How fast a device reads its own memory, by its name. What is not in the table is not known.
 
 use crate::hardware::Gpu;
+use std::sync::LazyLock;
 
 /// `GB/s | GiB or * | name`, a card a line.
 const TABLE: &str = include_str!("bandwidth.txt");
+
+/// The same read: bytes a second, bytes of memory where a card has several sizes, and the name.
+static CARDS: LazyLock<Vec<(u64, Option<u64>, &str)>> = LazyLock::new(|| {
+    let lines = TABLE.lines().filter(|line| !line.starts_with('#'));
+    let cards = lines.filter_map(|line| {
+        let mut cells = line.split('|').map(str::trim);
+        let (speed, size, name) = (cells.next()?, cells.next()?, cells.next()?);
+        let size = if size == "*" { None } else { Some(size.parse::<u64>().ok()? << 30) };
+        Some((speed.parse::<u64>().ok()?.saturating_mul(1_000_000_000), size, name))
+    });
+    cards.collect()
+});
 
 /// Words that make another card of a name in the table.
 const OTHER_CARDS: &[&str] = &[
@@ -13,15 +26,10 @@ const OTHER_CARDS: &[&str] = &[
 
 /// Bytes a second.
 pub(super) fn of(gpu: &Gpu) -> Option<u64> {
-    let lines = TABLE.lines().filter(|line| !line.starts_with('#'));
-    let matching = lines.filter_map(|line| {
-        let mut cells = line.split('|').map(str::trim);
-        let (speed, size, name) = (cells.next()?, cells.next()?, cells.next()?);
-        let is_size = size == "*" || size.parse::<u64>().is_ok_and(|gib| is_about(gpu.total, gib << 30));
-        let gigabytes: u64 = speed.parse().ok()?;
-        (is_size && is_named(&gpu.name, name)).then(|| (name.len(), gigabytes.saturating_mul(1_000_000_000)))
+    let matching = CARDS.iter().filter(|(_, size, name)| {
+        size.is_none_or(|size| is_about(gpu.total, size)) && is_named(&gpu.name, name)
     });
-    matching.max().map(|(_, speed)| speed)
+    matching.map(|(speed, _, name)| (name.len(), *speed)).max().map(|(_, speed)| speed)
 }
 
 /// A driver keeps a little of what the box says for itself.

@@ -1,6 +1,10 @@
 //! Memory against context: what the planned placement would take with other contexts and types of cache.
 
-use super::{Extras, Knobs, Refusal, devices, ground::Ground, search::STEP};
+use super::{
+    Extras, Knobs, Refusal,
+    ground::{Answer, Ground, ask},
+    search::STEP,
+};
 use crate::{
     hardware::Hardware,
     memory::{CacheType, Settings, Shape, sum},
@@ -38,11 +42,11 @@ const TYPES: [CacheType; 3] = [CacheType::F16, CacheType::Q8_0, CacheType::Q4_0]
 
 /// Draws the plan of the same question.
 pub fn curve(shape: &Shape, machine: &Hardware, knobs: &Knobs, extras: Extras) -> Result<Curve, Refusal> {
-    let fixed = knobs.read(shape)?;
-    devices::check(machine)?;
-    let ground = Ground { shape, machine, knobs, fixed: &fixed, extras, past: &[] };
-    let answer = ground.search()?;
-    let task = answer.task(&ground);
+    ask(shape, machine, knobs, (extras, &[]), drawn)
+}
+
+fn drawn(ground: &Ground<'_>, answer: &Answer<'_>) -> Curve {
+    let task = answer.task(ground);
     let room = &answer.site.room;
     let planned = *answer.found.settings();
     let most = task.most(&planned).max(planned.ctx);
@@ -69,5 +73,5 @@ pub fn curve(shape: &Shape, machine: &Hardware, knobs: &Knobs, extras: Extras) -
         true => room.ram.available,
         false => sum(room.places.iter().map(|place| place.gpu.free.saturating_sub(place.margin))),
     };
-    Ok(Curve { limit, ctx: planned.ctx, series: legal.map(series).collect() })
+    Curve { limit, ctx: planned.ctx, series: legal.map(series).collect() }
 }

@@ -93,7 +93,7 @@ fn find<'a>(machine: &'a Hardware, id: &str) -> Result<&'a Gpu, Refusal> {
     } else {
         format!("there are: {} none", known.join(" "))
     };
-    let found = machine.gpus.iter().find(|gpu| gpu.id == id);
+    let found = machine.gpu(id);
     found.ok_or_else(|| Refusal { why: format!("no device is called {id}"), hint: Some(hint) })
 }
 

@@ -86,10 +86,8 @@ fn memory(planned: &Planned) -> Vec<String> {
     let mut lines = Vec::new();
     for device in planned.devices.iter().filter(|device| device.slack > SMALL) {
         let slack = ByteSize(device.slack);
-        lines.push(format!(
-            "compute on {} may take up to {slack} more: kept free besides the margin",
-            device.id
-        ));
+        let may = may_take(&device.id);
+        lines.push(format!("{may} up to {slack} more: kept free besides the margin"));
     }
     let host = &planned.host;
     let checkpoints = planned.ctx_checkpoints.filter(|count| *count > 0).map_or_else(String::new, |count| {
@@ -100,6 +98,11 @@ fn memory(planned: &Planned) -> Vec<String> {
         bytes => format!("prompts are cached in up to {} of main memory{checkpoints}", ByteSize(bytes)),
     });
     lines
+}
+
+/// How the line begins that tells of a device's slack.
+pub(super) fn may_take(id: &str) -> String {
+    format!("compute on {id} may take")
 }
 
 /// A slack that is not worth a word, bytes.
@@ -132,10 +135,11 @@ fn context(planned: &Planned, ground: &Ground<'_>) -> String {
 }
 
 fn speed(planned: &Planned, ground: &Ground<'_>, answer: &Answer<'_>) -> String {
-    let found = speed::of(&answer.site, &planned.settings, ground.shape.layers, ground.past);
-    match found {
-        Ok(speed) => format!("about {} tokens/s ({})", range(&speed), speed.basis),
-        Err(why) => why,
+    match &planned.speed {
+        Some(speed) => format!("about {} tokens/s ({})", range(speed), speed.basis),
+        None => speed::of(&answer.site, &planned.settings, ground.shape.layers, ground.past)
+            .err()
+            .unwrap_or_default(),
     }
 }
 

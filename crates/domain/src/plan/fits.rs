@@ -1,35 +1,25 @@
 //! How a model fits a machine, in short: what the default goal finds, without its words. A list has one of each model.
 
-use super::{Extras, Knobs, Refusal, devices, ground::Ground};
-use crate::{hardware::Hardware, memory::Shape};
+use super::{
+    Extras, Knobs, Refusal,
+    ground::{Answer, ask},
+};
+use crate::{hardware::Hardware, memory::Shape, model::closed};
 use serde::{Deserialize, Serialize};
 
-/// Where a model would be computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum How {
-    /// All of it on devices.
-    Gpu,
-    /// Some layers, or the experts of some, in main memory.
-    Partial,
-    /// By the processor alone.
-    Cpu,
-    /// It does not fit.
-    No,
-}
-
-impl How {
-    pub const ALL: &'static [Self] = &[Self::Gpu, Self::Partial, Self::Cpu, Self::No];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Gpu => "gpu",
-            Self::Partial => "partial",
-            Self::Cpu => "cpu",
-            Self::No => "no",
-        }
+closed!(
+    /// Where a model would be computed.
+    How {
+        /// All of it on devices.
+        Gpu = "gpu",
+        /// Some layers, or the experts of some, in main memory.
+        Partial = "partial",
+        /// By the processor alone.
+        Cpu = "cpu",
+        /// It does not fit.
+        No = "no",
     }
-}
+);
 
 /// How a model fits now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,11 +40,10 @@ pub struct Fit {
 
 /// Finds how a model fits, as `plan` would with no wishes.
 pub fn fit(shape: &Shape, machine: &Hardware, extras: Extras) -> Result<Fit, Refusal> {
-    let knobs = Knobs::default();
-    let fixed = knobs.read(shape)?;
-    devices::check(machine)?;
-    let ground = Ground { shape, machine, knobs: &knobs, fixed: &fixed, extras, past: &[] };
-    let answer = ground.search()?;
+    ask(shape, machine, &Knobs::default(), (extras, &[]), |_, answer| of(shape, answer))
+}
+
+fn of(shape: &Shape, answer: &Answer<'_>) -> Fit {
     let (settings, missing) = (&answer.found.counted.settings, answer.found.counted.missing);
     let short = Some(missing.0.saturating_add(missing.1)).filter(|short| *short > 0);
     let layers = shape.layers + 1;
@@ -67,7 +56,7 @@ pub fn fit(shape: &Shape, machine: &Hardware, extras: Extras) -> Result<Fit, Ref
         _ if gpu_layers < layers || n_cpu_moe > 0 => How::Partial,
         _ => How::Gpu,
     };
-    Ok(Fit { fits: short.is_none(), how, ctx: settings.ctx, gpu_layers, layers, n_cpu_moe, short })
+    Fit { fits: short.is_none(), how, ctx: settings.ctx, gpu_layers, layers, n_cpu_moe, short }
 }
 
 #[cfg(test)]

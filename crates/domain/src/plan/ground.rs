@@ -17,8 +17,8 @@ use crate::{
 /// A figure that moved with every megabyte would make no two plans alike.
 const CACHE_STEP: u64 = 256 << 20;
 
-/// `--cache-ram` of llama.cpp, MiB.
-const CACHE_RAM: u64 = 8192;
+/// `--cache-ram` of llama.cpp, bytes.
+const CACHE_RAM: u64 = 8192 << 20;
 
 /// What is asked.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +34,6 @@ pub(super) struct Ground<'a> {
 /// Some devices, and what is known of them.
 #[derive(Debug)]
 pub(super) struct Site<'a> {
-    devices: Vec<&'a Gpu>,
     pub(super) estimate: Estimate<'a>,
     pub(super) room: Room<'a>,
 }
@@ -47,6 +46,22 @@ pub(super) struct Answer<'a> {
     pub(super) left: Vec<(&'a Gpu, &'static str)>,
 }
 
+/// Asks what is found for these knobs, after what runs have told of their speed, and has something made of it. Refuses
+/// knobs and machines that make no sense.
+pub(super) fn ask<T>(
+    shape: &Shape,
+    machine: &Hardware,
+    knobs: &Knobs,
+    (extras, past): (Extras, &[PastRun]),
+    then: impl FnOnce(&Ground<'_>, &Answer<'_>) -> T,
+) -> Result<T, Refusal> {
+    let fixed = knobs.read(shape)?;
+    devices::check(machine)?;
+    let ground = Ground { shape, machine, knobs, fixed: &fixed, extras, past };
+    let answer = ground.search()?;
+    Ok(then(&ground, &answer))
+}
+
 impl<'a> Ground<'a> {
     pub(super) fn search(&self) -> Result<Answer<'a>, Refusal> {
         let named = devices::named(self.machine, self.knobs)?;
@@ -57,12 +72,12 @@ impl<'a> Ground<'a> {
         };
         let Choice { mut sets, mut left } = choice;
         let rest = sets.split_off(sets.len().min(1));
-        let mut best = self.answer(sets.pop().unwrap_or_default());
+        let mut best = self.answer(&sets.pop().unwrap_or_default());
         for set in rest {
             if best.task(self).is_enough(&best.found) {
                 break;
             }
-            let other = self.answer(set);
+            let other = self.answer(&set);
             if self.is_better(&other, &best) {
                 best = other;
             }
@@ -93,19 +108,20 @@ impl<'a> Ground<'a> {
         task.worth(found.0) > task.worth(found.1)
     }
 
-    /// The same question with other knobs.
-    pub(super) fn with<'b>(&'b self, knobs: &'b Knobs) -> Ground<'b> {
-        Ground { knobs, ..*self }
+    /// What is found for the same question with other knobs; None where they contradict themselves.
+    pub(super) fn found_with(&self, knobs: &Knobs) -> Option<Found> {
+        let fixed = knobs.read(self.shape).ok()?;
+        Some(Ground { knobs, fixed: &fixed, ..*self }.search().ok()?.found)
     }
 
-    fn site(&self, devices: Vec<&'a Gpu>) -> Site<'a> {
+    fn site(&self, devices: &[&'a Gpu]) -> Site<'a> {
         let backends: Vec<Backend> = devices.iter().map(|gpu| Backend::named(&gpu.backend)).collect();
         let estimate = Estimate::new(self.shape, &backends);
-        let room = Room::of(&devices, self.machine, self.knobs, self.extras);
-        Site { devices, estimate, room }
+        let room = Room::of(devices, self.machine, self.knobs, self.extras);
+        Site { estimate, room }
     }
 
-    fn answer(&self, devices: Vec<&'a Gpu>) -> Answer<'a> {
+    fn answer(&self, devices: &[&'a Gpu]) -> Answer<'a> {
         let site = self.site(devices);
         let found = site.task(self).best();
         Answer { site, found, left: Vec::new() }
@@ -115,21 +131,20 @@ impl<'a> Ground<'a> {
     fn with_fewer(&self, answer: Answer<'a>) -> Answer<'a> {
         let idle = answer.found.counted.settings.tensor_split.layers();
         let works = |at: usize| idle.is_empty() || idle.get(at).is_some_and(|layers| *layers > 0);
-        let working =
-            answer.site.devices.iter().enumerate().filter(|(at, _)| works(*at)).map(|(_, gpu)| *gpu);
-        let working: Vec<&Gpu> = working.collect();
+        let places = answer.site.room.places.iter();
+        let working = places.clone().enumerate().filter(|(at, _)| works(*at)).map(|(_, place)| place);
+        let mut by_room: Vec<&Place<'_>> = working.collect();
         let has_all = matches!(answer.found.limit, Limit::Training | Limit::Request);
         let is_whole = answer.found.fits() && answer.task(self).is_whole(&answer.found);
-        let least = if has_all && is_whole { 1 } else { working.len() };
-        let mut by_room = working.clone();
-        by_room.sort_by_key(|gpu| std::cmp::Reverse(gpu.free));
+        let least = if has_all && is_whole { 1 } else { by_room.len() };
+        by_room.sort_by_key(|place| std::cmp::Reverse(place.gpu.free));
         let mut by_speed = by_room.clone();
-        by_speed.sort_by_key(|gpu| std::cmp::Reverse(super::bandwidth::of(gpu)));
+        by_speed.sort_by_key(|place| std::cmp::Reverse(place.bandwidth));
         let charges = answer.found.counted.breakdown.devices.iter();
         let needed = sum(charges.map(|charge| charge.weights.saturating_add(charge.context)));
-        for count in least..answer.site.devices.len() {
+        for count in least..places.len() {
             for order in [&by_speed, &by_room] {
-                let kept: Vec<&str> = order.iter().take(count).map(|gpu| gpu.id.as_str()).collect();
+                let kept: Vec<&str> = order.iter().take(count).map(|place| place.gpu.id.as_str()).collect();
                 let fewer = self.on_fewer(&answer, &kept, needed);
                 if let Some(fewer) = fewer.filter(|fewer| !self.is_slower(fewer, &answer)) {
                     return fewer;
@@ -141,12 +156,11 @@ impl<'a> Ground<'a> {
 
     /// The same settings on the devices that are kept, where they hold them as well.
     fn on_fewer(&self, answer: &Answer<'a>, kept: &[&str], needed: u64) -> Option<Answer<'a>> {
-        let is_kept = |gpu: &Gpu| kept.contains(&gpu.id.as_str());
-        let room = answer.site.room.places.iter().filter(|place| is_kept(place.gpu));
-        if needed > sum(room.map(Place::room)) {
+        let places = answer.site.room.places.iter().filter(|place| kept.contains(&place.gpu.id.as_str()));
+        if needed > sum(places.clone().map(Place::room)) {
             return None;
         }
-        let site = self.site(answer.site.devices.iter().copied().filter(|gpu| is_kept(gpu)).collect());
+        let site = self.site(&places.map(|place| place.gpu).collect::<Vec<_>>());
         let task = site.task(self);
         let counted = task.count(&answer.found.counted.settings, None);
         if counted.fits() != answer.found.fits() || counted.missing.0 > answer.found.counted.missing.0 {
@@ -159,14 +173,13 @@ impl<'a> Ground<'a> {
     /// By a tenth, where both are known; where context is all that counts, speed is not asked.
     fn is_slower(&self, one: &Answer<'_>, other: &Answer<'_>) -> bool {
         let seconds = one.seconds(self).zip(other.seconds(self));
-        other.found.goal != Goal::MaxCtx && seconds.is_some_and(|(one, other)| one > 1.1 * other)
+        other.task(self).goal() != Goal::MaxCtx && seconds.is_some_and(|(one, other)| one > 1.1 * other)
     }
 
     /// Devices that could have been used.
     fn unused(&self, answer: &Answer<'a>, left: &[(&'a Gpu, &'static str)]) -> Vec<(&'a Gpu, &'static str)> {
-        let is_known = |gpu: &Gpu| {
-            answer.site.devices.iter().chain(left.iter().map(|(gpu, _)| gpu)).any(|other| other.id == gpu.id)
-        };
+        let used = answer.site.room.places.iter().map(|place| place.gpu);
+        let known: Vec<&str> = used.chain(left.iter().map(|(gpu, _)| *gpu)).map(|gpu| &*gpu.id).collect();
         let slowest = answer.site.room.places.iter().map(|place| place.bandwidth).min().flatten();
         let has_all = matches!(answer.found.limit, Limit::Training | Limit::Request);
         let why = |gpu: &Gpu| {
@@ -177,7 +190,7 @@ impl<'a> Ground<'a> {
                 false => "it is not needed",
             }
         };
-        let others = self.machine.gpus.iter().filter(|gpu| gpu.total > 0 && !is_known(gpu));
+        let others = self.machine.gpus.iter().filter(|gpu| gpu.total > 0 && !known.contains(&&*gpu.id));
         others.map(|gpu| (gpu, why(gpu))).collect()
     }
 }
@@ -207,7 +220,7 @@ impl Answer<'_> {
     }
 
     pub(super) fn planned(&self, ground: &Ground<'_>) -> Planned {
-        let Found { counted, limit, goal } = &self.found;
+        let Found { counted, limit } = &self.found;
         let Counted { settings, breakdown, .. } = counted;
         let room = &self.site.room;
         let mut host = room.host_use(breakdown);
@@ -218,12 +231,11 @@ impl Answer<'_> {
             .then(|| (spare / 2).checked_div(checkpoint.saturating_mul(slots)).unwrap_or(0).min(CHECKPOINTS));
         host.checkpoints = checkpoints.unwrap_or(0).saturating_mul(slots).saturating_mul(checkpoint);
         let spare = spare.saturating_sub(host.checkpoints);
-        let cache_ram = (spare / 2 / CACHE_STEP).saturating_mul(CACHE_STEP >> 20).min(CACHE_RAM);
-        host.cache_ram = cache_ram << 20;
+        host.cache_ram = (spare / 2 / CACHE_STEP).saturating_mul(CACHE_STEP).min(CACHE_RAM);
         let layers = self.layers(settings);
         let uses = room.places.iter().zip(&breakdown.devices).zip(layers);
         Planned {
-            goal: *goal,
+            goal: self.task(ground).goal(),
             settings: *settings,
             fits: self.found.fits(),
             limited_by: *limit,
@@ -232,7 +244,6 @@ impl Answer<'_> {
             tensor_split: self.split(ground),
             avoids_devices: room.places.is_empty() && !ground.machine.gpus.is_empty(),
             host,
-            cache_ram,
             ctx_checkpoints: checkpoints,
             speed: speed::of(&self.site, settings, ground.shape.layers, ground.past).ok(),
             terms: Vec::new(),
@@ -243,7 +254,7 @@ impl Answer<'_> {
 
     /// Layers of each device.
     fn layers(&self, settings: &Settings) -> Vec<u64> {
-        let count = self.site.devices.len();
+        let count = self.site.room.places.len();
         let mut layers = settings.tensor_split.layers();
         if layers.is_empty() {
             layers.push(settings.gpu_layers);
@@ -253,7 +264,7 @@ impl Answer<'_> {
     }
 
     fn split(&self, ground: &Ground<'_>) -> Vec<f64> {
-        if self.site.devices.len() < 2 {
+        if self.site.room.places.len() < 2 {
             return Vec::new();
         }
         let counts = || {

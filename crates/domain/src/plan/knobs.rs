@@ -1,35 +1,24 @@
 //! What the user fixes of a plan, and what of it contradicts itself.
 
-use super::Refusal;
+use super::{Refusal, devices::NONE};
 use crate::{
     ByteSize,
     memory::{CacheType, FlashAttention, Shape},
+    model::closed,
 };
 use serde::{Deserialize, Serialize};
 
-/// What a plan is good for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Goal {
-    /// The largest context.
-    MaxCtx,
-    /// The most layers and experts on the device.
-    Fastest,
-    /// A usable context, then the most layers.
-    Balanced,
-}
-
-impl Goal {
-    pub const ALL: &'static [Self] = &[Self::MaxCtx, Self::Fastest, Self::Balanced];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::MaxCtx => "max-ctx",
-            Self::Fastest => "fastest",
-            Self::Balanced => "balanced",
-        }
+closed!(
+    /// What a plan is good for.
+    Goal {
+        /// The largest context.
+        MaxCtx = "max-ctx",
+        /// The most layers and experts on the device.
+        Fastest = "fastest",
+        /// A usable context, then the most layers.
+        Balanced = "balanced",
     }
-}
+);
 
 /// Knobs under llama.cpp's own names; None is left to the planner.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -147,7 +136,7 @@ impl Knobs {
     }
 
     fn check_place(&self, fixed: &Fixed) -> Result<(), Refusal> {
-        let avoids_devices = self.device.as_ref().is_some_and(|ids| ids.iter().any(|id| id == "none"));
+        let avoids_devices = self.device.as_ref().is_some_and(|ids| ids.iter().any(|id| id == NONE));
         if avoids_devices && fixed.gpu_layers.is_some_and(|layers| layers > 0) {
             return Err(refuse(
                 "--gpu-layers puts layers on a device, and --device none forbids all of them".into(),

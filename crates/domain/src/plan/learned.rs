@@ -5,7 +5,9 @@ mod account;
 #[cfg(test)]
 mod tests;
 
-use super::{Extras, Knobs, PastRun, Planned, Refusal, plan_after};
+use super::{
+    DeviceUse, Extras, Knobs, PastRun, Planned, Refusal, explain::may_take, ground::ask, plan_after, told,
+};
 use crate::{
     ByteSize,
     engines::{Allocated, HOST, Rates},
@@ -175,7 +177,7 @@ impl Runs {
     /// Those that this machine can have seen: a log is text, and what is read there may be wrong.
     fn believed(&self, machine: &Hardware) -> Self {
         let can_be = |place: &MeasuredUse| {
-            let gpu = machine.gpus.iter().find(|gpu| known_as(gpu) == place.device);
+            let gpu = machine.known(&place.device);
             let total = gpu.map_or(machine.ram.total, |gpu| gpu.total);
             let Amounts { context, compute, overhead, .. } = place.taken; // weights are not planned by
             total == 0 || sum([context, compute, overhead.unwrap_or(0)]) <= total
@@ -190,13 +192,24 @@ impl Runs {
         places.map(Excess::of).fold(Excess::default(), Excess::most)
     }
 
+    /// The machine with less room, by what runs with like settings took beyond what was planned; None where none did.
+    fn dearer(&self, machine: &Hardware, settings: &Kept) -> Option<Hardware> {
+        let mut dearer = machine.clone();
+        for gpu in &mut dearer.gpus {
+            gpu.overhead = gpu.overhead.saturating_add(self.excess(gpu.known_as(), settings).total());
+        }
+        let on_host = self.excess(HOST, settings).compute;
+        dearer.ram.available = dearer.ram.available.saturating_sub(on_host);
+        (dearer != *machine).then_some(dearer)
+    }
+
     /// How fast the runs were that tell it, the latest last, on the devices that are there.
     fn past(&self, machine: &Hardware) -> Vec<PastRun> {
         let run = |run: &Measured| {
             let tokens_per_second = run.speed?.answer?;
             let mut past = PastRun { tokens_per_second, ..PastRun::default() };
             for place in &run.devices {
-                let gpu = machine.gpus.iter().find(|gpu| known_as(gpu) == place.device);
+                let gpu = machine.known(&place.device);
                 match gpu {
                     Some(gpu) => drop(past.devices.insert(gpu.id.clone(), place.read)),
                     None if place.device == HOST => past.host = place.read,
@@ -221,14 +234,9 @@ impl Runs {
     }
 }
 
-/// What everybody calls a device: an engine's own names change with the variables that place it, the driver's do not.
-pub fn known_as(gpu: &Gpu) -> &str {
-    gpu.uuid.as_deref().or(gpu.pci.as_deref()).unwrap_or(&gpu.id)
-}
-
 /// What everybody calls the device that an engine calls so.
 pub fn called<'a>(machine: &'a Hardware, id: &'a str) -> &'a str {
-    machine.gpus.iter().find(|gpu| gpu.id == id).map_or(id, known_as)
+    machine.gpu(id).map_or(id, Gpu::known_as)
 }
 
 /// A plan, and what it was told by.
@@ -251,26 +259,29 @@ pub fn plan_with(
 ) -> Result<Informed, Refusal> {
     let runs = &runs.believed(machine);
     let past = runs.past(machine);
-    let first = plan_after(shape, machine, knobs, extras, &past)?;
-    let settings = Kept::of(&first.settings, first.layers, extras);
+    let (settings, first) = ask(shape, machine, knobs, (extras, &past), |ground, answer| {
+        let settings = Kept::of(answer.found.settings(), shape.layers + 1, extras);
+        let first = match runs.dearer(machine, &settings) {
+            None => Ok(told(ground, answer)),
+            Some(dearer) => Err(dearer),
+        };
+        (settings, first)
+    })?;
+    let mut planned = match first {
+        Ok(planned) => planned,
+        Err(dearer) => plan_after(shape, &dearer, knobs, extras, &past)?,
+    };
     let called = |id: &str| called(machine, id).to_owned();
-    let excess = |id: &str| runs.excess(&called(id), &settings);
-    let mut dearer = machine.clone();
-    for gpu in &mut dearer.gpus {
-        gpu.overhead = gpu.overhead.saturating_add(excess(&gpu.id).total());
-    }
-    let on_host = excess(HOST).compute;
-    dearer.ram.available = dearer.ram.available.saturating_sub(on_host);
-    let mut planned =
-        if dearer == *machine { first } else { plan_after(shape, &dearer, knobs, extras, &past)? };
-    for device in &mut planned.devices {
-        device.overhead = device.overhead.saturating_sub(excess(&device.id).total());
+    let on_host = runs.excess(HOST, &settings).compute;
+    let on_devices = planned.devices.iter().map(|device| runs.excess(&called(&device.id), &settings));
+    let on_devices: Vec<Excess> = on_devices.collect();
+    for (device, more) in planned.devices.iter_mut().zip(&on_devices) {
+        device.overhead = device.overhead.saturating_sub(more.total());
     }
     planned.host.available = machine.ram.available;
     let plain = plain(&planned, shape);
     planned.host.compute = planned.host.compute.saturating_add(on_host);
-    for device in &mut planned.devices {
-        let more = excess(&device.id);
+    for (device, more) in planned.devices.iter_mut().zip(on_devices) {
         device.compute = device.compute.saturating_add(more.compute);
         device.overhead = device.overhead.saturating_add(more.overhead);
         if more.total() > 0 {
@@ -327,15 +338,14 @@ fn take(planned: &mut Planned, run: &Measured, called: impl Fn(&str) -> String) 
         if !run.same_settings {
             continue;
         }
-        let may = format!("compute on {} may take", device.id);
+        let may = may_take(&device.id);
         planned.explain.retain(|line| !line.starts_with(&may));
         account::set(&mut planned.terms, &device.id, (place.taken.compute, place.taken.overhead), &date);
         device.compute = place.taken.compute;
         device.slack = 0;
         device.overhead = place.taken.overhead.unwrap_or(device.overhead);
         device.used = sum([device.weights, device.context, device.compute, device.overhead]);
-        let left = i128::from(device.free) - i128::from(device.used) - i128::from(device.margin);
-        device.left = i64::try_from(left).unwrap_or(if left < 0 { i64::MIN } else { i64::MAX });
+        device.left = DeviceUse::left(device.free, device.used, device.margin);
     }
     if run.same_settings
         && let Some(place) = run.devices.iter().find(|place| place.device == HOST)

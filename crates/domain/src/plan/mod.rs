@@ -22,16 +22,14 @@ use crate::{
     hardware::Hardware,
     memory::{CacheType, Settings, Shape},
 };
-use ground::Ground;
+use ground::{Answer, Ground, ask};
 use serde::{Deserialize, Serialize};
 
 pub use curve::{Curve, Point, Series, curve};
 pub use devices::check_described;
 pub use fits::{Fit, How, fit};
 pub use knobs::{Goal, Knobs};
-pub use learned::{
-    Amounts, Expected, Informed, Kept, Measured, MeasuredUse, Runs, called, known_as, plan_with,
-};
+pub use learned::{Amounts, Expected, Informed, Kept, Measured, MeasuredUse, Runs, called, plan_with};
 pub use room::MARGIN;
 pub use speed::{PastRun, Speed};
 pub use terms::Term;
@@ -71,8 +69,6 @@ pub struct Planned {
     /// The processor alone was asked for where there are devices.
     pub avoids_devices: bool,
     pub host: HostUse,
-    /// `--cache-ram`, MiB.
-    pub cache_ram: u64,
     /// `--ctx-checkpoints` for each slot; None where the model has no use for them.
     pub ctx_checkpoints: Option<u64>,
     /// None where it is not known how fast a memory is that is read.
@@ -122,6 +118,14 @@ pub struct DeviceUse {
     pub layers: u64,
 }
 
+impl DeviceUse {
+    /// Bytes that stay free besides the margin; less than none where more is taken than there is.
+    fn left(free: u64, used: u64, margin: u64) -> i64 {
+        let left = i128::from(free) - i128::from(used) - i128::from(margin);
+        i64::try_from(left).unwrap_or(if left < 0 { i64::MIN } else { i64::MAX })
+    }
+}
+
 /// Bytes of main memory. `cache_ram` and `checkpoints` grow while the engine is used, up to this.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostUse {
@@ -146,12 +150,9 @@ pub fn plan(shape: &Shape, machine: &Hardware, knobs: &Knobs, extras: Extras) ->
     plan_after(shape, machine, knobs, extras, &[])
 }
 
-/// The settings and what they take, without a word about them: for who asks of many models.
+/// The settings and what they take, without a word about them: the search alone.
 pub fn outline(shape: &Shape, machine: &Hardware, knobs: &Knobs, extras: Extras) -> Result<Planned, Refusal> {
-    let fixed = knobs.read(shape)?;
-    devices::check(machine)?;
-    let ground = Ground { shape, machine, knobs, fixed: &fixed, extras, past: &[] };
-    Ok(ground.search()?.planned(&ground))
+    ask(shape, machine, knobs, (extras, &[]), |ground, answer| answer.planned(ground))
 }
 
 /// A plan with what runs on this machine have told of its speed; the latest run is the last.
@@ -162,14 +163,15 @@ pub fn plan_after(
     extras: Extras,
     past: &[PastRun],
 ) -> Result<Planned, Refusal> {
-    let fixed = knobs.read(shape)?;
-    devices::check(machine)?;
-    let ground = Ground { shape, machine, knobs, fixed: &fixed, extras, past };
-    let answer = ground.search()?;
-    let mut planned = answer.planned(&ground);
-    planned.terms = terms::of(&planned, &ground, &answer);
-    explain::tell(&mut planned, &ground, &answer);
-    Ok(planned)
+    ask(shape, machine, knobs, (extras, past), told)
+}
+
+/// A plan with its account, in words, and with what else could be had.
+fn told(ground: &Ground<'_>, answer: &Answer<'_>) -> Planned {
+    let mut planned = answer.planned(ground);
+    planned.terms = terms::of(&planned, ground, answer);
+    explain::tell(&mut planned, ground, answer);
+    planned
 }
 
 /// More memory than any machine has, bytes.

@@ -45,14 +45,12 @@ impl Place<'_> {
 
     /// Bytes that are not there.
     pub(super) fn missing(&self, charge: &Charge) -> u64 {
-        sum([self.used(charge), charge.slack, self.margin]).saturating_sub(self.gpu.free)
+        self.taken(charge).saturating_add(self.margin).saturating_sub(self.gpu.free)
     }
 
     pub(super) fn device_use(&self, charge: &Charge, layers: u64) -> DeviceUse {
         let Self { gpu, overhead, margin, .. } = self;
         let used = self.used(charge);
-        let left = i128::from(gpu.free) - i128::from(used) - i128::from(*margin);
-        let farthest = if left < 0 { i64::MIN } else { i64::MAX };
         DeviceUse {
             id: gpu.id.clone(),
             name: gpu.name.clone(),
@@ -65,7 +63,7 @@ impl Place<'_> {
             overhead: *overhead,
             margin: *margin,
             used,
-            left: i64::try_from(left).unwrap_or(farthest),
+            left: DeviceUse::left(gpu.free, used, *margin),
             shares_ram: gpu.shares_ram,
             slack: charge.slack,
             layers,
@@ -106,7 +104,7 @@ impl<'a> Room<'a> {
     /// What is taken of main memory with its margin, bytes.
     pub(super) fn taken(&self, breakdown: &Breakdown) -> u64 {
         let shared = self.places.iter().zip(&breakdown.devices).filter(|(place, _)| place.gpu.shares_ram);
-        let shared = sum(shared.map(|(place, charge)| sum([place.used(charge), charge.slack])));
+        let shared = sum(shared.map(|(place, charge)| place.taken(charge)));
         sum([breakdown.host.total(), self.host_overhead, self.host_margin, shared])
     }
 

@@ -21,7 +21,6 @@ pub(super) struct Task<'a> {
 
 #[derive(Debug, Clone)]
 pub(super) struct Found {
-    pub(super) goal: Goal,
     pub(super) counted: Counted,
     pub(super) limit: Limit,
 }
@@ -234,7 +233,7 @@ impl Task<'_> {
         // Not whole: experts leave first, then layers; the context is paid for with them as far as the goal says.
         let floor = match goal {
             Goal::MaxCtx => most,
-            Goal::Balanced => USABLE.min(most),
+            Goal::Balanced => self.usable(start),
             Goal::Fastest => LEAST.min(most),
         };
         let wanted = self.kept_for(start, floor).unwrap_or(floor);
@@ -257,19 +256,15 @@ impl Task<'_> {
     /// The context for which experts are all that leaves the devices; None where layers have to as well.
     fn kept_for(&self, start: &Settings, floor: u64) -> Option<u64> {
         let experts = self.shape.expert_layers();
-        let least = USABLE.min(floor);
-        if experts == 0 {
-            return None;
+        if experts == 0 || floor <= USABLE {
+            return None; // most_held tries experts first
         }
         let without = Settings {
             gpu_layers: self.fixed.gpu_layers.unwrap_or(self.all_layers()),
             n_cpu_moe: self.knobs.n_cpu_moe.unwrap_or(experts),
             ..*start
         };
-        if floor == least {
-            return None; // most_held tries experts first
-        }
-        self.largest(&without, least).map(|found| found.settings.ctx.min(floor))
+        self.largest(&without, USABLE).map(|found| found.settings.ctx.min(floor))
     }
 
     /// Grows the context as far as the placement allows.
@@ -340,6 +335,6 @@ impl Task<'_> {
     }
 
     pub(super) fn found(&self, counted: Counted, limit: Limit) -> Found {
-        Found { goal: self.goal(), counted: self.evened(counted), limit }
+        Found { counted: self.evened(counted), limit }
     }
 }

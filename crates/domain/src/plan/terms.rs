@@ -6,6 +6,7 @@ use super::{
     room::{MARGIN, Place},
 };
 use crate::{
+    engines::HOST,
     hardware::CUDA_CONTEXT,
     memory::{Charge, Keep, Part, Parts},
 };
@@ -23,8 +24,11 @@ pub struct Term {
     pub note: Option<String>,
 }
 
-/// What main memory is called among places.
-const HOST: &str = "host";
+pub(super) const COMPUTE: &str = "compute buffers";
+pub(super) const LARGER: &str = "compute may turn out larger";
+pub(super) const CONTEXT: &str = "driver context";
+pub(super) const PROJECTOR: &str = "projector";
+pub(super) const ADAPTERS: &str = "adapters";
 
 /// The terms of one place as they are gathered.
 struct Account {
@@ -83,15 +87,15 @@ fn on_device(place: &Place<'_>, charge: &Charge, parts: &Parts, extras: Extras) 
     let gpu = place.gpu;
     let mut account = Account { place: gpu.id.clone(), terms: Vec::new() };
     account.add_parts(parts);
-    account.add("compute buffers", charge.compute, None);
-    account.add("compute may turn out larger", charge.slack, Some("what the estimate was off at the most"));
+    account.add(COMPUTE, charge.compute, None);
+    account.add(LARGER, charge.slack, Some("what the estimate was off at the most"));
     let context = match gpu.overhead {
         CUDA_CONTEXT => "as measured on an H200 with driver 580.159.04",
         _ => "as measured on this card, or as the machine's description says",
     };
-    account.add("driver context", gpu.overhead, Some(context));
-    account.add("projector", extras.projector, Some("the size of its file; it is on the first device"));
-    account.add("adapters", extras.adapters, Some("the size of their files, at the most"));
+    account.add(CONTEXT, gpu.overhead, Some(context));
+    account.add(PROJECTOR, extras.projector, Some("the size of its file; it is on the first device"));
+    account.add(ADAPTERS, extras.adapters, Some("the size of their files, at the most"));
     let margin = if place.margin == MARGIN {
         "--fit-target of llama.cpp: libraries and prompts take of it"
     } else {
@@ -110,14 +114,14 @@ fn in_main_memory(planned: &Planned, ground: &Ground<'_>, parts: &Parts) -> Vec<
     let host = &planned.host;
     let mut account = Account { place: HOST.to_owned(), terms: Vec::new() };
     account.add_parts(parts);
-    account.add("compute buffers", host.compute, None);
+    account.add(COMPUTE, host.compute, None);
     let Extras { projector, adapters, .. } =
         if planned.devices.is_empty() { ground.extras } else { Extras::default() };
     let beside = projector.saturating_add(adapters);
     let process = "150 MiB and the vocabulary, measured with llama-server 0.7.0";
     account.add("the engine itself", host.overhead.saturating_sub(beside), Some(process));
-    account.add("projector", projector, Some("the size of its file"));
-    account.add("adapters", adapters, Some("the size of their files"));
+    account.add(PROJECTOR, projector, Some("the size of its file"));
+    account.add(ADAPTERS, adapters, Some("the size of their files"));
     account.add("prompt cache", host.cache_ram, Some("--cache-ram: it grows up to this"));
     account.add("checkpoints", host.checkpoints, Some("--ctx-checkpoints: they grow up to this"));
     account.add("kept free", host.margin, Some("for everything else that runs"));

@@ -1,11 +1,14 @@
 //! The account of a plan after what was measured: its lines say what is counted now, and that it was measured.
 
-use super::super::Term;
+use crate::{
+    memory::sum,
+    plan::{
+        Term,
+        terms::{ADAPTERS, COMPUTE, CONTEXT, LARGER, PROJECTOR},
+    },
+};
 
-const COMPUTE: &str = "compute buffers";
-const LARGER: &str = "compute may turn out larger";
-const CONTEXT: &str = "driver context";
-const BESIDE: [&str; 2] = ["projector", "adapters"];
+const BESIDE: [&str; 2] = [PROJECTOR, ADAPTERS];
 const MORE: &str = "more, as it was measured";
 
 fn find<'a>(terms: &'a mut [Term], place: &str, what: &str) -> Option<&'a mut Term> {
@@ -33,7 +36,7 @@ pub(super) fn set(terms: &mut Vec<Term>, place: &str, (compute, overhead): (u64,
         (term.bytes, term.note) = (compute, note());
     }
     let beside = terms.iter().filter(|term| term.place == place && BESIDE.contains(&&*term.what));
-    let beside = beside.map(|term| term.bytes).fold(0, u64::saturating_add);
+    let beside = sum(beside.map(|term| term.bytes));
     if let Some((term, bytes)) = find(terms, place, CONTEXT).zip(overhead) {
         (term.bytes, term.note) = (bytes.saturating_sub(beside), note());
     }
