@@ -240,7 +240,8 @@ fn what_does_not_fit_is_planned_and_never_launched() {
 #[test]
 fn cards_that_a_plan_leaves_out_are_named() {
     let house = with_large_models();
-    for (count, said) in [(2, "CUDA1 is left out: it is not"), (3, "CUDA1, CUDA2 are left out: it is not")] {
+    for (count, said) in [(2, "CUDA1 is left out: it is not"), (3, "CUDA1, CUDA2 are left out: they are not")]
+    {
         let card = |n: u64| json!({"id": format!("CUDA{n}"), "name": "card", "backend": "CUDA", "total": 32 * GIB, "free": (32 - n) * GIB});
         let machine = json!({"gpus": (0..count).map(card).collect::<Vec<_>>(), "ram": { "total": 64 * GIB, "available": 60 * GIB }, "cpu": { "cores": 8 }});
         write(house.home("machine.json"), machine.to_string());

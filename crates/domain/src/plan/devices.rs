@@ -94,7 +94,11 @@ fn find<'a>(machine: &'a Hardware, id: &str) -> Result<&'a Gpu, Refusal> {
         format!("there are: {} none", known.join(" "))
     };
     let found = machine.gpu(id);
-    found.ok_or_else(|| Refusal { why: format!("no device is called {id}"), hint: Some(hint) })
+    let why = || match id.is_empty() {
+        true => "--device has an empty name".to_owned(),
+        false => format!("no device is called {id}"),
+    };
+    found.ok_or_else(|| Refusal { why: why(), hint: Some(hint) })
 }
 
 fn check_split(devices: &[&Gpu], knobs: &Knobs) -> Result<(), Refusal> {
@@ -121,7 +125,38 @@ fn check_split(devices: &[&Gpu], knobs: &Knobs) -> Result<(), Refusal> {
 #[derive(Debug, Default)]
 pub(super) struct Choice<'a> {
     pub(super) sets: Vec<Vec<&'a Gpu>>,
-    pub(super) left: Vec<(&'a Gpu, &'static str)>,
+    pub(super) left: Vec<(&'a Gpu, Left)>,
+}
+
+/// Why a device is not used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    SharesRam,
+    OtherBackend,
+    NoRoom,
+    Beyond,
+    Slower,
+    SlowerUnneeded,
+    Unneeded,
+}
+
+impl Left {
+    /// As it is said of one device, or of several.
+    pub(super) fn said(self, is_one: bool) -> String {
+        let (is, has, belongs, memory) = match is_one {
+            true => ("it is", "it has", "it belongs", "its memory is"),
+            false => ("they are", "they have", "they belong", "their memory is"),
+        };
+        match self {
+            Self::SharesRam => format!("{memory} the machine's own"),
+            Self::OtherBackend => format!("{belongs} to another backend"),
+            Self::NoRoom => format!("{has} no room"),
+            Self::Beyond => "llama.cpp takes no more devices".to_owned(),
+            Self::Slower => format!("{is} slower"),
+            Self::SlowerUnneeded => format!("{is} slower, and not needed"),
+            Self::Unneeded => format!("{is} not needed"),
+        }
+    }
 }
 
 pub(super) fn choose<'a>(machine: &'a Hardware, margin: u64) -> Choice<'a> {
@@ -132,15 +167,15 @@ pub(super) fn choose<'a>(machine: &'a Hardware, margin: u64) -> Choice<'a> {
     let rank =
         |gpu: &&Gpu| (!gpu.shares_ram, has_room(gpu), gpu.free >> 30, gpu.backend != "Vulkan", gpu.free);
     let Some(best) = usable.iter().rev().copied().max_by_key(rank) else { return choice };
-    let mut leave = |usable: &mut Vec<&'a Gpu>, why: &'static str, is_left: &dyn Fn(&Gpu) -> bool| {
+    let mut leave = |usable: &mut Vec<&'a Gpu>, why: Left, is_left: &dyn Fn(&Gpu) -> bool| {
         choice.left.extend(usable.iter().filter(|gpu| is_left(gpu)).map(|gpu| (*gpu, why)));
         usable.retain(|gpu| !is_left(gpu));
     };
     let is_other = |gpu: &Gpu| gpu.id != best.id;
-    leave(&mut usable, "its memory is the machine's own", &|gpu| gpu.shares_ram && is_other(gpu));
+    leave(&mut usable, Left::SharesRam, &|gpu| gpu.shares_ram && is_other(gpu));
     // An engine may see one card twice, once through each of its backends.
-    leave(&mut usable, "it belongs to another backend", &|gpu| gpu.backend != best.backend);
-    leave(&mut usable, "it has no room", &|gpu| !has_room(gpu) && is_other(gpu));
+    leave(&mut usable, Left::OtherBackend, &|gpu| gpu.backend != best.backend);
+    leave(&mut usable, Left::NoRoom, &|gpu| !has_room(gpu) && is_other(gpu));
     if let Some(first) = best.shares_ram.then_some(best) {
         usable.retain(|gpu| gpu.id == first.id);
     }
@@ -153,9 +188,9 @@ pub(super) fn choose<'a>(machine: &'a Hardware, margin: u64) -> Choice<'a> {
 /// A device with less room than this holds its own buffers and little else, bytes.
 const LITTLE: u64 = 256 << 20;
 
-fn leave_beyond<'a>(usable: &mut Vec<&'a Gpu>, left: &mut Vec<(&'a Gpu, &'static str)>) {
+fn leave_beyond<'a>(usable: &mut Vec<&'a Gpu>, left: &mut Vec<(&'a Gpu, Left)>) {
     let beyond = usable.split_off(usable.len().min(MOST_DEVICES));
-    left.extend(beyond.into_iter().map(|gpu| (gpu, "llama.cpp takes no more devices")));
+    left.extend(beyond.into_iter().map(|gpu| (gpu, Left::Beyond)));
 }
 
 /// By speed, as far as all speeds are known.

@@ -2,6 +2,7 @@
 
 use super::{
     Goal, Limit, Planned, Speed, alternatives,
+    devices::Left,
     ground::{Answer, Ground},
     room::Place,
     speed, warnings,
@@ -70,15 +71,18 @@ fn place(planned: &Planned, ground: &Ground<'_>) -> Vec<String> {
 
 /// Devices that are not used, by the reason for it.
 fn left_out(answer: &Answer<'_>) -> Vec<String> {
-    let mut reasons: Vec<&str> = answer.left.iter().map(|(_, why)| *why).collect();
-    reasons.dedup();
-    let told = reasons.into_iter().map(|why| {
-        let ids = answer.left.iter().filter(|(_, other)| *other == why).map(|(gpu, _)| gpu.id.as_str());
-        let ids: Vec<&str> = ids.collect();
-        let is = if ids.len() == 1 { "is" } else { "are" };
-        format!("{} {is} left out: {why}", ids.join(", "))
-    });
-    told.collect()
+    let mut by_reason: Vec<(Left, Vec<&str>)> = Vec::new();
+    for (gpu, why) in &answer.left {
+        match by_reason.iter_mut().find(|(other, _)| other == why) {
+            Some((_, ids)) => ids.push(&gpu.id),
+            None => by_reason.push((*why, vec![&gpu.id])),
+        }
+    }
+    let told = |(why, ids): (Left, Vec<&str>)| match ids.as_slice() {
+        [id] => format!("{id} is left out: {}", why.said(true)),
+        ids => format!("{} are left out: {}", ids.join(", "), why.said(false)),
+    };
+    by_reason.into_iter().map(told).collect()
 }
 
 /// What the figures do not say of themselves.

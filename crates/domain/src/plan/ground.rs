@@ -2,7 +2,7 @@
 
 use super::{
     CHECKPOINTS, Extras, Goal, Knobs, Limit, PastRun, Planned, Refusal,
-    devices::{self, Choice},
+    devices::{self, Choice, Left},
     knobs::Fixed,
     place::Counted,
     room::{MARGIN, Place, Room},
@@ -43,7 +43,7 @@ pub(super) struct Site<'a> {
 pub(super) struct Answer<'a> {
     pub(super) site: Site<'a>,
     pub(super) found: Found,
-    pub(super) left: Vec<(&'a Gpu, &'static str)>,
+    pub(super) left: Vec<(&'a Gpu, Left)>,
 }
 
 /// Asks what is found for these knobs, after what runs have told of their speed, and has something made of it. Refuses
@@ -177,7 +177,7 @@ impl<'a> Ground<'a> {
     }
 
     /// Devices that could have been used.
-    fn unused(&self, answer: &Answer<'a>, left: &[(&'a Gpu, &'static str)]) -> Vec<(&'a Gpu, &'static str)> {
+    fn unused(&self, answer: &Answer<'a>, left: &[(&'a Gpu, Left)]) -> Vec<(&'a Gpu, Left)> {
         let used = answer.site.room.places.iter().map(|place| place.gpu);
         let known: Vec<&str> = used.chain(left.iter().map(|(gpu, _)| *gpu)).map(|gpu| &*gpu.id).collect();
         let slowest = answer.site.room.places.iter().map(|place| place.bandwidth).min().flatten();
@@ -185,9 +185,9 @@ impl<'a> Ground<'a> {
         let why = |gpu: &Gpu| {
             let own = super::bandwidth::of(gpu);
             match super::bandwidth::differ(slowest, own) && own < slowest {
-                true if has_all => "it is slower, and not needed",
-                true => "it is slower",
-                false => "it is not needed",
+                true if has_all => Left::SlowerUnneeded,
+                true => Left::Slower,
+                false => Left::Unneeded,
             }
         };
         let others = self.machine.gpus.iter().filter(|gpu| gpu.total > 0 && !known.contains(&&*gpu.id));
