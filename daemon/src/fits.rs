@@ -165,7 +165,7 @@ fn seen(
         let probed = engines.ask(&found, callers, max_age).ok().filter(|probed| is_server(&probed.flags))?;
         engines.see(&probed, callers, (SEEN, Wish::PLANNED)).ok()
     };
-    let is_asleep = engines.machine().ok()?.is_asleep;
+    let is_asleep = engines.look(SEEN).ok()?.is_asleep;
     if is_asleep && !engines.has_asked(&found, callers) {
         return None; // to ask would wake it
     }
