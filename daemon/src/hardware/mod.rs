@@ -105,7 +105,7 @@ pub(crate) fn snapshot(sysroot: &Path, before: Option<&Snapshot>, wish: Wish) ->
     let has_tables = cards.iter().any(|card| matches!(card.vendor, pci::AMD | pci::INTEL));
     let tables = if wish.with_holders && has_tables { Holders::read(&processes) } else { Holders::default() };
     let machine = Machine { sysroot, base: &base, ram, holders: tables, kfd: Kfd::read(&base), wish };
-    let nvidia = nvidia::look(&machine, before.map(|before| &before.nvidia));
+    let nvidia = nvidia::look(&cards, &machine, before.map(|before| &before.nvidia));
     tell_new(&nvidia, before);
     let mut found = amd::look(&cards, &machine);
     found.extend(intel::look(&cards, &machine));

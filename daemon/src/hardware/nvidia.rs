@@ -3,7 +3,7 @@
 use super::{
     Keep, Machine,
     nvml::{self, Told, Which},
-    pci,
+    pci::{self, Drm},
 };
 use domain::hardware::{Card, CardState, Gpu};
 use nvml_wrapper::{Nvml, error::NvmlError};
@@ -39,8 +39,8 @@ pub(super) struct State {
 }
 
 /// Looks; `before` is the last look.
-pub(super) fn look(machine: &Machine<'_>, before: Option<&Look>) -> Look {
-    let listed = pci::nvidia(machine.base);
+pub(super) fn look(cards: &[Drm], machine: &Machine<'_>, before: Option<&Look>) -> Look {
+    let listed = pci::nvidia(machine.base, cards);
     let same = before.filter(|before| before.state.listed == listed);
     if let Some(same) = same.filter(|same| is_left_alone(&listed, machine, same)) {
         return same.clone();

@@ -71,16 +71,16 @@ pub(super) struct Nvidia {
 }
 
 /// Display devices and 3D controllers of NVIDIA, with or without a driver, in the order of their addresses.
-pub(super) fn nvidia(base: &Path) -> Vec<Nvidia> {
+/// `cards` are those that the kernel has a graphics driver for, of any maker.
+pub(super) fn nvidia(base: &Path, cards: &[Drm]) -> Vec<Nvidia> {
     let is_display = |dir: &PathBuf| files::hex(&dir.join("class")).is_some_and(|class| class >> 16 == 0x03);
     let devices = files::entries(&base.join("sys/bus/pci/devices"));
     let is_nvidia = |dir: &PathBuf| files::hex(&dir.join("vendor")) == Some(NVIDIA);
-    let drawing = files::entries(&base.join("sys/class/drm"));
-    let drawing = drawing.into_iter().filter(|dir| files::number(dir, "card").is_some());
+    let drawing = cards.iter().filter(|card| card.vendor == NVIDIA).map(|card| card.device.clone());
     let mut found: Vec<Nvidia> = devices
         .into_iter()
         .filter(|dir| is_nvidia(dir) && is_display(dir))
-        .chain(drawing.map(|dir| dir.join("device")).filter(is_nvidia))
+        .chain(drawing)
         .filter_map(|dir| {
             let uevent = files::text(&dir.join("uevent")).unwrap_or_default();
             let told = files::told(&uevent, "PCI_SLOT_NAME=");
@@ -121,7 +121,7 @@ mod tests {
             ("bus/pci/devices/0000:00:02.0/vendor", "0x8086"),
             ("bus/pci/devices/0000:00:02.0/class", "0x030000"),
         ]);
-        let shown: Vec<_> = nvidia(dir.path())
+        let shown: Vec<_> = nvidia(dir.path(), &cards(dir.path()))
             .into_iter()
             .map(|card| (card.address, card.is_asleep, card.may_sleep))
             .collect();
