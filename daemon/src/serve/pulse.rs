@@ -35,7 +35,8 @@ const FIRST: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Pulse {
     eyes: watch::Sender<Eyes>,
-    seen: watch::Receiver<Option<Arc<Snapshot>>>,
+    /// Whether there was a look yet; each is news.
+    seen: watch::Receiver<bool>,
 }
 
 /// Who wants to know.
@@ -107,13 +108,13 @@ impl Pulse {
         published: broadcast::Sender<Arc<api::Event>>,
     ) -> Self {
         let (eyes, wanted) = watch::channel(Eyes::default());
-        let (told, seen) = watch::channel(None);
+        let (told, seen) = watch::channel(false);
         tokio::spawn(Looker { engines, runs, wanted, told, published, last: None }.beat());
         Self { eyes, seen }
     }
 
     /// Looks every second from now on, and tells of each look.
-    pub(crate) fn watch(&self) -> (Eye, watch::Receiver<Option<Arc<Snapshot>>>) {
+    pub(crate) fn watch(&self) -> (Eye, watch::Receiver<bool>) {
         let mut seen = self.seen.clone();
         seen.mark_unchanged();
         (self.open(true), seen)
@@ -123,7 +124,7 @@ impl Pulse {
     pub(crate) async fn listen(&self) -> Eye {
         let eye = self.open(false);
         let mut seen = self.seen.clone();
-        drop(timeout(FIRST, seen.wait_for(Option::is_some)).await); // then from the first look on
+        drop(timeout(FIRST, seen.wait_for(|seen| *seen)).await); // then from the first look on
         eye
     }
 
@@ -137,7 +138,7 @@ struct Looker {
     engines: Arc<Engines>,
     runs: Runs,
     wanted: watch::Receiver<Eyes>,
-    told: watch::Sender<Option<Arc<Snapshot>>>,
+    told: watch::Sender<bool>,
     published: broadcast::Sender<Arc<api::Event>>,
     /// What was told last.
     last: Option<Machine>,
@@ -193,9 +194,8 @@ impl Looker {
             }
         };
         self.tell(&look);
-        let cost = look.cost;
-        self.told.send_replace(Some(look));
-        cost
+        self.told.send_replace(true);
+        look.cost
     }
 
     fn tell(&mut self, look: &Snapshot) {
