@@ -1,7 +1,10 @@
 //! Unfinished contents that go by the id of a model which another place has whole: they are models of their own.
 
-use super::{Index, LocationRow, json, units::Applied};
-use rusqlite::{Connection, params};
+use super::{
+    Index, LocationRow, json,
+    units::{Applied, rename_content},
+};
+use rusqlite::Connection;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
@@ -55,9 +58,7 @@ pub(super) fn part(
     }
     for (key, path) in parted {
         let own = mint();
-        db.prepare_cached("UPDATE content SET model = ?2 WHERE key = ?1")?.execute(params![key, own])?;
-        db.prepare_cached("UPDATE location SET model = ?3 WHERE model = ?1 AND content = ?2")?
-            .execute(params![model, key, own])?;
+        rename_content(db, &key, model, &own)?;
         applied.models.extend([model.to_owned(), own.clone()]);
         applied.adopted.retain(|(known, ..)| *known != key);
         applied.adopted.push((key, own, path));

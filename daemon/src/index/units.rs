@@ -215,11 +215,7 @@ impl Index {
 
     /// Has a content be another model than it was.
     pub fn rename_content(&mut self, key: &[u8], from: &str, to: &str) -> anyhow::Result<()> {
-        self.db.prepare_cached("UPDATE content SET model = ?2 WHERE key = ?1")?.execute(params![key, to])?;
-        self.db
-            .prepare_cached("UPDATE location SET model = ?3 WHERE model = ?2 AND content = ?1")?
-            .execute(params![key, from, to])?;
-        Ok(())
+        rename_content(&self.db, key, from, to)
     }
 
     /// Units whose answer rests on a path.
@@ -230,6 +226,13 @@ impl Index {
         let rows = select.query_map([bytes(changed)], unit_row)?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
+}
+
+pub(super) fn rename_content(db: &Connection, key: &[u8], from: &str, to: &str) -> anyhow::Result<()> {
+    db.prepare_cached("UPDATE content SET model = ?2 WHERE key = ?1")?.execute(params![key, to])?;
+    db.prepare_cached("UPDATE location SET model = ?3 WHERE model = ?2 AND content = ?1")?
+        .execute(params![key, from, to])?;
+    Ok(())
 }
 
 pub(super) fn units(db: &Connection, root: &Path) -> anyhow::Result<Vec<UnitRow>> {
