@@ -25,15 +25,21 @@ pub(super) async fn pin(hub: &Hub, model: String, pinned: bool) -> Said {
 }
 
 pub(super) async fn alias(hub: &Hub, typed: String, add: Vec<String>, remove: Vec<String>) -> Said {
-    let id = find(hub, typed).await?;
+    let id = find(hub, typed.clone()).await?;
     let names = hub.read(Reader::names).await.map_err(refusal)?;
     let add = said::aliases(add, &id, &names).map_err(refused)?;
-    say(hub, id, |model| UserChange::Alias { model, add, remove: trimmed(remove) }).await
+    let change = UserChange::Alias { model: id.clone(), add, remove: trimmed(remove) };
+    remember(hub, typed, id, change).await
 }
 
 async fn say(hub: &Hub, typed: String, change: impl FnOnce(String) -> UserChange) -> Said {
     let id = find(hub, typed.clone()).await?;
-    hub.memory.change(change(id.clone())).await.map_err(refusal)?;
+    let change = change(id.clone());
+    remember(hub, typed, id, change).await
+}
+
+async fn remember(hub: &Hub, typed: String, id: String, change: UserChange) -> Said {
+    hub.memory.change(change).await.map_err(refusal)?;
     let model = hub.said(id).await.map_err(refusal)?;
     Ok(*model.ok_or(ApiError::NoSuchModel { name: typed, similar: Vec::new() })?)
 }
