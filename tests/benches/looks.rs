@@ -2,7 +2,7 @@
 //! `LOOKS_MINUTES=10` idles for longer than two.
 
 use std::{env, fs, thread, time::Duration};
-use tests::{House, house};
+use tests::{House, house, usage::cpu};
 
 /// Looks that are watched, one a second.
 const WATCHED: u64 = 30;
@@ -31,15 +31,17 @@ fn main() {
         let watching = house.stream(&["hardware", "--watch", "--json"]);
         thread::sleep(Duration::from_secs(3));
         let ms = over(&house, WATCHED);
-        let each = ms * 1000 / WATCHED;
-        println!("{machine}: {each} us for a look and its report, one a second ({ms} ms for {WATCHED})");
+        let each = ms * 1000.0 / WATCHED as f64;
+        println!(
+            "{machine}: {each:.0} us for a look and its report, one a second ({ms:.0} ms for {WATCHED})"
+        );
         drop(watching);
         thread::sleep(Duration::from_secs(3));
         let seconds = minutes * 60;
         let ms = over(&house, seconds);
-        let percent = ms as f64 / (seconds as f64 * 10.0);
+        let percent = ms / (seconds as f64 * 10.0);
         let verdict = if percent < GOAL { "met" } else { "MISSED" };
-        println!("  nobody watches: {ms} ms in {minutes} min, {percent:.3} % (goal {GOAL}: {verdict})");
+        println!("  nobody watches: {ms:.0} ms in {minutes} min, {percent:.3} % (goal {GOAL}: {verdict})");
     }
 }
 
@@ -68,15 +70,8 @@ fn nvidia(house: &mut House) {
 }
 
 /// Milliseconds of the processor that the daemon takes in so many seconds.
-fn over(house: &House, seconds: u64) -> u64 {
-    let before = used(house);
+fn over(house: &House, seconds: u64) -> f64 {
+    let before = cpu(house);
     thread::sleep(Duration::from_secs(seconds));
-    used(house) - before
-}
-
-/// Milliseconds, of all its threads: utime and stime of proc_pid_stat(5), in hundredths of a second.
-fn used(house: &House) -> u64 {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", house.pid())).unwrap();
-    let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
-    fields[11..13].iter().map(|field| field.parse::<u64>().unwrap() * 10).sum()
+    (cpu(house) - before) * 1000.0
 }

@@ -10,7 +10,7 @@ pub fn resident(house: &House) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// Seconds of CPU so far.
+/// Seconds of CPU so far, of all its threads: utime and stime of proc_pid_stat(5), in hundredths.
 pub fn cpu(house: &House) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{}/stat", house.pid())).unwrap();
     let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
