@@ -186,15 +186,21 @@ impl Hardware {
 
     /// Whether who watches should be told: a device came or went, or memory moved by more than 256 MiB.
     pub fn differs_enough(&self, before: &Self) -> bool {
-        let devices = |hardware: &Self| -> Vec<(String, Option<String>, u64)> {
-            hardware.gpus.iter().map(|gpu| (gpu.id.clone(), gpu.pci.clone(), gpu.total)).collect()
-        };
-        let has_moved = |now: u64, then: u64| now.abs_diff(then) > NEWS;
-        devices(self) != devices(before)
-            || has_moved(self.ram.available, before.ram.available)
-            || self.ram.total != before.ram.total
-            || self.gpus.iter().zip(&before.gpus).any(|(now, then)| has_moved(now.free, then.free))
+        differ((&self.gpus, self.ram), (&before.gpus, before.ram))
     }
+}
+
+/// The same of devices and main memory alone.
+pub fn differ((gpus, ram): (&[Gpu], Ram), (gpus_before, ram_before): (&[Gpu], Ram)) -> bool {
+    let has_moved = |now: u64, then: u64| now.abs_diff(then) > NEWS;
+    devices(gpus).ne(devices(gpus_before))
+        || has_moved(ram.available, ram_before.available)
+        || ram.total != ram_before.total
+        || gpus.iter().zip(gpus_before).any(|(now, then)| has_moved(now.free, then.free))
+}
+
+fn devices(gpus: &[Gpu]) -> impl Iterator<Item = (&str, Option<&str>, u64)> {
+    gpus.iter().map(|gpu| (gpu.id.as_str(), gpu.pci.as_deref(), gpu.total))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::{
     index::UserChange,
 };
 use anyhow::Context as _;
-use api::{ApiError, EngineDevices, EngineStatus, HardwareReport, Machine};
+use api::{ApiError, EngineDevices, EngineStatus, HardwareReport};
 use domain::{
     engines::{ENGINES, Engine, is_server},
     hardware::{Card, Gpu},
@@ -57,16 +57,10 @@ pub(super) async fn watch(
 }
 
 fn is_news(now: &HardwareReport, told: &HardwareReport) -> bool {
-    let machine = |report: &HardwareReport| Machine {
-        gpus: report.gpus.clone(),
-        ram: report.ram,
-        cpu: report.cpu.clone(),
-        cards: report.cards.clone(),
-    };
     let programs = |report: &HardwareReport| -> Vec<(String, Option<String>)> {
         report.engines.iter().map(|engine| (engine.program.clone(), engine.note.clone())).collect()
     };
-    differs(&machine(now), &machine(told))
+    differs((&now.gpus, now.ram, &now.cards), (&told.gpus, told.ram, &told.cards))
         || programs(now) != programs(told)
         || now.notes != told.notes
         || now.holders != told.holders

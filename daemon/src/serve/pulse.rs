@@ -10,7 +10,7 @@ use crate::{
     runs::Runs,
 };
 use api::{EventKind, Machine};
-use domain::hardware::Hardware;
+use domain::hardware::{Card, Gpu, Hardware, Ram, differ};
 use jiff::Timestamp;
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -199,16 +199,16 @@ impl Looker {
     }
 
     fn tell(&mut self, look: &Snapshot) {
-        let Hardware { gpus, ram, cpu } = look.hardware.clone();
-        let now = Machine { gpus, ram, cpu, cards: look.cards.clone() };
-        let Some(last) = &self.last else {
-            self.last = Some(now);
-            return;
-        };
-        if !differs(&now, last) {
+        let Hardware { gpus, ram, cpu } = &look.hardware;
+        let is_news =
+            |last: &Machine| differs((gpus, *ram, &look.cards), (&last.gpus, last.ram, &last.cards));
+        if self.last.as_ref().is_some_and(|last| !is_news(last)) {
             return;
         }
-        self.last = Some(now.clone());
+        let now = Machine { gpus: gpus.clone(), ram: *ram, cpu: cpu.clone(), cards: look.cards.clone() };
+        if self.last.replace(now.clone()).is_none() {
+            return; // the first look is what changes are told from
+        }
         let (at, event) = (Timestamp::now(), EventKind::HardwareChanged);
         let hardware = Some(Box::new(now));
         let event = api::Event { at, event, model: None, run: None, job: None, hardware };
@@ -217,16 +217,15 @@ impl Looker {
 }
 
 /// Whether a launch could have more or less than it could.
-pub(super) fn differs(now: &Machine, before: &Machine) -> bool {
-    let hardware = |machine: &Machine| Hardware {
-        gpus: machine.gpus.clone(),
-        ram: machine.ram,
-        cpu: machine.cpu.clone(),
-    };
-    let cards = |machine: &Machine| -> Vec<_> {
-        machine.cards.iter().map(|card| (card.pci.clone(), card.name.clone(), card.state)).collect()
-    };
-    hardware(now).differs_enough(&hardware(before)) || cards(now) != cards(before)
+pub(super) fn differs(
+    (gpus, ram, cards): (&[Gpu], Ram, &[Card]),
+    (gpus_before, ram_before, cards_before): (&[Gpu], Ram, &[Card]),
+) -> bool {
+    let is_like =
+        |now: &Card, then: &Card| (&now.pci, &now.name, now.state) == (&then.pci, &then.name, then.state);
+    differ((gpus, ram), (gpus_before, ram_before))
+        || cards.len() != cards_before.len()
+        || !cards.iter().zip(cards_before).all(|(now, then)| is_like(now, then))
 }
 
 #[cfg(test)]
