@@ -10,6 +10,7 @@
 mod checked;
 pub mod client;
 mod error;
+mod event;
 mod frame;
 mod reply;
 mod request;
@@ -18,12 +19,12 @@ use std::path::{Path, PathBuf};
 
 pub use checked::{Checked, CheckedSum, Verifying};
 pub use error::{ApiError, Candidate};
+pub use event::{Event, EventKind, Job};
 pub use frame::{Call, END, Frame, MAX_CALL, MAX_REPLY, encode};
 pub use reply::{
-    Added, AddedEngine, Download, Duplicates, EngineDevices, EngineStatus, Engines, Event, EventKind,
-    Examined, Filesystem, HardwareReport, Inspected, Job, Launch, LaunchUpdate, Listed, Logged, Machine,
-    ModelRef, Overview, Problem, Roots, Run, RunState, Runs, Scanned, Shown, Stopped, Suggested, Synced,
-    Usage,
+    Added, AddedEngine, Download, Duplicates, EngineDevices, EngineStatus, Engines, Examined, Filesystem,
+    HardwareReport, Inspected, Launch, LaunchUpdate, Listed, Logged, Machine, ModelRef, Overview, Problem,
+    Roots, Run, RunState, Runs, Scanned, Shown, Stopped, Suggested, Synced, Usage,
 };
 pub use request::{LAUNCH_VARIABLES, LaunchRequest, Request};
 
