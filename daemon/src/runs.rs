@@ -297,14 +297,8 @@ impl Runs {
         if let Err(error) = rundir::write_shown(&self.dir(&run.run), run) {
             tracing::warn!(run = run.run, error = format!("{error:#}"), "a run cannot be written down");
         }
-        let event = Event {
-            at: Timestamp::now(),
-            event: EventKind::RunChanged,
-            model: None,
-            run: Some(Box::new(run.clone())),
-            job: None,
-            hardware: None,
-        };
+        let event = Event::new(Timestamp::now(), EventKind::RunChanged);
+        let event = Event { run: Some(Box::new(run.clone())), ..event };
         drop(self.0.published.send(Arc::new(event))); // nobody may be listening
     }
 

@@ -20,6 +20,13 @@ pub struct Event {
     pub hardware: Option<Box<Machine>>,
 }
 
+impl Event {
+    /// That something has happened, without what it has happened to.
+    pub fn new(at: Timestamp, event: EventKind) -> Self {
+        Self { at, event, model: None, run: None, job: None, hardware: None }
+    }
+}
+
 /// Work that takes long. The last that is told of one has `done` equal to `total`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {

@@ -130,8 +130,7 @@ impl Core {
         let is_there = kind != api::EventKind::ModelRemoved;
         let mut told = model.clone();
         self.growing.put(&mut told);
-        let event =
-            api::Event { at: self.now, event: kind, model: Some(told), run: None, job: None, hardware: None };
+        let event = api::Event { model: Some(told), ..api::Event::new(self.now, kind) };
         effects.push(Effect::Publish(event));
         Ok(is_there.then_some(model))
     }

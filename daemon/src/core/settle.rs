@@ -254,15 +254,8 @@ impl Core {
         for path in paths {
             for mut model in self.index.downloading(&path)? {
                 self.growing.put(&mut model);
-                let (at, event) = (self.now, api::EventKind::ModelChanged);
-                let event = api::Event {
-                    at,
-                    event,
-                    model: Some(Box::new(model)),
-                    run: None,
-                    job: None,
-                    hardware: None,
-                };
+                let event = api::Event::new(self.now, api::EventKind::ModelChanged);
+                let event = api::Event { model: Some(Box::new(model)), ..event };
                 effects.push(Effect::Publish(event));
             }
         }

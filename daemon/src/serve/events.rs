@@ -12,8 +12,7 @@ use tokio::{
 pub(super) async fn events(hub: &Hub, out: &mut Out<'_>, read: &mut BufReader<OwnedReadHalf>) -> Done {
     let mut published = hub.subscribe();
     let _eye = hub.pulse.listen().await;
-    let (at, event) = (Timestamp::now(), EventKind::Listening);
-    out.more(&api::Event { at, event, model: None, run: None, job: None, hardware: None }).await?;
+    out.more(&api::Event::new(Timestamp::now(), EventKind::Listening)).await?;
     loop {
         let received = tokio::select! {
             received = published.recv() => received,

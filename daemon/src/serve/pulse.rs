@@ -209,9 +209,8 @@ impl Looker {
         if self.last.replace(now.clone()).is_none() {
             return; // the first look is what changes are told from
         }
-        let (at, event) = (Timestamp::now(), EventKind::HardwareChanged);
-        let hardware = Some(Box::new(now));
-        let event = api::Event { at, event, model: None, run: None, job: None, hardware };
+        let event = api::Event::new(Timestamp::now(), EventKind::HardwareChanged);
+        let event = api::Event { hardware: Some(Box::new(now)), ..event };
         drop(self.published.send(Arc::new(event))); // nobody may be listening
     }
 }

@@ -202,8 +202,8 @@ impl Background {
     fn tell(&self, name: Option<&str>, done: u64, total: u64) {
         let job = Job { job: "verify".into(), name: name.map(str::to_owned), done, total };
         self.job.send_replace(Some(job.clone()).filter(|_| done < total));
-        let (at, event) = (Timestamp::now(), EventKind::JobChanged);
-        let event = api::Event { at, event, model: None, run: None, job: Some(job), hardware: None };
+        let event = api::Event::new(Timestamp::now(), EventKind::JobChanged);
+        let event = api::Event { job: Some(job), ..event };
         drop(self.published.send(Arc::new(event))); // nobody may be listening
     }
 }
