@@ -150,10 +150,6 @@ impl<'a> Fitting<'a> {
     }
 
     fn of(&mut self, reader: &Reader, text: &str) -> anyhow::Result<Option<Fit>> {
-        #[derive(Deserialize)]
-        struct Id {
-            id: String,
-        }
         let Some(view) = self.view else { return Ok(None) };
         if let Some(known) = view.of(text) {
             return Ok(known);
@@ -162,8 +158,7 @@ impl<'a> Fitting<'a> {
         if self.until.is_some_and(|until| Instant::now() > until) {
             return Ok(None);
         }
-        let Id { id } = serde_json::from_str(text)?;
-        let found = reader.model(&id)?.map(|found| fits::how(reader, found, &view.machine));
+        let found = reader.model(&id_of(text)?)?.map(|found| fits::how(reader, found, &view.machine));
         Ok(found.transpose()?.flatten())
     }
 }
@@ -172,6 +167,15 @@ impl<'a> Fitting<'a> {
 pub(super) struct Now<'a> {
     pub(super) live: &'a Live,
     pub(super) fits: Fitting<'a>,
+}
+
+/// The id of an encoded model.
+pub(super) fn id_of(text: &str) -> anyhow::Result<String> {
+    #[derive(Deserialize)]
+    struct Id {
+        id: String,
+    }
+    Ok(serde_json::from_str::<Id>(text)?.id)
 }
 
 /// An encoded model, and how it fits.

@@ -15,7 +15,6 @@ use domain::{
     usage::{self, By, Tally},
 };
 use rustix::fs::{StatVfs, statfs, statvfs};
-use serde::Deserialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
     os::unix::fs::MetadataExt as _,
@@ -95,14 +94,10 @@ pub(super) async fn duplicates(hub: &Hub, filters: Vec<String>) -> Result<Duplic
 }
 
 fn ids(reader: &Reader, query: &Query, live: &Live, fits: Fitting<'_>) -> anyhow::Result<BTreeSet<String>> {
-    #[derive(Deserialize)]
-    struct Id {
-        id: String,
-    }
     let mut ids = BTreeSet::new();
     let mut now = list::Now { live, fits };
     list::select(reader, query, None, &mut now, |text| {
-        ids.insert(serde_json::from_str::<Id>(text)?.id);
+        ids.insert(list::id_of(text)?);
         Ok(())
     })?;
     Ok(ids)
