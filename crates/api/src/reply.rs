@@ -176,6 +176,14 @@ pub struct HardwareReport {
     pub host: Host,
 }
 
+impl HardwareReport {
+    /// Notes of no card that is told of by itself: one of a card ends with what that says.
+    pub fn other_notes(&self) -> impl Iterator<Item = &String> {
+        let is_of_card = |note: &String| self.cards.iter().any(|card| note.ends_with(&card.why));
+        self.notes.iter().filter(move |note| !is_of_card(note))
+    }
+}
+
 /// What the drivers tell of the machine, no engine asked.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Machine {

@@ -68,9 +68,7 @@ fn write(report: &HardwareReport, context: &mut Context<'_>) -> io::Result<()> {
     }
     write_host(report, context)?;
     // What concerns one card stands below it.
-    let is_of_card = |note: &&String| report.cards.iter().any(|card| note.ends_with(&card.why));
-    let notes = report.notes.iter().filter(|note| !is_of_card(note));
-    notes.into_iter().try_for_each(|note| writeln!(context.out, "note       {}", clean(note)))?;
+    report.other_notes().try_for_each(|note| writeln!(context.out, "note       {}", clean(note)))?;
     writeln!(context.out)?;
     write_gpus(report, context)?;
     write_engines(report, context)

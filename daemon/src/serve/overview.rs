@@ -90,15 +90,13 @@ fn download(model: Model) -> Download {
 
 /// What is odd about the machine; that a card sleeps is not.
 fn odd(report: &HardwareReport) -> Vec<String> {
-    let of_card = |note: &String| report.cards.iter().any(|card| note.ends_with(&card.why));
-    let notes: Vec<String> = report.notes.iter().filter(|note| !of_card(note)).cloned().collect();
     let cards = report.cards.iter().filter(|card| card.state != CardState::Asleep);
     let told = cards.map(|card| {
         let name =
             card.pci.as_ref().map_or_else(|| card.name.clone(), |pci| format!("{} ({pci})", card.name));
         format!("{name}: {}", card.why)
     });
-    notes.into_iter().chain(told).collect()
+    report.other_notes().cloned().chain(told).collect()
 }
 
 /// Looks at everything that `domain::doctor` judges.
