@@ -162,7 +162,8 @@ pub fn hint(error: &anyhow::Error) -> Option<String> {
     Some(format!("mend that line, or do without the file: mv {0} {0}.off", quoted(file)))
 }
 
-fn quoted(path: &Path) -> String {
+/// A path as a shell takes it.
+pub(crate) fn quoted(path: &Path) -> String {
     shell_line(&BTreeMap::new(), &[path.into()])
 }
 

@@ -4,6 +4,7 @@ use super::{
     events::events, hub::Hub, inspect, kin, list, machine, overview, runs, said, space, varlink::Out, verify,
 };
 use crate::{
+    config::quoted,
     confirm::confirm,
     core::{Event, Wanted},
     engine, fault,
@@ -13,7 +14,7 @@ use crate::{
 use api::{ApiError, LaunchRequest, Request, Roots, Scanned, Suggested, Synced};
 use domain::{
     Model, RootStatus,
-    engines::{Plan, shell_line},
+    engines::Plan,
     facts::Facts,
     resolve::{Names, Resolved, resolve},
     suggest::suggestions,
@@ -21,7 +22,6 @@ use domain::{
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::{
-    collections::BTreeMap,
     io::ErrorKind,
     path::{Path, PathBuf},
     sync::Arc,
@@ -202,9 +202,9 @@ pub(super) async fn find(hub: &Hub, typed: String) -> Result<String, Failure> {
 /// A path that is no model's own may lead to one; else it is said why it means none.
 fn at_path(typed: &str, names: &[Names], roots: &[RootStatus]) -> Result<String, ApiError> {
     let path = Path::new(typed);
-    let refuse = |why: String, hint: Option<&str>, path: &Path| {
-        let quoted = || shell_line(&BTreeMap::new(), &[path.into()]);
-        ApiError::Refused { why, hint: hint.map(|hint| format!("{hint} {}", quoted())) }
+    let refuse = |why: String, hint: Option<&str>, path: &Path| ApiError::Refused {
+        why,
+        hint: hint.map(|hint| format!("{hint} {}", quoted(path))),
     };
     let real = path.canonicalize().map_err(|error| {
         let is_gone = error.kind() == ErrorKind::NotFound;
