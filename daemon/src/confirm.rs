@@ -9,8 +9,8 @@ use domain::engines::{Confirmed, ConfirmedUse, Counted, HOST, Plan, find};
 use std::{collections::BTreeMap, path::Path, time::Instant};
 
 /// Puts into a plan what the engine's own tool counts for its settings; blocking.
-pub(crate) fn confirm(prepared: &Prepared, is_imagined: bool) -> anyhow::Result<Plan> {
-    let plan = prepared.plan.clone();
+pub(crate) fn confirm(prepared: Prepared) -> anyhow::Result<Plan> {
+    let Prepared { launch, plan, environment, is_imagined, .. } = prepared;
     let refuse = |why: String, hint: &str| ApiError::Refused { why, hint: Some(hint.to_owned()) };
     if is_imagined {
         let why = "a plan for another machine cannot be confirmed on this one".to_owned();
@@ -25,7 +25,7 @@ pub(crate) fn confirm(prepared: &Prepared, is_imagined: bool) -> anyhow::Result<
     let engine = engine.ok_or_else(|| {
         refuse(format!("{} has no tool that counts what settings take", plan.engine), "leave --confirm out")
     })?;
-    let server = prepared.launch.argv.first().map(Path::new).unwrap_or(Path::new(""));
+    let server = launch.argv.first().map(Path::new).unwrap_or(Path::new(""));
     let names: Vec<String> = engine
         .counters()
         .iter()
@@ -38,13 +38,12 @@ pub(crate) fn confirm(prepared: &Prepared, is_imagined: bool) -> anyhow::Result<
         refuse(why, "install the one of the same build, or leave --confirm out")
     })?;
     let began = Instant::now();
-    let (out, left_out) =
-        count(engine, &counter, &prepared.launch.argv, &prepared.environment).map_err(|why| {
-            refuse(
-                format!("{} failed: {why}", counter.program.display()),
-                "leave --confirm out: the plan stands by itself",
-            )
-        })?;
+    let (out, left_out) = count(engine, &counter, &launch.argv, &environment).map_err(|why| {
+        refuse(
+            format!("{} failed: {why}", counter.program.display()),
+            "leave --confirm out: the plan stands by itself",
+        )
+    })?;
     let seconds = began.elapsed().as_secs_f64();
     let devices = compare(&plan, &out);
     let program = [&[&*counter.program.to_string_lossy()], counter.arguments].concat().join(" ");

@@ -47,7 +47,7 @@ pub(crate) struct Prepared {
     /// The port is the one that was asked for.
     pub(crate) is_port_fixed: bool,
     /// It was planned for a machine that the caller described.
-    is_imagined: bool,
+    pub(crate) is_imagined: bool,
 }
 
 impl Prepared {

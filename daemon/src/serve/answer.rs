@@ -324,10 +324,9 @@ async fn remove_root(hub: &Hub, path: PathBuf) -> Result<serde_json::Value, Fail
 
 async fn plan(hub: &Hub, order: LaunchRequest, is_confirmed: bool) -> Result<Plan, Failure> {
     let (model, facts) = meant(hub, &order.model).await?;
-    let is_imagined = order.hardware.is_some();
     let prepared = runs::prepare(hub, order, (model, facts), engine::PLANNED).await?;
     if !is_confirmed {
         return Ok(prepared.plan);
     }
-    off_the_loop(move || confirm(&prepared, is_imagined)).await
+    off_the_loop(move || confirm(prepared)).await
 }
