@@ -36,16 +36,7 @@ pub(super) fn ask(
 }
 
 /// The same, of words that need not be text, with an end of its own.
-pub(super) fn ask_for(
-    patience: Duration,
-    program: &Path,
-    arguments: &[OsString],
-    environment: &BTreeMap<String, OsString>,
-) -> Result<Said, String> {
-    ask_within(patience, program, arguments, environment)
-}
-
-fn ask_within(
+pub(super) fn ask_within(
     patience: Duration,
     program: &Path,
     arguments: &[impl AsRef<OsStr>],

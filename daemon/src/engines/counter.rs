@@ -2,7 +2,7 @@
 
 use super::{
     Found,
-    ask::{ask, ask_for},
+    ask::{ask, ask_within},
     is_executable,
 };
 use domain::engines::{self, Counted, Engine, Program};
@@ -43,7 +43,7 @@ pub(crate) fn count(
     let (words, left_out) =
         engine.count(argv, &flags).ok_or("it has no --fit-print: it is too old to say")?;
     let words: Vec<OsString> = counter.arguments.iter().map(OsString::from).chain(words).collect();
-    let said = ask_for(COUNTING, &counter.program, &words, environment)?;
+    let said = ask_within(COUNTING, &counter.program, &words, environment)?;
     let counted = engine.counted(&said.out).ok_or("what it prints cannot be read")?;
     Ok((counted, left_out))
 }
