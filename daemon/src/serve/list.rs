@@ -199,20 +199,23 @@ pub(super) fn select(
 ) -> anyhow::Result<()> {
     let now = Timestamp::now();
     let has_conditions = query.has_conditions();
-    let mut places: Vec<(Place, i64)> = Vec::new();
+    let asks_fits = query.asks_fits(); // else how a model fits is asked of those alone that are shown
+    let mut places: Vec<(Place, i64, Option<Option<Fit>>)> = Vec::new();
     let mut take = |row: i64, rank: u32, text: &str| {
-        let fit = if sort.is_none() || has_conditions { told.fits.of(reader, text)? } else { None };
-        let text = &as_of_now(text, told.live);
-        if !has_conditions && sort.is_none() {
-            return each(&with_fit(text, fit)?);
+        let fit = if asks_fits { Some(told.fits.of(reader, text)?) } else { None };
+        let shown = as_of_now(text, told.live);
+        if has_conditions || sort.is_some() {
+            let model = Model { fits: fit.flatten(), ..serde_json::from_str(&shown)? };
+            if !query.passes(&model, now) {
+                return Ok(());
+            }
+            if let Some(sort) = sort {
+                places.push((sort.place(&model, rank), row, fit));
+                return Ok(());
+            }
         }
-        let model = Model { fits: fit, ..serde_json::from_str(text)? };
-        if !query.passes(&model, now) {
-            return Ok(());
-        }
-        let Some(sort) = sort else { return each(&with_fit(text, fit)?) };
-        places.push((sort.place(&model, rank), row));
-        Ok(())
+        let fit = fit.map_or_else(|| told.fits.of(reader, text), Ok)?;
+        each(&with_fit(&shown, fit)?)
     };
     reader.begin()?; // one view of the index
     if query.words.is_empty() {
@@ -222,10 +225,10 @@ pub(super) fn select(
         reader.models_of(&matching, |row, text| take(row, matching.get(&row).copied().unwrap_or(0), text))?;
     }
     if let Some(sort) = sort {
-        places.sort_by(|(a, _), (b, _)| sort.compare(a, b));
-        for (_, row) in places {
+        places.sort_by(|(a, ..), (b, ..)| sort.compare(a, b));
+        for (_, row, fit) in places {
             reader.model_at(row, |text| {
-                let fit = told.fits.of(reader, text)?;
+                let fit = fit.map_or_else(|| told.fits.of(reader, text), Ok)?;
                 each(&with_fit(&as_of_now(text, told.live), fit)?)
             })?;
         }
