@@ -150,19 +150,22 @@ fn is_lost(error: &NvmlError) -> bool {
 }
 
 fn sleeping(card: &pci::Nvidia) -> Card {
+    let why = format!("the NVIDIA card {} sleeps and was not woken: its memory is not known", card.address);
+    unasked(card, CardState::Asleep, why)
+}
+
+/// One of which only sysfs tells.
+fn unasked(card: &pci::Nvidia, state: CardState, why: String) -> Card {
+    let model = card.model.as_ref();
     Card {
-        name: named(card),
+        name: model.map_or_else(|| "NVIDIA graphics".into(), |model| format!("NVIDIA graphics {model}")),
         backend: "CUDA".into(),
         pci: Some(card.address.clone()),
         driver: card.driver.clone(),
-        state: CardState::Asleep,
-        why: format!("the NVIDIA card {} sleeps and was not woken: its memory is not known", card.address),
+        state,
+        why,
         ..Card::default()
     }
-}
-
-fn named(card: &pci::Nvidia) -> String {
-    card.model.as_ref().map_or_else(|| "NVIDIA graphics".into(), |model| format!("NVIDIA graphics {model}"))
 }
 
 fn unanswered(address: Option<String>, error: &NvmlError, before: Option<&Look>) -> Card {
@@ -196,19 +199,15 @@ fn give_up(look: &mut Look, error: &NvmlError, awake: &[&pci::Nvidia]) {
     let why = trouble(error, !awake.is_empty());
     look.notes.extend(why.clone());
     let Some(why) = why else { return };
-    look.cards.extend(awake.iter().map(|card| Card {
-        name: named(card),
-        backend: "CUDA".into(),
-        pci: Some(card.address.clone()),
-        driver: card.driver.clone(),
-        why: match card.driver.as_deref() {
+    look.cards.extend(awake.iter().map(|card| {
+        let why = match card.driver.as_deref() {
             Some("nouveau") => {
-                "it is in the hands of nouveau: CUDA needs NVIDIA's own driver, Vulkan does without".into()
+                "it is in the hands of nouveau: CUDA needs NVIDIA's own driver, Vulkan does without"
             }
-            Some("vfio-pci") => "it is set aside for virtual machines".into(),
-            _ => why.clone(),
-        },
-        ..Card::default()
+            Some("vfio-pci") => "it is set aside for virtual machines",
+            _ => &why,
+        };
+        unasked(card, CardState::Untold, why.to_owned())
     }));
 }
 
