@@ -6,7 +6,7 @@ use super::{
     files::{self, bytes},
     pci::{AMD, Drm},
 };
-use domain::hardware::{Card, CardState, Gpu, Pool, Ram};
+use domain::hardware::{Card, Gpu, Pool, Ram};
 use std::path::Path;
 
 /// Generations that are part of a processor. Most are known by a missing maker of their memory chips; this is for kernels
@@ -176,7 +176,6 @@ fn listed(card: &Drm, sysroot: &Path) -> Option<String> {
 
 /// One whose driver tells no memory.
 fn untold(card: &Drm, machine: &Machine<'_>) -> Card {
-    let name = name(card, None, machine.sysroot);
     let why = match card.driver.as_deref() {
         Some("radeon") => {
             "its kernel driver is radeon, which engines cannot use: if it is of 2012 or later, the kernel parameters \
@@ -186,17 +185,8 @@ fn untold(card: &Drm, machine: &Machine<'_>) -> Card {
         Some(_) => "it is in the hands of another driver than amdgpu",
         None => "no driver of the kernel has taken it: is amdgpu loaded?",
     };
-    Card {
-        id: Some(card.id.clone()),
-        name,
-        backend: "Vulkan".into(),
-        pci: card.pci.clone(),
-        driver: card.driver.clone(),
-        state: if card.is_asleep { CardState::Asleep } else { CardState::Untold },
-        processes: machine.holders.of(card.pci.as_deref(), false),
-        why: why.into(),
-        ..Card::default()
-    }
+    let card = machine.untold(card, name(card, None, machine.sysroot));
+    Card { backend: "Vulkan".into(), why: why.into(), ..card }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use super::{
     files::{self, bytes},
     pci::{Drm, INTEL},
 };
-use domain::hardware::{Card, CardState, Gpu};
+use domain::hardware::{Card, Gpu};
 use std::path::Path;
 
 /// Where a processor's own graphics is, on every machine.
@@ -70,18 +70,8 @@ fn discrete(card: &Drm, machine: &Machine<'_>) -> Card {
         }
         (_, None, None) => "its driver does not tell its memory: an engine alone can",
     };
-    Card {
-        id: Some(card.id.clone()),
-        name: name(card),
-        backend: "SYCL".into(),
-        pci: card.pci.clone(),
-        driver: card.driver.clone(),
-        state: if card.is_asleep { CardState::Asleep } else { CardState::Untold },
-        total,
-        at_least,
-        processes: machine.holders.of(card.pci.as_deref(), false),
-        why: why.into(),
-    }
+    let card = machine.untold(card, name(card));
+    Card { backend: "SYCL".into(), total, at_least, why: why.into(), ..card }
 }
 
 fn name(card: &Drm) -> String {
@@ -127,9 +117,8 @@ fn window(device: &Path) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::hardware::{look_at, tests::tree};
-    use domain::hardware::Ram;
+    use domain::hardware::{CardState, Ram};
 
     const RAM: Ram = Ram { total: 32 << 30, available: 20 << 30 };
 

@@ -17,10 +17,11 @@ pub(crate) mod slept;
 mod tests;
 
 use crate::process;
-use domain::hardware::{Card, Gpu, Hardware, Host, Ram};
+use domain::hardware::{Card, CardState, Gpu, Hardware, Host, Ram};
 use fdinfo::Holders;
 use jiff::Timestamp;
 use kfd::Kfd;
+use pci::Drm;
 use rustix::time::{ClockId, clock_gettime};
 use std::{
     collections::BTreeMap,
@@ -85,6 +86,21 @@ struct Machine<'a> {
     wish: Wish,
 }
 
+impl Machine<'_> {
+    /// What every driver tells of a card whose memory it does not tell.
+    fn untold(&self, card: &Drm, name: String) -> Card {
+        Card {
+            id: Some(card.id.clone()),
+            name,
+            pci: card.pci.clone(),
+            driver: card.driver.clone(),
+            state: if card.is_asleep { CardState::Asleep } else { CardState::Untold },
+            processes: self.holders.of(card.pci.as_deref(), false),
+            ..Card::default()
+        }
+    }
+}
+
 /// Cards of one maker.
 #[derive(Debug, Default)]
 struct Found {
@@ -138,8 +154,7 @@ impl Found {
 fn tell_new(nvidia: &nvidia::Look, before: Option<&Snapshot>) {
     let told: &[String] = before.map_or(&[], |before| &before.notes);
     let sleeps = |note: &&String| {
-        let asleep = domain::hardware::CardState::Asleep;
-        nvidia.cards.iter().any(|card| card.state == asleep && card.why == **note)
+        nvidia.cards.iter().any(|card| card.state == CardState::Asleep && card.why == **note)
     };
     for note in nvidia.notes.iter().filter(|note| !told.contains(note) && !sleeps(note)) {
         tracing::warn!(note, "a card could not be read");
