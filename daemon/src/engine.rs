@@ -14,9 +14,7 @@ use domain::{
     facts::Facts,
     hardware::{Hardware, Seen},
     memory::{Shape, doubt},
-    plan::{
-        Expected, Extras, Goal, Informed, Knobs, Planned, Refusal, Runs, called, check_described, plan_with,
-    },
+    plan::{Expected, Extras, Goal, Informed, Knobs, Planned, Refusal, Runs, check_described, plan_with},
     safety,
 };
 use jiff::Timestamp;
@@ -164,7 +162,7 @@ pub(crate) fn prepare(
     knobs.check().map_err(refused)?;
     request.hardware.as_ref().map_or(Ok(()), check_described).map_err(refused)?;
     let mut tools = tools(engine, request, world)?;
-    let extras = engine.extras(model, location);
+    let extras = engine.extras(model, location, tools.build.as_deref());
     let runs = match (&tools.build, &request.hardware) {
         (Some(build), None) => (world.learned)(&model.id, engine.name(), build)?,
         _ => Runs::default(),
@@ -189,13 +187,12 @@ pub(crate) fn prepare(
     plan.explain.extend(informed.as_ref().err().cloned());
     plan.explain.append(&mut tools.notes);
     plan.explain.extend(caution);
-    let told = Told { request, knobs: &knobs, facts, machine: &tools.machine, extras };
+    let told = Told { request, knobs: &knobs, facts, machine: &tools.machine, extras, runs: &runs };
     told.add_to(&mut plan, world.engines)?;
     let reserve = planned.map(reserve).unwrap_or_default();
     let booked = booked(&reserve, &tools.machine);
-    let called = |id: &str| called(&tools.machine, id).to_owned();
     let build = tools.build.as_deref().zip(informed.as_ref().ok());
-    let expected = build.map(|(build, informed)| Expected::of(informed, extras, build, called));
+    let expected = build.map(|(build, informed)| Expected::of(informed, extras, build));
     let environment = environment(&request.environment);
     let (port, is_port_fixed, is_imagined) = (order.port, request.port.is_some(), request.hardware.is_some());
     Ok(Prepared { launch, plan, environment, port, reserve, booked, expected, is_port_fixed, is_imagined })
@@ -216,7 +213,7 @@ struct Tools {
     flags: BTreeSet<String>,
     placing: BTreeMap<String, String>,
     machine: Hardware,
-    /// Its version, as it prints it.
+    /// Its version, as it prints it; None where no program is there.
     build: Option<String>,
     /// What one would not expect of them.
     notes: Vec<String>,
@@ -246,7 +243,7 @@ fn tools(engine: &dyn Engine, request: &LaunchRequest, world: &World<'_>) -> any
         program: probed.program,
         arguments: probed.arguments,
         flags: probed.flags,
-        build: probed.version,
+        build: Some(probed.version.unwrap_or_default()),
         machine,
         notes,
     })

@@ -5,7 +5,7 @@ use crate::{
     engine::{usable, without},
     engines::{Engines, LISTED},
     hardware::Wish,
-    index::Reader,
+    index::{Reader, User},
     serve::with_its_projector,
 };
 use domain::{
@@ -14,7 +14,7 @@ use domain::{
     facts::Facts,
     hardware::Hardware,
     memory::{Shape, doubt},
-    plan::{Fit, fit},
+    plan::{Fit, Runs, fit},
 };
 use jiff::Timestamp;
 use std::{
@@ -45,10 +45,35 @@ const SEEN: Duration = Duration::from_millis(250);
 /// Wishes that wait for the one that works; each is the whole machine, and the last one counts.
 const WISHES: usize = 16;
 
+/// Where models are to fit.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Site {
+    /// As the engine sees it.
+    machine: Hardware,
+    /// The engine's version, as it prints it; None where none is there.
+    build: Option<String>,
+    /// How often something was learned of what runs take.
+    learned: u64,
+}
+
+impl Site {
+    /// Whether what was worked out for one still holds for the other: memory moves all the time.
+    fn is_same(&self, other: &Self) -> bool {
+        let seen = |machine: &Hardware| -> Vec<(String, u64, bool)> {
+            machine.gpus.iter().map(|gpu| (gpu.backend.clone(), gpu.overhead, gpu.shares_ram)).collect()
+        };
+        (self.learned, &self.build) == (other.learned, &other.build)
+            && !self.machine.differs_enough(&other.machine)
+            && seen(&self.machine) == seen(&other.machine)
+    }
+}
+
 /// How models fit one machine, by their texts in the index.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    machine: Option<Hardware>,
+    site: Option<Site>,
+    /// By the model's id.
+    runs: Arc<HashMap<String, Runs>>,
     rows: HashMap<u64, Option<Fit>>,
     /// Nothing is left to do of what there was.
     is_done: bool,
@@ -58,15 +83,15 @@ pub(crate) struct Table {
 #[derive(Debug, Clone)]
 pub(crate) struct View {
     table: Arc<Table>,
-    /// The machine that it is all about.
-    pub(crate) machine: Hardware,
+    /// What it is all about.
+    pub(crate) site: Site,
     keys: Keys,
 }
 
 /// The way to the one that works.
 #[derive(Debug)]
 pub(crate) struct Fits {
-    wishes: SyncSender<Hardware>,
+    wishes: SyncSender<Site>,
     table: watch::Receiver<Arc<Table>>,
     keys: Keys,
 }
@@ -92,35 +117,40 @@ impl View {
     pub(crate) fn of(&self, text: &str) -> Option<Option<Fit>> {
         self.table.rows.get(&self.keys.of(text)).copied()
     }
+
+    /// Works out how a model fits.
+    pub(crate) fn how(&self, reader: &Reader, found: (Model, Option<Facts>)) -> anyhow::Result<Option<Fit>> {
+        how(reader, found, &self.site, &self.table.runs)
+    }
 }
 
 impl Fits {
     /// Starts the thread, which ends with the process; nothing is done before somebody asks.
-    pub(crate) fn start(index: PathBuf) -> anyhow::Result<Self> {
+    pub(crate) fn start(index: PathBuf, user: PathBuf) -> anyhow::Result<Self> {
         let (wishes, wished) = sync_channel(WISHES);
         let (shown, table) = watch::channel(Arc::default());
         let keys = Keys(RandomState::new().hash_one(0));
-        let worker = Worker { index, wished, shown, keys: keys.clone() };
+        let worker = Worker { index, user, wished, shown, keys: keys.clone() };
         thread::Builder::new().name("fits".into()).spawn(move || worker.run())?;
         Ok(Self { wishes, table, keys })
     }
 
     /// What is known for this machine; begins with the rest where something is left to do.
-    pub(crate) async fn view(&self, machine: Hardware, is_needed: bool) -> Option<View> {
+    pub(crate) async fn view(&self, site: Site, is_needed: bool) -> Option<View> {
         let mut table = self.table.clone();
-        let is_for = |table: &Table| table.machine.as_ref().is_some_and(|known| is_same(known, &machine));
+        let is_for = |table: &Table| table.site.as_ref().is_some_and(|known| known.is_same(&site));
         if !is_for(&table.borrow()) {
-            self.work(&machine);
+            self.work(&site);
         }
         let done = table.wait_for(|table| is_for(table) && table.is_done);
         drop(timeout(patience(is_needed), done).await); // then with what there is
         let table = Arc::clone(&table.borrow());
-        is_for(&table).then(|| View { table, machine, keys: self.keys.clone() })
+        is_for(&table).then(|| View { table, site, keys: self.keys.clone() })
     }
 
     /// Has what is missing worked out.
-    pub(crate) fn work(&self, machine: &Hardware) {
-        self.wishes.try_send(machine.clone()).ok(); // those that wait bring the same
+    pub(crate) fn work(&self, site: &Site) {
+        self.wishes.try_send(site.clone()).ok(); // those that wait bring the same
     }
 }
 
@@ -129,56 +159,51 @@ pub(crate) fn patience(is_needed: bool) -> Duration {
     if is_needed { PATIENTLY } else { BRIEFLY }
 }
 
-/// Whether what was worked out for one still holds for the other: memory moves all the time.
-fn is_same(one: &Hardware, other: &Hardware) -> bool {
-    let seen = |machine: &Hardware| -> Vec<(String, u64, bool)> {
-        machine.gpus.iter().map(|gpu| (gpu.backend.clone(), gpu.overhead, gpu.shares_ram)).collect()
-    };
-    !one.differs_enough(other) && seen(one) == seen(other)
-}
-
 /// The machine as the engine that a launch would take sees it, without what launches on their way will take; where there
-/// is none, as the drivers tell. A program that was asked before is not asked again for what drivers tell too. Blocking.
-pub(crate) fn machine(
+/// is none, as the drivers tell. A program that was asked before is not asked again for what drivers tell too. `learned`
+/// is how often something was learned of runs. Blocking.
+pub(crate) fn site(
     engines: &Engines,
     callers: &BTreeMap<String, String>,
     reserved: impl Fn(Timestamp) -> BTreeMap<String, u64>,
-) -> anyhow::Result<Hardware> {
+    learned: u64,
+) -> anyhow::Result<Site> {
     let seen = ENGINES.first().and_then(|engine| seen(engines, *engine, callers));
-    let (machine, at) = match seen {
-        Some(seen) => seen,
+    let (machine, at, build) = match seen {
+        Some((machine, at, build)) => (machine, at, Some(build)),
         None => {
             let look = engines.look(SEEN)?;
-            (look.hardware.clone(), look.at)
+            (look.hardware.clone(), look.at, None)
         }
     };
-    Ok(without(machine, &reserved(at)))
+    Ok(Site { machine: without(machine, &reserved(at)), build, learned })
 }
 
 fn seen(
     engines: &Engines,
     engine: &dyn Engine,
     callers: &BTreeMap<String, String>,
-) -> Option<(Hardware, Timestamp)> {
+) -> Option<(Hardware, Timestamp, String)> {
     let found = engines.find(engine, callers).ok()?.0.into_iter().next()?;
     let ask = |max_age: Duration| {
         let probed = engines.ask(&found, callers, max_age).ok().filter(|probed| is_server(&probed.flags))?;
-        engines.see(&probed, callers, (SEEN, Wish::PLANNED)).ok()
+        let (seen, at) = engines.see(&probed, callers, (SEEN, Wish::PLANNED)).ok()?;
+        Some((seen.hardware, at, probed.version.unwrap_or_default()))
     };
     let is_asleep = engines.look(SEEN).ok()?.is_asleep;
     if is_asleep && !engines.has_asked(&found, callers) {
         return None; // to ask would wake it
     }
-    let (seen, at) = ask(Duration::MAX)?;
+    let (seen, at, build) = ask(Duration::MAX)?;
     let is_old = Timestamp::now().duration_since(at).unsigned_abs() > LISTED;
-    let (seen, at) = if is_old && !is_asleep { ask(LISTED)? } else { (seen, at) };
-    Some((seen.hardware, at))
+    if is_old && !is_asleep { ask(LISTED) } else { Some((seen, at, build)) }
 }
 
 /// The one that works.
 struct Worker {
     index: PathBuf,
-    wished: Receiver<Hardware>,
+    user: PathBuf,
+    wished: Receiver<Site>,
     shown: watch::Sender<Arc<Table>>,
     keys: Keys,
 }
@@ -186,9 +211,9 @@ struct Worker {
 impl Worker {
     fn run(self) {
         let mut wish = self.wished.recv().ok();
-        while let Some(machine) = wish {
-            let machine = self.wished.try_iter().last().unwrap_or(machine);
-            let next = self.pass(&machine).unwrap_or_else(|error| {
+        while let Some(site) = wish {
+            let site = self.wished.try_iter().last().unwrap_or(site);
+            let next = self.pass(&site).unwrap_or_else(|error| {
                 tracing::debug!(error = format!("{error:#}"), "how models fit could not be worked out");
                 None
             });
@@ -197,12 +222,19 @@ impl Worker {
     }
 
     /// Works out what is missing for this machine; stops for another one, which is returned.
-    fn pass(&self, machine: &Hardware) -> anyhow::Result<Option<Hardware>> {
+    fn pass(&self, site: &Site) -> anyhow::Result<Option<Site>> {
         let before = Arc::clone(&self.shown.borrow());
-        let known = before.machine.as_ref().filter(|known| is_same(known, machine)).cloned();
-        let mut rows = if known.is_some() { before.rows.clone() } else { HashMap::new() };
-        let machine = known.unwrap_or_else(|| machine.clone());
+        let known = before.site.as_ref().filter(|known| known.is_same(site)).cloned();
+        let (mut rows, runs) = match known {
+            Some(_) => (before.rows.clone(), Arc::clone(&before.runs)),
+            None => (HashMap::new(), self.runs(site)),
+        };
+        let site = known.unwrap_or_else(|| site.clone());
         drop(before);
+        let show = |rows: &HashMap<u64, Option<Fit>>, is_done: bool| {
+            let (site, runs) = (Some(site.clone()), Arc::clone(&runs));
+            self.shown.send_replace(Arc::new(Table { site, runs, rows: rows.clone(), is_done }));
+        };
         let reader = Reader::open(&self.index)?;
         let (mut there, mut todo) = (HashSet::new(), Vec::new());
         reader.texts(|id, text| {
@@ -216,31 +248,37 @@ impl Worker {
         let mut told = Instant::now();
         for (key, id) in todo {
             let found = reader.model(&id)?;
-            let how = found.map(|found| how(&reader, found, &machine)).transpose()?;
+            let how = found.map(|found| how(&reader, found, &site, &runs)).transpose()?;
             rows.insert(key, how.flatten());
             if told.elapsed() >= BEAT {
                 told = Instant::now();
-                self.show(&machine, &rows, false);
-                if let Some(other) = self.wished.try_iter().last().filter(|other| !is_same(other, &machine)) {
+                show(&rows, false);
+                if let Some(other) = self.wished.try_iter().last().filter(|other| !other.is_same(&site)) {
                     return Ok(Some(other));
                 }
             }
         }
-        self.show(&machine, &rows, true);
+        show(&rows, true);
         Ok(None)
     }
 
-    fn show(&self, machine: &Hardware, rows: &HashMap<u64, Option<Fit>>, is_done: bool) {
-        let table = Table { machine: Some(machine.clone()), rows: rows.clone(), is_done };
-        self.shown.send_replace(Arc::new(table));
+    /// What runs took with this build. Without it models fit as if nothing had run.
+    fn runs(&self, site: &Site) -> Arc<HashMap<String, Runs>> {
+        let Some((engine, build)) = ENGINES.first().zip(site.build.as_ref()) else { return Arc::default() };
+        let runs = User::reader(&self.user).and_then(|user| user.all_measured(engine.name(), build));
+        Arc::new(runs.unwrap_or_else(|error| {
+            tracing::debug!(error = format!("{error:#}"), "what runs took could not be read");
+            HashMap::new()
+        }))
     }
 }
 
 /// How a model fits; None where no engine takes it, or its memory cannot be planned.
-pub(crate) fn how(
+fn how(
     reader: &Reader,
     (model, facts): (Model, Option<Facts>),
-    machine: &Hardware,
+    site: &Site,
+    runs: &HashMap<String, Runs>,
 ) -> anyhow::Result<Option<Fit>> {
     let Some(engine) = ENGINES.iter().find(|engine| engine.accepts(&model).is_ok()) else { return Ok(None) };
     if doubt(&model.warnings).is_some() {
@@ -249,5 +287,7 @@ pub(crate) fn how(
     let Some(shape) = facts.as_ref().and_then(|facts| Shape::of(facts).ok()) else { return Ok(None) };
     let (model, _) = with_its_projector(reader, (model, facts.as_ref()), "")?;
     let Some(location) = usable(&model, "") else { return Ok(None) };
-    Ok(fit(&shape, machine, engine.extras(&model, location)).ok())
+    let extras = engine.extras(&model, location, site.build.as_deref());
+    let none = Runs::default();
+    Ok(fit(&shape, &site.machine, extras, runs.get(&model.id).unwrap_or(&none)).ok())
 }

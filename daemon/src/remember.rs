@@ -4,8 +4,12 @@ use crate::index::{Restored, User, UserChange};
 use anyhow::Context as _;
 use jiff::Timestamp;
 use std::{
-    path::Path,
-    sync::mpsc::{Receiver, Sender, channel},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, Sender, channel},
+    },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -15,6 +19,7 @@ use tokio::sync::oneshot;
 #[derive(Debug, Clone)]
 pub(crate) struct Memory {
     orders: Sender<Order>,
+    learned: Arc<AtomicU64>,
 }
 
 type Answer = oneshot::Sender<anyhow::Result<()>>;
@@ -33,12 +38,17 @@ const BATCH: usize = 1000;
 impl Memory {
     /// Also says whether the database had to be restored.
     pub(crate) fn start(path: &Path) -> anyhow::Result<(Self, JoinHandle<()>, Option<Restored>)> {
-        let (mut user, restored) = User::open(path)?;
-        let path = path.to_owned();
+        let (user, restored) = User::open(path)?;
         let (orders, queue) = channel();
-        let thread =
-            thread::Builder::new().name("remember".into()).spawn(move || write(&mut user, &path, &queue))?;
-        Ok((Self { orders }, thread, restored))
+        let learned = Arc::default();
+        let mut writer = Writer { user, path: path.to_owned(), learned: Arc::clone(&learned) };
+        let thread = thread::Builder::new().name("remember".into()).spawn(move || writer.write(&queue))?;
+        Ok((Self { orders, learned }, thread, restored))
+    }
+
+    /// How often it was written or forgotten what runs took.
+    pub(crate) fn learned(&self) -> u64 {
+        self.learned.load(Ordering::Acquire)
     }
 
     /// Returns when the change is on the disk.
@@ -66,45 +76,64 @@ impl Memory {
     }
 }
 
-fn write(user: &mut User, path: &Path, queue: &Receiver<Order>) {
-    // What could not be written is tried again with what comes next.
-    let mut batch: Vec<UserChange> = Vec::new();
-    back_up(user);
-    let mut copied = Instant::now();
-    while let Ok(order) = queue.recv() {
-        let mut next = Some(order);
-        while let Some(Order::Change(change, None)) = next {
-            batch.push(change);
-            next = if batch.len() < BATCH { queue.try_recv().ok() } else { None };
-        }
-        if !batch.is_empty() {
-            match change(user, path, &batch) {
-                Ok(()) => batch.clear(),
-                Err(error) => tracing::error!(error = format!("{error:#}"), "user.db could not be written"),
-            }
-        }
-        if copied.elapsed() >= COPY_EVERY {
-            back_up(user);
-            copied = Instant::now();
-        }
-        match next {
-            Some(Order::Change(asked, Some(answer))) => {
-                drop(answer.send(change(user, path, &[asked]))); // who asked may have gone
-            }
-            Some(Order::Stop) => return back_up(user),
-            Some(Order::Change(_, None)) | None => {}
-        }
-    }
+struct Writer {
+    user: User,
+    path: PathBuf,
+    learned: Arc<AtomicU64>,
 }
 
-fn back_up(user: &User) {
-    if let Err(error) = user.back_up(Timestamp::now()) {
-        tracing::warn!(error = format!("{error:#}"), "user.db could not be copied");
+impl Writer {
+    fn write(&mut self, queue: &Receiver<Order>) {
+        // What could not be written is tried again with what comes next.
+        let mut batch: Vec<UserChange> = Vec::new();
+        self.back_up();
+        let mut copied = Instant::now();
+        while let Ok(order) = queue.recv() {
+            let mut next = Some(order);
+            while let Some(Order::Change(change, None)) = next {
+                batch.push(change);
+                next = if batch.len() < BATCH { queue.try_recv().ok() } else { None };
+            }
+            if !batch.is_empty() {
+                match self.change(&batch) {
+                    Ok(()) => batch.clear(),
+                    Err(error) => {
+                        tracing::error!(error = format!("{error:#}"), "user.db could not be written");
+                    }
+                }
+            }
+            if copied.elapsed() >= COPY_EVERY {
+                self.back_up();
+                copied = Instant::now();
+            }
+            match next {
+                Some(Order::Change(asked, Some(answer))) => {
+                    drop(answer.send(self.change(&[asked]))); // who asked may have gone
+                }
+                Some(Order::Stop) => return self.back_up(),
+                Some(Order::Change(_, None)) | None => {}
+            }
+        }
     }
-}
 
-/// A file that was deleted under us takes words that nobody will find again.
-fn change(user: &mut User, path: &Path, changes: &[UserChange]) -> anyhow::Result<()> {
-    anyhow::ensure!(path.exists(), "{} was deleted: restart modeld, which makes a new one", path.display());
-    user.change(changes, Timestamp::now()).with_context(|| format!("writing {}", path.display()))
+    fn back_up(&self) {
+        if let Err(error) = self.user.back_up(Timestamp::now()) {
+            tracing::warn!(error = format!("{error:#}"), "user.db could not be copied");
+        }
+    }
+
+    /// A file that was deleted under us takes words that nobody will find again.
+    fn change(&mut self, changes: &[UserChange]) -> anyhow::Result<()> {
+        let path = &self.path;
+        anyhow::ensure!(
+            path.exists(),
+            "{} was deleted: restart modeld, which makes a new one",
+            path.display()
+        );
+        self.user.change(changes, Timestamp::now()).with_context(|| format!("writing {}", path.display()))?;
+        if changes.iter().any(UserChange::is_of_measurements) {
+            self.learned.fetch_add(1, Ordering::Release);
+        }
+        Ok(())
+    }
 }

@@ -90,7 +90,7 @@ pub async fn run(
         failed: has_failed,
         unwatched: are_unwatched,
         verify: desk,
-        fits: Fits::start(config.index())?,
+        fits: Fits::start(config.index(), config.user())?,
         mounts,
     };
     let hub = Arc::new(Hub::new(config, links, Found { opened, restored, has_cookies }));

@@ -126,13 +126,16 @@ pub enum Request {
         #[serde(flatten)]
         path: WirePath,
     },
-    /// The command that `Launch` would run; nothing is started. `confirm`: the engine's own tool counts it, too.
+    /// The command that `Launch` would run; nothing is started. `confirm`: the engine's own tool counts it, too. `forget`:
+    /// what runs of the model took with this engine is forgotten before.
     #[serde(rename = "org.modelctl.Manager.Plan")]
     Plan {
         #[serde(flatten)]
         launch: LaunchRequest,
         #[serde(default)]
         confirm: bool,
+        #[serde(default)]
+        forget: bool,
     },
     /// Starts an engine; only with `more`. The run is stopped when the caller closes or half-closes the connection,
     /// unless it is detached. Where the same is starting or running already, that is joined and belongs to others.

@@ -56,7 +56,8 @@ impl LaunchArgs {
         let mut launch = self.order.request(context)?;
         launch.detach = self.detach;
         if self.print {
-            let reply = context.connect()?.ask_raw(&Request::Plan { launch, confirm: false })?;
+            let reply =
+                context.connect()?.ask_raw(&Request::Plan { launch, confirm: false, forget: false })?;
             let Launch { plan } = serde_json::from_str(reply.get()).map_err(ClientError::Garbled)?;
             match context.json {
                 true => context.print_json(&reply)?,

@@ -29,6 +29,7 @@ EXAMPLES:
   modelctl plan llama.cpp qwen3 --users 4 --ctx 16k
   modelctl plan llama.cpp qwen3 --explain --curve
   modelctl plan llama.cpp qwen3 --confirm
+  modelctl plan llama.cpp qwen3 --forget          after a driver or a card was changed
   modelctl plan llama.cpp qwen3 -- --jinja --temp 0.6")]
 pub(crate) struct PlanArgs {
     #[command(flatten)]
@@ -39,17 +40,29 @@ pub(crate) struct PlanArgs {
     /// Draw memory against context, for each type of KV cache
     #[arg(long)]
     curve: bool,
+    #[command(flatten)]
+    evidence: Evidence,
+}
+
+/// What a plan goes by besides arithmetic.
+#[derive(Debug, Args)]
+struct Evidence {
     /// Have the engine's own tool count it, too: llama-fit-params, where it lies beside the engine
     #[arg(long)]
     confirm: bool,
+    /// Forget first what runs of this model took with this engine: plan as if none had been
+    #[arg(long)]
+    forget: bool,
 }
 
 impl PlanArgs {
     pub(crate) fn run(self, context: &mut Context<'_>) -> Result<()> {
-        let confirm = self.confirm;
+        let Evidence { confirm, forget } = self.evidence;
         let mut launch = self.order.request(context)?;
         (launch.curve, launch.terms) = (self.curve, self.explain);
-        let Some(Launch { plan }) = context.ask(&Request::Plan { launch, confirm })? else { return Ok(()) };
+        let Some(Launch { plan }) = context.ask(&Request::Plan { launch, confirm, forget })? else {
+            return Ok(());
+        };
         write_memory(&plan, context)?;
         if self.explain {
             write_terms(&plan.terms, context)?;

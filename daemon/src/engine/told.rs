@@ -8,7 +8,7 @@ use domain::{
     facts::Facts,
     hardware::Hardware,
     memory::Shape,
-    plan::{Curve, Extras, Knobs, Term, caution, curve},
+    plan::{Curve, Extras, Knobs, Runs, Term, caution, curve},
 };
 
 /// What is planned for.
@@ -18,6 +18,7 @@ pub(super) struct Told<'a> {
     pub(super) facts: Option<&'a Facts>,
     pub(super) machine: &'a Hardware,
     pub(super) extras: Extras,
+    pub(super) runs: &'a Runs,
 }
 
 impl Told<'_> {
@@ -34,7 +35,7 @@ impl Told<'_> {
 
     fn curve(&self) -> Result<Option<Curve>, ApiError> {
         let Some(Ok(shape)) = self.facts.map(Shape::of) else { return Ok(None) };
-        curve(&shape, self.machine, self.knobs, self.extras).map(Some).map_err(refused)
+        curve(&shape, self.machine, self.knobs, self.extras, self.runs).map(Some).map_err(refused)
     }
 
     /// A plan looks at sizes alone: who holds them takes a look at every process.

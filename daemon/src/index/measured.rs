@@ -5,7 +5,8 @@ use domain::{
     engines::Rates,
     plan::{Measured, Runs},
 };
-use rusqlite::{Transaction, params};
+use rusqlite::{Transaction, params, params_from_iter};
+use std::collections::HashMap;
 
 /// What one run took.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +35,11 @@ pub(super) fn put(db: &Transaction<'_>, row: &MeasuredRow) -> anyhow::Result<()>
     Ok(())
 }
 
+pub(super) fn forget(db: &Transaction<'_>, model: &str, engine: &str) -> anyhow::Result<()> {
+    db.prepare_cached("DELETE FROM measured WHERE model = ?1 AND engine = ?2")?.execute([model, engine])?;
+    Ok(())
+}
+
 pub(super) fn put_speed(db: &Transaction<'_>, run: &str, speed: Rates) -> anyhow::Result<()> {
     db.prepare_cached("UPDATE measured SET speed = ?2 WHERE run = ?1")?
         .execute(params![run, serde_json::to_string(&speed)?])?;
@@ -44,14 +50,30 @@ impl User {
     /// What runs of a model with this build of an engine took, the latest first. What another version wrote and nobody
     /// can read is left out.
     pub fn measured(&self, model: &str, engine: &str, build: &str) -> anyhow::Result<Runs> {
-        let mut select = self.db.prepare_cached(
-            "SELECT taken, speed FROM measured WHERE model = ?1 AND engine = ?2 AND build = ?3 ORDER BY at DESC",
-        )?;
-        let rows = select.query_map([model, engine, build], |row| {
-            let (taken, speed): (String, Option<String>) = (row.get(0)?, row.get(1)?);
+        let sql = "SELECT model, taken, speed FROM measured WHERE model = ?1 AND engine = ?2 AND build = ?3 ORDER BY at DESC";
+        Ok(self.runs(sql, [model, engine, build])?.remove(model).unwrap_or_default())
+    }
+
+    /// The same of all models, by their ids.
+    pub fn all_measured(&self, engine: &str, build: &str) -> anyhow::Result<HashMap<String, Runs>> {
+        let sql =
+            "SELECT model, taken, speed FROM measured WHERE engine = ?1 AND build = ?2 ORDER BY at DESC";
+        self.runs(sql, [engine, build])
+    }
+
+    fn runs<const N: usize>(&self, sql: &str, words: [&str; N]) -> anyhow::Result<HashMap<String, Runs>> {
+        let mut select = self.db.prepare_cached(sql)?;
+        let rows = select.query_map(params_from_iter(words), |row| {
+            let (model, taken, speed): (String, String, Option<String>) =
+                (row.get(0)?, row.get(1)?, row.get(2)?);
             let speed = speed.and_then(|text| serde_json::from_str(&text).ok());
-            Ok(json::<Measured>(&taken, 0).ok().map(|taken| Measured { speed, ..taken }))
+            Ok((model, json::<Measured>(&taken, 0).ok().map(|taken| Measured { speed, ..taken })))
         })?;
-        Ok(Runs(rows.collect::<rusqlite::Result<Vec<_>>>()?.into_iter().flatten().collect()))
+        let mut runs: HashMap<String, Runs> = HashMap::new();
+        for row in rows {
+            let (model, run) = row?;
+            runs.entry(model).or_default().0.extend(run);
+        }
+        Ok(runs)
     }
 }

@@ -53,6 +53,11 @@ pub enum Change {
     },
     /// What a run took that is ready.
     Measured(Box<super::MeasuredRow>),
+    /// What runs of a model took with an engine is forgotten.
+    Unlearn {
+        model: String,
+        engine: String,
+    },
     /// How fast a run was.
     Speed {
         run: String,
@@ -64,6 +69,13 @@ pub enum Change {
     RemoveRoot(PathBuf),
     AddEngine(PathBuf),
     RemoveEngine(PathBuf),
+}
+
+impl Change {
+    /// Whether it changes what is known of runs.
+    pub(crate) fn is_of_measurements(&self) -> bool {
+        matches!(self, Self::Measured(_) | Self::Speed { .. } | Self::Unlearn { .. })
+    }
 }
 
 /// A change that is refused.
@@ -241,6 +253,7 @@ fn apply(db: &Transaction<'_>, change: &Change, now: &str) -> anyhow::Result<()>
             put_model(db, &row.model, now)?;
             super::measured::put(db, row)?;
         }
+        Change::Unlearn { model, engine } => super::measured::forget(db, model, engine)?,
         Change::Speed { run, speed } => super::measured::put_speed(db, run, *speed)?,
         Change::Hashed(row) => super::hashes::put(db, row, now)?,
         Change::AddRoot(path) => {

@@ -46,7 +46,9 @@ impl Runs {
         let devices: Vec<String> = expected.devices().map(str::to_owned).collect();
         let engines = Arc::clone(&self.0.learning.engines);
         let look = move || {
-            let is_known = |device: &String| device.starts_with("GPU-") || device.contains(':');
+            let is_known = |device: &String| {
+                device.starts_with("GPU-") || device.starts_with("MIG-") || device.contains(':')
+            };
             let is_told = devices.iter().any(is_known);
             let look = is_told.then(|| engines.look_now(Wish::ASKED).ok()).flatten();
             let Some(look) = look else { return BTreeMap::new() };

@@ -130,7 +130,9 @@ async fn reply(request: Request, hub: &Hub) -> Result<Box<RawValue>, Failure> {
             raw(machine::add(hub, path.to_path(), environment).await?)
         }
         Request::RemoveEngine { path } => raw(machine::remove(hub, path.to_path()).await?),
-        Request::Plan { launch, confirm } => raw(api::Launch { plan: plan(hub, launch, confirm).await? }),
+        Request::Plan { launch, confirm, forget } => {
+            raw(api::Launch { plan: plan(hub, launch, (confirm, forget)).await? })
+        }
         Request::Doctor { environment } => raw(overview::doctor(hub, environment).await?),
         Request::Ps {} => raw(api::Runs { runs: runs::all(hub).await? }),
         Request::Stop { run } => raw(runs::stop(hub, &run).await?),
@@ -322,8 +324,16 @@ async fn remove_root(hub: &Hub, path: PathBuf) -> Result<serde_json::Value, Fail
     Ok(serde_json::json!({}))
 }
 
-async fn plan(hub: &Hub, order: LaunchRequest, is_confirmed: bool) -> Result<Plan, Failure> {
+async fn plan(
+    hub: &Hub,
+    order: LaunchRequest,
+    (is_confirmed, is_forgotten): (bool, bool),
+) -> Result<Plan, Failure> {
     let (model, facts) = meant(hub, &order.model).await?;
+    if is_forgotten {
+        let (model, engine) = (model.id.clone(), order.engine.clone());
+        hub.memory.change(UserChange::Unlearn { model, engine }).await?;
+    }
     let prepared = runs::prepare(hub, order, (model, facts), engine::PLANNED).await?;
     if !is_confirmed {
         return Ok(prepared.plan);

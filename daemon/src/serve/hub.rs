@@ -150,15 +150,16 @@ impl Hub {
 
     async fn fits_now(&self, callers: BTreeMap<String, String>, is_needed: bool) -> Option<View> {
         let (engines, runs) = (Arc::clone(&self.engines), self.runs.clone());
-        let look = move || fits::machine(&engines, &callers, |since| runs.reserved(since));
+        let learned = self.memory.learned();
+        let look = move || fits::site(&engines, &callers, |since| runs.reserved(since), learned);
         let look = tokio::task::spawn_blocking(look);
-        let machine = timeout(fits::patience(is_needed), look).await.ok()?.ok()?;
-        self.fits.view(machine.ok()?, is_needed).await
+        let site = timeout(fits::patience(is_needed), look).await.ok()?.ok()?;
+        self.fits.view(site.ok()?, is_needed).await
     }
 
     /// Has how the rest of the models fit worked out.
     pub(crate) fn fit_the_rest(&self, view: &View) {
-        self.fits.work(&view.machine);
+        self.fits.work(&view.site);
     }
 
     /// Runs a read of the index off the event loop, on a connection of its own.

@@ -5,11 +5,7 @@ use super::{
     hub::Hub,
     varlink::Out,
 };
-use crate::{
-    core::Live,
-    fits::{self, View},
-    index::Reader,
-};
+use crate::{core::Live, fits::View, index::Reader};
 use anyhow::Context as _;
 use api::ApiError;
 use domain::{
@@ -158,7 +154,7 @@ impl<'a> Fitting<'a> {
         if self.until.is_some_and(|until| Instant::now() > until) {
             return Ok(None);
         }
-        let found = reader.model(&id_of(text)?)?.map(|found| fits::how(reader, found, &view.machine));
+        let found = reader.model(&id_of(text)?)?.map(|found| view.how(reader, found));
         Ok(found.transpose()?.flatten())
     }
 }

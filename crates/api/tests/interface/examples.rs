@@ -40,7 +40,7 @@ pub(crate) fn exchanges() -> Vec<(Request, Vec<Value>)> {
         Request::Note { model: model(), note: Some("n".into()) },
         Request::Pin { model: model(), pinned: true },
         Request::Alias { model: model(), add: words(), remove: words() },
-        Request::Plan { launch: launch(), confirm: true },
+        Request::Plan { launch: launch(), confirm: true, forget: true },
         Request::Launch { launch: launch() },
         Request::Doctor { environment: environment() },
         Request::Ps {},

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     Format, Kind, Model, Role, State,
-    memory::{CacheType, FlashAttention, Settings, sum},
+    memory::{CacheType, FlashAttention, MEASURED_BUILD, Settings, sum},
     plan::{Extras, Knobs, MARGIN, Planned},
 };
 use std::{
@@ -65,12 +65,13 @@ impl Engine for LlamaCpp {
         llama_cpp_extra::check(extra)
     }
 
-    fn extras(&self, model: &Model, location: &crate::Location) -> Extras {
+    fn extras(&self, model: &Model, location: &crate::Location, build: Option<&str>) -> Extras {
         let is_projector = |file: &&crate::File| file.role == Role::Companion;
         Extras {
             projector: location.files.iter().find(is_projector).map_or(0, |file| file.size),
             adapters: sum(adapters(location).map(|file| file.size)),
             embeds: matches!(model.kind, Some(Kind::Embedding | Kind::Reranker)),
+            is_other_build: build.is_some_and(|build| !build.starts_with(MEASURED_BUILD)),
         }
     }
 

@@ -54,8 +54,9 @@ pub trait Engine: Sync {
     /// Says why these words cannot be passed on: they would contradict what is decided here.
     fn check_extra(&self, extra: &[String]) -> Result<(), Refusal>;
 
-    /// What is loaded besides the weights.
-    fn extras(&self, model: &Model, location: &Location) -> Extras;
+    /// What is loaded besides the weights, by this build: its version, as it prints it. Without one it is the build that
+    /// was measured.
+    fn extras(&self, model: &Model, location: &Location, build: Option<&str>) -> Extras;
 
     /// What its word for the context counts.
     fn context_of(&self) -> ContextOf;

@@ -11,8 +11,9 @@ pub struct Backend {
     row_padding: Option<u64>,
     /// Flash attention has kernels for some sizes of heads only.
     has_few_heads: bool,
-    /// Compute buffers were measured there.
+    /// Compute buffers were measured there, with this build of the engine.
     pub(super) is_measured: bool,
+    pub(super) is_other_build: bool,
 }
 
 /// `TENSOR_ALIGNMENT` of ggml's CPU buffers, pinned ones as well.
@@ -20,13 +21,23 @@ const HOST_ALIGNMENT: u64 = 32;
 
 impl Backend {
     /// ggml-cuda.cu: alignment 128, `MATRIX_ROW_PADDING` 512.
-    pub const CUDA: Self =
-        Self { alignment: 128, row_padding: Some(512), has_few_heads: true, is_measured: true };
+    pub const CUDA: Self = Self {
+        alignment: 128,
+        row_padding: Some(512),
+        has_few_heads: true,
+        is_measured: true,
+        is_other_build: false,
+    };
     /// ROCm and MUSA are built from the same source.
     const LIKE_CUDA: Self = Self { is_measured: false, ..Self::CUDA };
     /// ggml-vulkan.cpp: `minStorageBufferOffsetAlignment`, which is 256 at most by the Vulkan specification.
-    pub const VULKAN: Self =
-        Self { alignment: 256, row_padding: None, has_few_heads: false, is_measured: false };
+    pub const VULKAN: Self = Self {
+        alignment: 256,
+        row_padding: None,
+        has_few_heads: false,
+        is_measured: false,
+        is_other_build: false,
+    };
     pub(super) const HOST: Self = Self { alignment: HOST_ALIGNMENT, ..Self::VULKAN };
 
     /// By the name that llama.cpp gives a device without its number: `CUDA`, `ROCm`, `Vulkan`, `SYCL`, …
@@ -36,6 +47,12 @@ impl Backend {
             "ROCm" | "MUSA" => Self::LIKE_CUDA,
             _ => Self::VULKAN,
         }
+    }
+
+    /// Of another build of the engine than that which was measured, or of that one.
+    #[must_use]
+    pub fn of_build(self, is_other: bool) -> Self {
+        Self { is_measured: self.is_measured && !is_other, is_other_build: is_other, ..self }
     }
 
     /// Whether heads of so many elements have a kernel for flash attention: ggml-cuda/fattn.cu has a list, Vulkan's and the

@@ -1,8 +1,9 @@
 //! Memory against context: what the planned placement would take with other contexts and types of cache.
 
 use super::{
-    Extras, Knobs, Refusal,
-    ground::{Answer, Ground, ask},
+    Extras, Knobs, Refusal, Runs,
+    ground::{Answer, Ground},
+    learned::ask_after,
     search::STEP,
 };
 use crate::{
@@ -41,8 +42,14 @@ const POINTS: u64 = 32;
 const TYPES: [CacheType; 3] = [CacheType::F16, CacheType::Q8_0, CacheType::Q4_0];
 
 /// Draws the plan of the same question.
-pub fn curve(shape: &Shape, machine: &Hardware, knobs: &Knobs, extras: Extras) -> Result<Curve, Refusal> {
-    ask(shape, machine, knobs, (extras, &[]), drawn)
+pub fn curve(
+    shape: &Shape,
+    machine: &Hardware,
+    knobs: &Knobs,
+    extras: Extras,
+    runs: &Runs,
+) -> Result<Curve, Refusal> {
+    ask_after((shape, machine, knobs, extras), &runs.believed(machine), drawn)
 }
 
 fn drawn(ground: &Ground<'_>, answer: &Answer<'_>) -> Curve {

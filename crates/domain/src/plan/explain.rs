@@ -1,7 +1,7 @@
 //! A plan in words: what goes where, what it takes, what limited it.
 
 use super::{
-    Goal, Limit, Planned, Speed, alternatives,
+    Goal, Limit, Measured, MeasuredUse, Planned, Speed, alternatives, called,
     devices::Left,
     ground::{Answer, Ground},
     room::Place,
@@ -9,10 +9,17 @@ use super::{
 };
 use crate::{
     ByteSize,
+    engines::HOST,
     memory::{CacheType, Charge, Settings},
 };
 
-pub(super) fn tell(planned: &mut Planned, ground: &Ground<'_>, answer: &Answer<'_>) {
+/// `measured` is the run that a plan is told with.
+pub(super) fn tell(
+    planned: &mut Planned,
+    ground: &Ground<'_>,
+    answer: &Answer<'_>,
+    measured: Option<&Measured>,
+) {
     let mut explain = Vec::new();
     explain.extend(missing(answer));
     explain.extend(place(planned, ground));
@@ -21,6 +28,11 @@ pub(super) fn tell(planned: &mut Planned, ground: &Ground<'_>, answer: &Answer<'
     explain.push(context(planned, ground));
     explain.push(speed(planned, ground, answer));
     explain.extend(warnings::of(planned, ground));
+    match measured {
+        Some(run) if run.same_settings => {}
+        _ => explain.extend(more(answer)),
+    }
+    explain.extend(measured.into_iter().flat_map(|run| taken(planned, ground, run)));
     planned.explain = explain;
     planned.alternatives = alternatives::all(planned, ground, answer);
 }
@@ -90,8 +102,10 @@ fn memory(planned: &Planned) -> Vec<String> {
     let mut lines = Vec::new();
     for device in planned.devices.iter().filter(|device| device.slack > SMALL) {
         let slack = ByteSize(device.slack);
-        let may = may_take(&device.id);
-        lines.push(format!("{may} up to {slack} more: kept free besides the margin"));
+        lines.push(format!(
+            "compute on {} may take up to {slack} more: kept free besides the margin",
+            device.id
+        ));
     }
     let host = &planned.host;
     let checkpoints = planned.ctx_checkpoints.filter(|count| *count > 0).map_or_else(String::new, |count| {
@@ -104,9 +118,32 @@ fn memory(planned: &Planned) -> Vec<String> {
     lines
 }
 
-/// How the line begins that tells of a device's slack.
-pub(super) fn may_take(id: &str) -> String {
-    format!("compute on {id} may take")
+/// What is planned beyond what was reckoned.
+fn more(answer: &Answer<'_>) -> Vec<String> {
+    let places = answer.site.room.places.iter().zip(&answer.found.counted.breakdown.devices);
+    let told = places.map(|(place, charge)| (&place.gpu.id, place.more(charge).total()));
+    let told = told.filter(|(_, bytes)| *bytes > 0).map(|(id, bytes)| {
+        format!("{} more on {id} is planned: a run with like settings took it", ByteSize(bytes))
+    });
+    told.collect()
+}
+
+/// What a run took for compute, and what was planned for it.
+fn taken(planned: &Planned, ground: &Ground<'_>, run: &Measured) -> Vec<String> {
+    let how = if run.same_settings { "with these settings" } else { "with like settings" };
+    let said = |place: &MeasuredUse, on: &str| {
+        let (taken, expected) = (ByteSize(place.taken.compute), ByteSize(place.planned.compute));
+        format!("measured on {} {how}: compute{on} {taken}, planned {expected}", run.day())
+    };
+    if planned.devices.is_empty() {
+        let main = run.place(HOST).filter(|_| run.same_settings);
+        return main.map(|place| said(place, "")).into_iter().collect();
+    }
+    let devices = planned.devices.iter().filter_map(|device| {
+        let place = run.place(called(ground.machine, &device.id))?;
+        Some(said(place, &format!(" on {}", device.id)))
+    });
+    devices.collect()
 }
 
 /// A slack that is not worth a word, bytes.
@@ -141,7 +178,7 @@ fn context(planned: &Planned, ground: &Ground<'_>) -> String {
 fn speed(planned: &Planned, ground: &Ground<'_>, answer: &Answer<'_>) -> String {
     match &planned.speed {
         Some(speed) => format!("about {} tokens/s ({})", range(speed), speed.basis),
-        None => speed::of(&answer.site, &planned.settings, ground.shape.layers, ground.past)
+        None => speed::of(&answer.site, &planned.settings, ground.shape.layers, ground.known.past)
             .err()
             .unwrap_or_default(),
     }

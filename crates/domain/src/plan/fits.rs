@@ -1,9 +1,6 @@
 //! How a model fits a machine, in short: what the default goal finds, without its words. A list has one of each model.
 
-use super::{
-    Extras, Knobs, Refusal,
-    ground::{Answer, ask},
-};
+use super::{Extras, Knobs, Refusal, Runs, ground::Answer, learned::ask_after};
 use crate::{hardware::Hardware, memory::Shape, model::closed};
 use serde::{Deserialize, Serialize};
 
@@ -38,9 +35,10 @@ pub struct Fit {
     pub short: Option<u64>,
 }
 
-/// Finds how a model fits, as `plan` would with no wishes.
-pub fn fit(shape: &Shape, machine: &Hardware, extras: Extras) -> Result<Fit, Refusal> {
-    ask(shape, machine, &Knobs::default(), (extras, &[]), |_, answer| of(shape, answer))
+/// Finds how a model fits, as `plan_with` would with no wishes.
+pub fn fit(shape: &Shape, machine: &Hardware, extras: Extras, runs: &Runs) -> Result<Fit, Refusal> {
+    let question = (shape, machine, &Knobs::default(), extras);
+    ask_after(question, &runs.believed(machine), |_, answer| of(shape, answer))
 }
 
 fn of(shape: &Shape, answer: &Answer<'_>) -> Fit {
@@ -73,7 +71,7 @@ mod tests {
     #[track_caller]
     fn check(experts: u64, machine: &Hardware) -> (&'static str, u64, u64, Option<u64>) {
         let shape = Shape::of(&facts(experts)).unwrap();
-        let found = fit(&shape, machine, Extras::default()).unwrap();
+        let found = fit(&shape, machine, Extras::default(), &Runs::default()).unwrap();
         let planned = plan(&shape, machine, &Knobs::default(), Extras::default()).unwrap();
         assert_eq!(
             (found.fits, found.ctx, found.layers, found.n_cpu_moe),
@@ -100,7 +98,8 @@ mod tests {
     #[test]
     fn experts_in_main_memory_are_a_part() {
         let shape = Shape::of(&facts(8)).unwrap();
-        let found = fit(&shape, &machine(vec![gpu("CUDA0", 24)], 96), Extras::default()).unwrap();
+        let found =
+            fit(&shape, &machine(vec![gpu("CUDA0", 24)], 96), Extras::default(), &Runs::default()).unwrap();
         assert!(found.how == How::Partial && found.gpu_layers == 33 && found.n_cpu_moe > 0, "{found:?}");
     }
 }

@@ -5,7 +5,7 @@ use super::{
     devices::{self, Choice, Left},
     knobs::Fixed,
     place::Counted,
-    room::{MARGIN, Place, Room},
+    room::{Excess, MARGIN, Place, Room},
     search::{Found, Task},
     speed,
 };
@@ -13,6 +13,7 @@ use crate::{
     hardware::{Gpu, Hardware},
     memory::{Backend, Estimate, Settings, Shape, sum},
 };
+use std::collections::BTreeMap;
 
 /// A figure that moved with every megabyte would make no two plans alike.
 const CACHE_STEP: u64 = 256 << 20;
@@ -27,8 +28,25 @@ pub(super) struct Ground<'a> {
     pub(super) machine: &'a Hardware,
     pub(super) knobs: &'a Knobs,
     pub(super) fixed: &'a Fixed,
+    pub(super) known: Known<'a>,
+}
+
+/// What is known besides the model, the machine and what the user wishes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known<'a> {
     pub(super) extras: Extras,
+    /// How fast runs were, the latest last.
     pub(super) past: &'a [PastRun],
+    /// What runs with like settings took beyond what is reckoned, by the device's id and in main memory.
+    pub(super) excess: &'a BTreeMap<String, Excess>,
+}
+
+impl Known<'_> {
+    /// Nothing ran yet.
+    pub(super) fn of(extras: Extras) -> Self {
+        static NO_EXCESS: BTreeMap<String, Excess> = BTreeMap::new();
+        Self { extras, past: &[], excess: &NO_EXCESS }
+    }
 }
 
 /// Some devices, and what is known of them.
@@ -46,18 +64,17 @@ pub(super) struct Answer<'a> {
     pub(super) left: Vec<(&'a Gpu, Left)>,
 }
 
-/// Asks what is found for these knobs, after what runs have told of their speed, and has something made of it. Refuses
-/// knobs and machines that make no sense.
+/// Asks what is found for these knobs, and has something made of it. Refuses knobs and machines that make no sense.
 pub(super) fn ask<T>(
     shape: &Shape,
     machine: &Hardware,
     knobs: &Knobs,
-    (extras, past): (Extras, &[PastRun]),
+    known: Known<'_>,
     then: impl FnOnce(&Ground<'_>, &Answer<'_>) -> T,
 ) -> Result<T, Refusal> {
     let fixed = knobs.read(shape)?;
     devices::check(machine)?;
-    let ground = Ground { shape, machine, knobs, fixed: &fixed, extras, past };
+    let ground = Ground { shape, machine, knobs, fixed: &fixed, known };
     let answer = ground.search()?;
     Ok(then(&ground, &answer))
 }
@@ -115,9 +132,10 @@ impl<'a> Ground<'a> {
     }
 
     fn site(&self, devices: &[&'a Gpu]) -> Site<'a> {
-        let backends: Vec<Backend> = devices.iter().map(|gpu| Backend::named(&gpu.backend)).collect();
+        let backend = |gpu: &&Gpu| Backend::named(&gpu.backend).of_build(self.known.extras.is_other_build);
+        let backends: Vec<Backend> = devices.iter().map(backend).collect();
         let estimate = Estimate::new(self.shape, &backends);
-        let room = Room::of(devices, self.machine, self.knobs, self.extras);
+        let room = Room::of(devices, self.machine, self.knobs, self.known);
         Site { estimate, room }
     }
 
@@ -203,19 +221,25 @@ impl Site<'_> {
             room: &self.room,
             knobs: ground.knobs,
             fixed: ground.fixed,
-            embeds: ground.extras.embeds,
+            embeds: ground.known.extras.embeds,
         }
     }
 }
 
-impl Answer<'_> {
+impl<'a> Answer<'a> {
+    /// Those that are used, in the order in which the engine is told of them.
+    pub(super) fn devices(&self) -> impl Iterator<Item = &'a Gpu> {
+        self.site.room.places.iter().map(|place| place.gpu)
+    }
+
     pub(super) fn task<'b>(&'b self, ground: &'b Ground<'_>) -> Task<'b> {
         self.site.task(ground)
     }
 
     /// Of one token, where it is known.
     fn seconds(&self, ground: &Ground<'_>) -> Option<f64> {
-        let speed = speed::of(&self.site, self.found.settings(), ground.shape.layers, ground.past).ok()?;
+        let speed =
+            speed::of(&self.site, self.found.settings(), ground.shape.layers, ground.known.past).ok()?;
         Some(2.0 / (speed.low + speed.high)).filter(|seconds| seconds.is_normal())
     }
 
@@ -245,7 +269,7 @@ impl Answer<'_> {
             avoids_devices: room.places.is_empty() && !ground.machine.gpus.is_empty(),
             host,
             ctx_checkpoints: checkpoints,
-            speed: speed::of(&self.site, settings, ground.shape.layers, ground.past).ok(),
+            speed: speed::of(&self.site, settings, ground.shape.layers, ground.known.past).ok(),
             terms: Vec::new(),
             explain: Vec::new(),
             alternatives: Vec::new(),

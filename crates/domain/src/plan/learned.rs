@@ -1,18 +1,19 @@
 //! What launches have taken, beside what was planned; and plans that go by it. Where settings are equal, what was measured
 //! is what is planned; where they are alike, only more than was planned counts.
 
-mod account;
 #[cfg(test)]
 mod tests;
 
 use super::{
-    DeviceUse, Extras, Knobs, PastRun, Planned, Refusal, explain::may_take, ground::ask, plan_after, told,
+    DeviceUse, Extras, Knobs, PastRun, Planned, Refusal, explain,
+    ground::{Answer, Ground, Known, Site, ask},
+    room::Excess,
+    terms,
 };
 use crate::{
-    ByteSize,
     engines::{Allocated, HOST, Rates},
     hardware::{Gpu, Hardware},
-    memory::{Backend, Estimate, Settings, Shape, sum},
+    memory::{Charge, Read, Settings, Shape, sum},
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -98,18 +99,38 @@ pub struct Expected {
     devices: Vec<MeasuredUse>,
 }
 
-impl Expected {
-    /// `called` says what everybody calls a device.
-    pub fn of(informed: &Informed, extras: Extras, build: &str, called: impl Fn(&str) -> String) -> Self {
-        let Informed { planned, plain, .. } = informed;
-        Self {
-            build: build.to_owned(),
-            settings: Kept::of(&planned.settings, planned.layers, extras),
-            devices: plain
-                .iter()
-                .map(|place| MeasuredUse { device: called(&place.id), ..place.clone() })
-                .collect(),
+impl Measured {
+    /// What everybody calls the devices, in the engine's order.
+    fn on(&self) -> impl Iterator<Item = &str> {
+        self.devices.iter().map(|place| place.device.as_str()).filter(|device| *device != HOST)
+    }
+
+    /// By what everybody calls the device.
+    pub(super) fn place(&self, device: &str) -> Option<&MeasuredUse> {
+        self.devices.iter().find(|place| place.device == device)
+    }
+
+    pub(super) fn day(&self) -> String {
+        self.at.strftime("%Y-%m-%d").to_string()
+    }
+}
+
+impl MeasuredUse {
+    /// What was taken beyond what was reckoned.
+    fn excess(&self) -> Excess {
+        let overhead = self.taken.overhead.zip(self.planned.overhead);
+        Excess {
+            compute: self.taken.compute.saturating_sub(self.planned.compute),
+            overhead: overhead.map_or(0, |(taken, planned)| taken.saturating_sub(planned)),
         }
+    }
+}
+
+impl Expected {
+    pub fn of(informed: &Informed, extras: Extras, build: &str) -> Self {
+        let Informed { planned, plain, .. } = informed;
+        let settings = Kept::of(&planned.settings, planned.layers, extras);
+        Self { build: build.to_owned(), settings, devices: plain.clone() }
     }
 
     /// What the engine says that it has allocated, and what drivers say that it holds, by what everybody calls a device.
@@ -147,35 +168,12 @@ impl Expected {
 #[derive(Debug, Clone, Default)]
 pub struct Runs(pub Vec<Measured>);
 
-/// More than was planned, bytes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Excess {
-    compute: u64,
-    overhead: u64,
-}
-
-impl Excess {
-    fn total(self) -> u64 {
-        self.compute.saturating_add(self.overhead)
-    }
-
-    fn most(self, other: Self) -> Self {
-        Self { compute: self.compute.max(other.compute), overhead: self.overhead.max(other.overhead) }
-    }
-
-    fn of(one: &MeasuredUse) -> Self {
-        let expected = one.planned.compute.saturating_add(one.slack);
-        let overhead = one.taken.overhead.zip(one.planned.overhead);
-        Self {
-            compute: one.taken.compute.saturating_sub(expected),
-            overhead: overhead.map_or(0, |(taken, planned)| taken.saturating_sub(planned)),
-        }
-    }
-}
+/// Like runs that are gone by: what was once too much for the card is forgotten after so many that were not.
+const RECENT: usize = 3;
 
 impl Runs {
     /// Those that this machine can have seen: a log is text, and what is read there may be wrong.
-    fn believed(&self, machine: &Hardware) -> Self {
+    pub(super) fn believed(&self, machine: &Hardware) -> Self {
         let can_be = |place: &MeasuredUse| {
             let gpu = machine.known(&place.device);
             let total = gpu.map_or(machine.ram.total, |gpu| gpu.total);
@@ -185,22 +183,30 @@ impl Runs {
         Self(self.0.iter().filter(|run| run.devices.iter().all(can_be)).cloned().collect())
     }
 
-    /// The most that a run with like settings took of a device beyond what was planned.
-    fn excess(&self, device: &str, settings: &Kept) -> Excess {
-        let alike = self.0.iter().filter(|run| run.settings.is_like(settings));
-        let places = alike.flat_map(|run| &run.devices).filter(|place| place.device == device);
-        places.map(Excess::of).fold(Excess::default(), Excess::most)
+    /// Runs with like settings on just these devices, the latest first.
+    fn like<'a>(&'a self, settings: &'a Kept, devices: &'a [&str]) -> impl Iterator<Item = &'a Measured> {
+        let is_there = |run: &&Measured| run.on().eq(devices.iter().copied());
+        self.0.iter().filter(is_there).filter(|run| run.settings.is_like(settings))
     }
 
-    /// The machine with less room, by what runs with like settings took beyond what was planned; None where none did.
-    fn dearer(&self, machine: &Hardware, settings: &Kept) -> Option<Hardware> {
-        let mut dearer = machine.clone();
-        for gpu in &mut dearer.gpus {
-            gpu.overhead = gpu.overhead.saturating_add(self.excess(gpu.known_as(), settings).total());
+    /// The most that recent runs with like settings took beyond what was reckoned, by the engine's names.
+    fn excess(&self, settings: &Kept, gpus: &[&Gpu]) -> BTreeMap<String, Excess> {
+        let devices: Vec<&str> = gpus.iter().map(|gpu| gpu.known_as()).collect();
+        let ids = gpus.iter().map(|gpu| gpu.id.as_str()).chain([HOST]);
+        let mut excess: BTreeMap<String, Excess> = ids.map(|id| (id.to_owned(), Excess::default())).collect();
+        for run in self.like(settings, &devices).take(RECENT) {
+            let places = run.devices.iter().filter(|place| place.device != HOST);
+            let main = run.devices.iter().filter(|place| place.device == HOST);
+            for (place, id) in
+                places.zip(gpus.iter().map(|gpu| &*gpu.id)).chain(main.map(|place| (place, HOST)))
+            {
+                if let Some(excess) = excess.get_mut(id) {
+                    *excess = excess.most(place.excess());
+                }
+            }
         }
-        let on_host = self.excess(HOST, settings).compute;
-        dearer.ram.available = dearer.ram.available.saturating_sub(on_host);
-        (dearer != *machine).then_some(dearer)
+        excess.retain(|_, excess| excess.total() > 0);
+        excess
     }
 
     /// How fast the runs were that tell it, the latest last, on the devices that are there.
@@ -222,14 +228,9 @@ impl Runs {
     }
 
     /// The latest run with these settings, else the latest with like ones, on these devices.
-    fn told(&self, settings: &Kept, devices: &[String]) -> Option<Measured> {
-        let is_there = |run: &&Measured| {
-            devices.iter().all(|device| run.devices.iter().any(|place| place.device == *device))
-        };
-        let mut there = self.0.iter().filter(is_there);
-        let same = there.clone().find(|run| run.settings == *settings);
-        let like = || there.find(|run| run.settings.is_like(settings));
-        let run = same.or_else(like)?;
+    fn told(&self, settings: &Kept, devices: &[&str]) -> Option<Measured> {
+        let same = self.like(settings, devices).find(|run| run.settings == *settings);
+        let run = same.or_else(|| self.like(settings, devices).next())?;
         Some(Measured { same_settings: run.settings == *settings, ..run.clone() })
     }
 }
@@ -245,7 +246,7 @@ pub struct Informed {
     pub planned: Planned,
     /// The latest run with its settings, else one with like settings.
     pub measured: Option<Measured>,
-    /// What would have been planned for its settings without any run, on each device and in main memory.
+    /// What is reckoned for its settings without any run, on each device and in main memory.
     plain: Vec<MeasuredUse>,
 }
 
@@ -257,106 +258,92 @@ pub fn plan_with(
     extras: Extras,
     runs: &Runs,
 ) -> Result<Informed, Refusal> {
-    let runs = &runs.believed(machine);
+    let runs = runs.believed(machine);
+    ask_after((shape, machine, knobs, extras), &runs, |ground, answer| {
+        let mut planned = answer.planned(ground);
+        let plain = plain(ground, answer);
+        let devices: Vec<&str> = answer.devices().map(Gpu::known_as).collect();
+        let measured = runs.told(&settings(ground, answer), &devices);
+        if let Some(run) = measured.as_ref().filter(|run| run.same_settings) {
+            take(&mut planned, run);
+        }
+        planned.terms = terms::of(&planned, ground, answer, measured.as_ref());
+        explain::tell(&mut planned, ground, answer, measured.as_ref());
+        Informed { planned, measured, plain }
+    })
+}
+
+/// A model, a machine, what is wished, and what besides is loaded.
+pub(super) type Question<'a> = (&'a Shape, &'a Hardware, &'a Knobs, Extras);
+
+/// Asks, and where runs with like settings tell something of the answer, asks again with that: what they took beyond what
+/// is reckoned, and that the engine's build lays its buffers out as the measured one does.
+pub(super) fn ask_after<T>(
+    (shape, machine, knobs, extras): Question<'_>,
+    runs: &Runs,
+    then: impl Fn(&Ground<'_>, &Answer<'_>) -> T,
+) -> Result<T, Refusal> {
     let past = runs.past(machine);
-    let (settings, first) = ask(shape, machine, knobs, (extras, &past), |ground, answer| {
-        let settings = Kept::of(answer.found.settings(), shape.layers + 1, extras);
-        let first = match runs.dearer(machine, &settings) {
-            None => Ok(told(ground, answer)),
-            Some(dearer) => Err(dearer),
-        };
-        (settings, first)
+    let known = Known { past: &past, ..Known::of(extras) };
+    let is_run = |ground: &Ground<'_>, answer: &Answer<'_>| {
+        let devices: Vec<&str> = answer.devices().map(Gpu::known_as).collect();
+        runs.like(&settings(ground, answer), &devices).next().is_some()
+    };
+    let first = ask(shape, machine, knobs, known, |ground, answer| {
+        let gpus: Vec<&Gpu> = answer.devices().collect();
+        let excess = runs.excess(&settings(ground, answer), &gpus);
+        let is_proven = extras.is_other_build && is_run(ground, answer);
+        if excess.is_empty() && !is_proven { Ok(then(ground, answer)) } else { Err((excess, is_proven)) }
     })?;
-    let mut planned = match first {
-        Ok(planned) => planned,
-        Err(dearer) => plan_after(shape, &dearer, knobs, extras, &past)?,
+    let (excess, is_proven) = match first {
+        Ok(answer) => return Ok(answer),
+        Err(told) => told,
     };
-    let called = |id: &str| called(machine, id).to_owned();
-    let on_host = runs.excess(HOST, &settings).compute;
-    let on_devices = planned.devices.iter().map(|device| runs.excess(&called(&device.id), &settings));
-    let on_devices: Vec<Excess> = on_devices.collect();
-    for (device, more) in planned.devices.iter_mut().zip(&on_devices) {
-        device.overhead = device.overhead.saturating_sub(more.total());
-    }
-    planned.host.available = machine.ram.available;
-    let plain = plain(&planned, shape);
-    planned.host.compute = planned.host.compute.saturating_add(on_host);
-    for (device, more) in planned.devices.iter_mut().zip(on_devices) {
-        device.compute = device.compute.saturating_add(more.compute);
-        device.overhead = device.overhead.saturating_add(more.overhead);
-        if more.total() > 0 {
-            account::add_more(&mut planned.terms, &device.id, more.total());
-            let more = ByteSize(more.total());
-            planned
-                .explain
-                .push(format!("{more} more on {} is planned: a run with like settings took it", device.id));
+    let known = Known { excess: &excess, ..known };
+    if is_proven {
+        let extras = Extras { is_other_build: false, ..extras };
+        let proven = ask(shape, machine, knobs, Known { extras, ..known }, |ground, answer| {
+            is_run(ground, answer).then(|| then(ground, answer))
+        })?;
+        if let Some(answer) = proven {
+            return Ok(answer);
         }
     }
-    let settings = Kept::of(&planned.settings, planned.layers, extras);
-    let devices: Vec<String> = planned.devices.iter().map(|device| called(&device.id)).collect();
-    let measured = runs.told(&settings, &devices);
-    if let Some(run) = &measured {
-        take(&mut planned, run, called);
-    }
-    Ok(Informed { planned, measured, plain })
+    ask(shape, machine, knobs, known, then)
 }
 
-fn plain(planned: &Planned, shape: &Shape) -> Vec<MeasuredUse> {
-    let backends: Vec<Backend> =
-        planned.devices.iter().map(|device| Backend::named(&device.backend)).collect();
-    let reads = Estimate::new(shape, &backends).reads(&planned.settings);
-    let place = |id: &str, planned: Amounts, slack: u64, read: u64| MeasuredUse {
-        id: id.into(),
-        device: id.into(),
-        taken: Amounts::default(),
-        planned,
-        slack,
-        read,
+fn settings(ground: &Ground<'_>, answer: &Answer<'_>) -> Kept {
+    Kept::of(answer.found.settings(), ground.shape.layers + 1, ground.known.extras)
+}
+
+/// What is reckoned without any run, on each device and in main memory.
+fn plain(ground: &Ground<'_>, answer: &Answer<'_>) -> Vec<MeasuredUse> {
+    let Site { estimate, room } = &answer.site;
+    let reads = estimate.reads(answer.found.settings());
+    let breakdown = &answer.found.counted.breakdown;
+    let place = |id: &str, charge: &Charge, overhead: u64, read: Read| {
+        let Charge { weights, context, compute, slack } = *charge;
+        let planned = Amounts { weights, context, compute, overhead: Some(overhead) };
+        let device = called(ground.machine, id).to_owned();
+        MeasuredUse { id: id.into(), device, taken: Amounts::default(), planned, slack, read: read.total() }
     };
-    let on_device = planned.devices.iter().zip(&reads.devices).map(|(device, read)| {
-        let (weights, context, compute) = (device.weights, device.context, device.compute);
-        let amounts = Amounts { weights, context, compute, overhead: Some(device.overhead) };
-        place(&device.id, amounts, device.slack, read.total())
-    });
-    let host = planned.host;
-    let (weights, context, compute) = (host.weights, host.context, host.compute);
-    let main = Amounts { weights, context, compute, overhead: Some(host.overhead) };
-    on_device.chain([place(HOST, main, 0, reads.host.total())]).collect()
+    let on_devices = room.places.iter().zip(&breakdown.devices).zip(&reads.devices);
+    let on_devices = on_devices.map(|((at, charge), read)| place(&at.gpu.id, charge, at.overhead, *read));
+    on_devices.chain([place(HOST, &breakdown.host, room.host_overhead, reads.host)]).collect()
 }
 
-/// Puts what was measured into a plan, and says so.
-fn take(planned: &mut Planned, run: &Measured, called: impl Fn(&str) -> String) {
-    let date = run.at.strftime("%Y-%m-%d").to_string();
-    let mut lines = Vec::new();
-    for device in &mut planned.devices {
-        let known = called(&device.id);
-        let Some(place) = run.devices.iter().find(|place| place.device == known) else { continue };
-        let (taken, expected) = (ByteSize(place.taken.compute), ByteSize(place.planned.compute));
-        let how = if run.same_settings { "with these settings" } else { "with like settings" };
-        let id = &device.id;
-        lines.push(format!("measured on {date} {how}: compute on {id} {taken}, planned {expected}"));
-        if !run.same_settings {
-            continue;
-        }
-        let may = may_take(&device.id);
-        planned.explain.retain(|line| !line.starts_with(&may));
-        account::set(&mut planned.terms, &device.id, (place.taken.compute, place.taken.overhead), &date);
+/// Puts what was measured with the same settings into a plan.
+fn take(planned: &mut Planned, run: &Measured) {
+    for (device, place) in
+        planned.devices.iter_mut().zip(run.devices.iter().filter(|place| place.device != HOST))
+    {
         device.compute = place.taken.compute;
         device.slack = 0;
         device.overhead = place.taken.overhead.unwrap_or(device.overhead);
         device.used = sum([device.weights, device.context, device.compute, device.overhead]);
         device.left = DeviceUse::left(device.free, device.used, device.margin);
     }
-    if run.same_settings
-        && let Some(place) = run.devices.iter().find(|place| place.device == HOST)
-    {
-        if planned.devices.is_empty() {
-            let (taken, expected) = (ByteSize(place.taken.compute), ByteSize(place.planned.compute));
-            lines
-                .push(format!("measured on {date} with these settings: compute {taken}, planned {expected}"));
-        }
-        account::set(&mut planned.terms, HOST, (place.taken.compute, None), &date);
+    if let Some(place) = run.place(HOST) {
         planned.host.compute = place.taken.compute;
     }
-    planned.explain.extend(lines);
 }

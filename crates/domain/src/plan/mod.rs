@@ -22,7 +22,7 @@ use crate::{
     hardware::Hardware,
     memory::{CacheType, Settings, Shape},
 };
-use ground::{Answer, Ground, ask};
+use ground::{Known, ask};
 use serde::{Deserialize, Serialize};
 
 pub use curve::{Curve, Point, Series, curve};
@@ -42,7 +42,7 @@ pub struct Refusal {
     pub hint: Option<String>,
 }
 
-/// What besides the model itself is loaded.
+/// What besides the model itself is loaded, and by what.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Extras {
     /// Bytes of a projector, which goes to the first device.
@@ -51,6 +51,8 @@ pub struct Extras {
     pub adapters: u64,
     /// The model turns whole batches into embeddings.
     pub embeds: bool,
+    /// The engine is of another build than that whose buffers were measured.
+    pub is_other_build: bool,
 }
 
 /// Settings that were found, and what they take.
@@ -147,31 +149,12 @@ pub struct HostUse {
 
 /// Finds the settings that serve the goal best. Every knob that the user fixed stays as it is, also where it does not fit.
 pub fn plan(shape: &Shape, machine: &Hardware, knobs: &Knobs, extras: Extras) -> Result<Planned, Refusal> {
-    plan_after(shape, machine, knobs, extras, &[])
+    plan_with(shape, machine, knobs, extras, &Runs::default()).map(|informed| informed.planned)
 }
 
 /// The settings and what they take, without a word about them: the search alone.
 pub fn outline(shape: &Shape, machine: &Hardware, knobs: &Knobs, extras: Extras) -> Result<Planned, Refusal> {
-    ask(shape, machine, knobs, (extras, &[]), |ground, answer| answer.planned(ground))
-}
-
-/// A plan with what runs on this machine have told of its speed; the latest run is the last.
-pub fn plan_after(
-    shape: &Shape,
-    machine: &Hardware,
-    knobs: &Knobs,
-    extras: Extras,
-    past: &[PastRun],
-) -> Result<Planned, Refusal> {
-    ask(shape, machine, knobs, (extras, past), told)
-}
-
-/// A plan with its account, in words, and with what else could be had.
-fn told(ground: &Ground<'_>, answer: &Answer<'_>) -> Planned {
-    let mut planned = answer.planned(ground);
-    planned.terms = terms::of(&planned, ground, answer);
-    explain::tell(&mut planned, ground, answer);
-    planned
+    ask(shape, machine, knobs, Known::of(extras), |ground, answer| answer.planned(ground))
 }
 
 /// More memory than any machine has, bytes.

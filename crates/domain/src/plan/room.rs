@@ -1,7 +1,8 @@
 //! The memory that there is, and what of it is missing for settings that were counted.
 
-use super::{DeviceUse, Extras, HostUse, Knobs, bandwidth};
+use super::{DeviceUse, HostUse, Knobs, bandwidth, ground::Known};
 use crate::{
+    engines::HOST,
     hardware::{Gpu, Hardware, Ram},
     memory::{Breakdown, Charge, sum},
 };
@@ -17,6 +18,23 @@ const HOST_MARGIN_PART: u64 = 16;
 /// tables take up to 100 MiB more.
 const PROCESS: u64 = 256 << 20;
 
+/// More than is reckoned, bytes, as it was measured.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Excess {
+    pub(super) compute: u64,
+    pub(super) overhead: u64,
+}
+
+impl Excess {
+    pub(super) fn most(self, other: Self) -> Self {
+        Self { compute: self.compute.max(other.compute), overhead: self.overhead.max(other.overhead) }
+    }
+
+    pub(super) fn total(self) -> u64 {
+        self.compute.saturating_add(self.overhead)
+    }
+}
+
 /// One device of a plan.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place<'a> {
@@ -26,16 +44,23 @@ pub(super) struct Place<'a> {
     pub(super) margin: u64,
     /// Bytes a second; None where it is not known.
     pub(super) bandwidth: Option<u64>,
+    excess: Excess,
 }
 
 impl Place<'_> {
     /// Bytes that buffers may take.
     pub(super) fn room(&self) -> u64 {
-        self.gpu.free.saturating_sub(self.overhead).saturating_sub(self.margin)
+        let beside = sum([self.overhead, self.excess.total(), self.margin]);
+        self.gpu.free.saturating_sub(beside)
+    }
+
+    /// What is planned beyond what was reckoned: more than the slack was.
+    pub(super) fn more(&self, charge: &Charge) -> Excess {
+        Excess { compute: self.excess.compute.saturating_sub(charge.slack), ..self.excess }
     }
 
     fn used(&self, charge: &Charge) -> u64 {
-        charge.total().saturating_add(self.overhead)
+        sum([charge.total(), self.overhead, self.more(charge).total()])
     }
 
     /// With what buffers may take more.
@@ -50,7 +75,7 @@ impl Place<'_> {
 
     pub(super) fn device_use(&self, charge: &Charge, layers: u64) -> DeviceUse {
         let Self { gpu, overhead, margin, .. } = self;
-        let used = self.used(charge);
+        let (used, more) = (self.used(charge), self.more(charge));
         DeviceUse {
             id: gpu.id.clone(),
             name: gpu.name.clone(),
@@ -59,8 +84,8 @@ impl Place<'_> {
             free: gpu.free,
             weights: charge.weights,
             context: charge.context,
-            compute: charge.compute,
-            overhead: *overhead,
+            compute: charge.compute.saturating_add(more.compute),
+            overhead: overhead.saturating_add(more.overhead),
             margin: *margin,
             used,
             left: DeviceUse::left(gpu.free, used, *margin),
@@ -79,10 +104,13 @@ pub(super) struct Room<'a> {
     pub(super) host_margin: u64,
     /// Bytes in main memory besides buffers.
     pub(super) host_overhead: u64,
+    /// Bytes of compute buffers there beyond what is reckoned.
+    host_excess: u64,
 }
 
 impl<'a> Room<'a> {
-    pub(super) fn of(devices: &[&'a Gpu], machine: &Hardware, knobs: &Knobs, extras: Extras) -> Self {
+    pub(super) fn of(devices: &[&'a Gpu], machine: &Hardware, knobs: &Knobs, known: Known<'_>) -> Self {
+        let Known { extras, excess, .. } = known;
         // llama-server gives its projector to the first device of its list (common/arg.cpp).
         let projectors = std::iter::once(extras.projector).chain(std::iter::repeat(0));
         let place = |(gpu, projector): (&&'a Gpu, u64)| Place {
@@ -90,6 +118,7 @@ impl<'a> Room<'a> {
             overhead: sum([gpu.overhead, projector, extras.adapters]),
             margin: knobs.margin.unwrap_or(MARGIN),
             bandwidth: bandwidth::of(gpu),
+            excess: excess.get(&gpu.id).copied().unwrap_or_default(),
         };
         let beside = if devices.is_empty() { sum([extras.projector, extras.adapters]) } else { 0 };
         let ram = machine.ram;
@@ -98,6 +127,7 @@ impl<'a> Room<'a> {
             ram,
             host_margin: HOST_MARGIN.min(ram.total / HOST_MARGIN_PART),
             host_overhead: PROCESS.saturating_add(beside),
+            host_excess: excess.get(HOST).map_or(0, |excess| excess.compute),
         }
     }
 
@@ -105,7 +135,7 @@ impl<'a> Room<'a> {
     pub(super) fn taken(&self, breakdown: &Breakdown) -> u64 {
         let shared = self.places.iter().zip(&breakdown.devices).filter(|(place, _)| place.gpu.shares_ram);
         let shared = sum(shared.map(|(place, charge)| place.taken(charge)));
-        sum([breakdown.host.total(), self.host_overhead, self.host_margin, shared])
+        sum([breakdown.host.total(), self.host_excess, self.host_overhead, self.host_margin, shared])
     }
 
     /// What is missing, bytes: on all devices, in main memory.
@@ -119,7 +149,7 @@ impl<'a> Room<'a> {
         HostUse {
             weights: breakdown.host.weights,
             context: breakdown.host.context,
-            compute: breakdown.host.compute,
+            compute: breakdown.host.compute.saturating_add(self.host_excess),
             available: self.ram.available,
             overhead: self.host_overhead,
             margin: self.host_margin,

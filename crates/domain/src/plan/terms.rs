@@ -1,14 +1,14 @@
 //! The account of a plan, line by line: what takes how much where, and how that is known.
 
 use super::{
-    Extras, Planned,
+    DeviceUse, Extras, Measured, Planned,
     ground::{Answer, Ground},
-    room::{MARGIN, Place},
+    room::{Excess, MARGIN, Place},
 };
 use crate::{
     engines::HOST,
     hardware::CUDA_CONTEXT,
-    memory::{Charge, Keep, Part, Parts},
+    memory::{Keep, Part, Parts, sum},
 };
 use serde::{Deserialize, Serialize};
 
@@ -24,11 +24,11 @@ pub struct Term {
     pub note: Option<String>,
 }
 
-pub(super) const COMPUTE: &str = "compute buffers";
-pub(super) const LARGER: &str = "compute may turn out larger";
-pub(super) const CONTEXT: &str = "driver context";
-pub(super) const PROJECTOR: &str = "projector";
-pub(super) const ADAPTERS: &str = "adapters";
+const COMPUTE: &str = "compute buffers";
+/// Of `memory::MEASURED_BUILD`.
+const BUFFERS: &str = "as llama.cpp 0.5.0-dev (ggml 0.25.3) lays them out";
+const PROJECTOR: &str = "projector";
+const ADAPTERS: &str = "adapters";
 
 /// The terms of one place as they are gathered.
 struct Account {
@@ -69,31 +69,56 @@ impl Account {
     }
 }
 
-pub(super) fn of(planned: &Planned, ground: &Ground<'_>, answer: &Answer<'_>) -> Vec<Term> {
+/// `measured` is the run that a plan is told with.
+pub(super) fn of(
+    planned: &Planned,
+    ground: &Ground<'_>,
+    answer: &Answer<'_>,
+    measured: Option<&Measured>,
+) -> Vec<Term> {
     let (devices, host) = answer.site.estimate.parts(answer.found.settings());
+    let taken = measured.filter(|run| run.same_settings);
     let charges = answer.found.counted.breakdown.devices.iter();
-    let places = answer.site.room.places.iter().zip(charges).zip(&devices);
-    let others = Extras { projector: 0, ..ground.extras };
-    let extras = std::iter::once(ground.extras).chain(std::iter::repeat(others));
-    let on_devices = places
-        .zip(extras)
-        .flat_map(|(((place, charge), parts), extras)| on_device(place, charge, parts, extras));
+    let places = answer.site.room.places.iter().zip(charges).zip(&devices).zip(&planned.devices);
+    let others = Extras { projector: 0, ..ground.known.extras };
+    let extras = std::iter::once(ground.known.extras).chain(std::iter::repeat(others));
+    let on_devices = places.zip(extras).flat_map(|((((place, charge), parts), device), extras)| {
+        let more = if taken.is_some() { Excess::default() } else { place.more(charge) };
+        on_device(place, (device, more), parts, extras, taken)
+    });
     let mut terms: Vec<Term> = on_devices.collect();
-    terms.extend(in_main_memory(planned, ground, &host));
+    terms.extend(in_main_memory(planned, ground, &host, taken));
     terms
 }
 
-fn on_device(place: &Place<'_>, charge: &Charge, parts: &Parts, extras: Extras) -> Vec<Term> {
+/// How a figure is known: from a run with the same settings, where there is one.
+fn known(taken: Option<&Measured>, else_by: &str) -> String {
+    taken.map_or_else(|| else_by.to_owned(), |run| format!("measured on {} with these settings", run.day()))
+}
+
+/// `more` is what of the figures was added as runs with like settings took it; `taken` is the run that took just what they say.
+fn on_device(
+    place: &Place<'_>,
+    (device, more): (&DeviceUse, Excess),
+    parts: &Parts,
+    extras: Extras,
+    taken: Option<&Measured>,
+) -> Vec<Term> {
     let gpu = place.gpu;
     let mut account = Account { place: gpu.id.clone(), terms: Vec::new() };
     account.add_parts(parts);
-    account.add(COMPUTE, charge.compute, None);
-    account.add(LARGER, charge.slack, Some("what the estimate was off at the most"));
+    account.add(COMPUTE, device.compute.saturating_sub(more.compute), Some(&known(taken, BUFFERS)));
+    account.add("compute may turn out larger", device.slack, Some("what the estimate was off at the most"));
     let context = match gpu.overhead {
         CUDA_CONTEXT => "as measured on an H200 with driver 580.159.04",
         _ => "as measured on this card, or as the machine's description says",
     };
-    account.add(CONTEXT, gpu.overhead, Some(context));
+    let is_told =
+        |run: &&Measured| run.place(gpu.known_as()).is_some_and(|place| place.taken.overhead.is_some());
+    let context = known(taken.filter(is_told), context);
+    let beside = sum([more.overhead, extras.projector, extras.adapters]);
+    account.add("driver context", device.overhead.saturating_sub(beside), Some(&context));
+    account.add("more, as it was measured", more.total(), Some("a run with like settings took so much more"));
     account.add(PROJECTOR, extras.projector, Some("the size of its file; it is on the first device"));
     account.add(ADAPTERS, extras.adapters, Some("the size of their files, at the most"));
     let margin = if place.margin == MARGIN {
@@ -102,21 +127,26 @@ fn on_device(place: &Place<'_>, charge: &Charge, parts: &Parts, extras: Extras) 
         "as asked"
     };
     account.add("kept free", place.margin, Some(margin));
-    let taken = gpu.total.saturating_sub(gpu.free);
-    account.add("taken by others", taken, Some("it was not free when the plan was made"));
+    let others = gpu.total.saturating_sub(gpu.free);
+    account.add("taken by others", others, Some("it was not free when the plan was made"));
     for (pid, bytes) in &gpu.processes {
         account.add(&format!("of that by process {pid}"), *bytes, None);
     }
     account.terms
 }
 
-fn in_main_memory(planned: &Planned, ground: &Ground<'_>, parts: &Parts) -> Vec<Term> {
+fn in_main_memory(
+    planned: &Planned,
+    ground: &Ground<'_>,
+    parts: &Parts,
+    taken: Option<&Measured>,
+) -> Vec<Term> {
     let host = &planned.host;
     let mut account = Account { place: HOST.to_owned(), terms: Vec::new() };
     account.add_parts(parts);
-    account.add(COMPUTE, host.compute, None);
+    account.add(COMPUTE, host.compute, Some(&known(taken, BUFFERS)));
     let Extras { projector, adapters, .. } =
-        if planned.devices.is_empty() { ground.extras } else { Extras::default() };
+        if planned.devices.is_empty() { ground.known.extras } else { Extras::default() };
     let beside = projector.saturating_add(adapters);
     let process = "150 MiB and the vocabulary, measured with llama-server 0.7.0";
     account.add("the engine itself", host.overhead.saturating_sub(beside), Some(process));

@@ -25,6 +25,13 @@ pub(super) fn of(planned: &Planned, ground: &Ground<'_>) -> Vec<String> {
             ground.shape.architecture
         ));
     }
+    if ground.known.extras.is_other_build && !planned.devices.is_empty() && ground.shape.is_measured() {
+        lines.push(
+            "compute buffers are reckoned for llama.cpp 0.5.0-dev, and this is another build: more is kept free until a \
+             launch has shown what it takes"
+                .to_owned(),
+        );
+    }
     if planned.settings.flash_attn == FlashAttention::Off && ground.shape.has_cache() {
         lines.push("without flash attention, which takes memory with every token of context".to_owned());
     }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::{
+    ByteSize,
     memory::CacheType,
     plan::tests::{facts, gpu, machine},
 };
@@ -8,7 +9,7 @@ const MIB: u64 = 1 << 20;
 
 /// What a run of this plan is said to have taken: so much more, or less, compute and overhead than was planned.
 fn ran(informed: &Informed, compute: i64, overhead: i64) -> Measured {
-    let expected = Expected::of(informed, Extras::default(), "0.7.0", str::to_owned);
+    let expected = Expected::of(informed, Extras::default(), "0.7.0");
     let planned = &informed.planned;
     let device = planned.devices.first().unwrap();
     let compute = device.compute.saturating_add_signed(compute);
@@ -84,7 +85,7 @@ fn of_like_settings_only_more_than_was_planned_counts() {
     };
     assert_eq!(terms(&after.planned, "more, as it was measured"), [140 * MIB]);
     assert_eq!(terms(&after.planned, "driver context"), terms(&plain, "driver context"));
-    let expected = Expected::of(&after, Extras::default(), "0.7.0", str::to_owned);
+    let expected = Expected::of(&after, Extras::default(), "0.7.0");
     assert_eq!(expected.devices[0].planned.compute, was.compute);
 }
 
@@ -98,6 +99,66 @@ fn other_devices_and_other_layouts_of_buffers_say_nothing() {
     quantized.settings.flags.cache_type_k = CacheType::Q8_0;
     let after = check(16_384, &[elsewhere, quantized]);
     assert_eq!((after.planned.devices, after.measured), (before.planned.devices, None));
+}
+
+#[test]
+fn what_was_too_much_once_is_forgotten_after_three_runs_that_were_not() {
+    let before = check(16_384, &[]);
+    let (much, right) = (ran(&before, 1 << 30, 0), ran(&before, 0, 0));
+    let compute = |right_ones: usize| {
+        let runs: Vec<Measured> =
+            std::iter::repeat_n(right.clone(), right_ones).chain([much.clone()]).collect();
+        check(8192, &runs).planned.devices[0].compute
+    };
+    let plain = check(8192, &[]).planned.devices[0].compute;
+    assert!(compute(2) > plain);
+    assert_eq!(compute(3), plain);
+}
+
+#[test]
+fn devices_in_another_order_are_another_layout_and_so_is_none() {
+    let shape = Shape::of(&facts(0)).unwrap();
+    let machine = machine(vec![gpu("CUDA0", 24), gpu("CUDA1", 24)], 64);
+    let told = |devices: &[&str], runs: &[Measured]| {
+        let device = Some(devices.iter().map(|id| (*id).to_owned()).collect());
+        let knobs = Knobs { device, ..knobs(16_384) };
+        plan_with(&shape, &machine, &knobs, Extras::default(), &Runs(runs.to_vec())).unwrap()
+    };
+    let one = ran(&told(&["CUDA0"], &[]), 1 << 30, 0);
+    assert!(told(&["CUDA0"], std::slice::from_ref(&one)).measured.is_some());
+    for others in [&["CUDA1"][..], &["CUDA1", "CUDA0"], &["CUDA0", "CUDA1"], &["none"]] {
+        let after = told(others, std::slice::from_ref(&one));
+        assert_eq!(after.measured, None, "{others:?}");
+        assert_eq!(after.planned.devices, told(others, &[]).planned.devices);
+    }
+}
+
+#[test]
+fn of_another_build_more_is_kept_free_until_a_run_has_shown_what_it_takes() {
+    let shape = Shape::of(&facts(0)).unwrap();
+    let machine = machine(vec![gpu("CUDA0", 24)], 64);
+    let other = Extras { is_other_build: true, ..Extras::default() };
+    let planned = |extras: Extras, knobs: &Knobs, runs: &[Measured]| {
+        plan_with(&shape, &machine, knobs, extras, &Runs(runs.to_vec())).unwrap()
+    };
+    let slack = |informed: &Informed| {
+        let device = &informed.planned.devices[0];
+        (device.slack, device.compute)
+    };
+    let said = |informed: &Informed| {
+        informed.planned.explain.iter().any(|line| line.contains("this is another build"))
+    };
+    let measured = planned(Extras::default(), &knobs(16_384), &[]);
+    let first = planned(other, &knobs(16_384), &[]);
+    let (bytes, compute) = slack(&first);
+    assert_eq!(bytes, compute / 4 + 64 * MIB);
+    assert!(said(&first) && !said(&measured));
+    let layers = Knobs { gpu_layers: Some("10".into()), ..knobs(16_384) };
+    let (bytes, compute) = slack(&planned(other, &layers, &[]));
+    assert_eq!(bytes, compute + 64 * MIB);
+    // With like settings it took what was reckoned.
+    let next = planned(other, &knobs(8192), &[ran(&first, 0, 0)]);
+    assert!(slack(&next).0 == slack(&measured).0 && !said(&next), "{:?}", next.planned.explain);
 }
 
 #[test]
@@ -115,7 +176,7 @@ fn a_plan_that_holds_no_more_is_made_anew() {
 
 #[test]
 fn an_engine_that_does_not_say_what_it_took_teaches_nothing() {
-    let expected = Expected::of(&check(16_384, &[]), Extras::default(), "0.7.0", str::to_owned);
+    let expected = Expected::of(&check(16_384, &[]), Extras::default(), "0.7.0");
     let at = "2026-11-28T09:00:00Z".parse().unwrap();
     assert_eq!(expected.measured(at, &BTreeMap::new(), &BTreeMap::new()), None);
 }
@@ -130,7 +191,7 @@ fn how_fast_a_run_was_says_how_fast_the_next_one_will_be() {
     };
     let before = planned(&[]);
     assert!(before.planned.speed.is_none());
-    let expected = Expected::of(&before, Extras::default(), "0.7.0", str::to_owned);
+    let expected = Expected::of(&before, Extras::default(), "0.7.0");
     let allocated = Allocated { compute: before.planned.host.compute, ..Allocated::default() };
     let at = "2026-11-28T09:00:00Z".parse().unwrap();
     let allocated = BTreeMap::from([(HOST.to_owned(), allocated)]);

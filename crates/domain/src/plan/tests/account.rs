@@ -46,7 +46,8 @@ fn what_runs_have_told_is_better_than_a_table() {
     let shape = Shape::of(&facts(0)).unwrap();
     let run = PastRun { host: 8_000_000_000, tokens_per_second: 5.0, ..PastRun::default() };
     let told = |machine: &Hardware, past: &[PastRun]| {
-        plan_after(&shape, machine, &at(4096), Extras::default(), past).unwrap().speed
+        let known = Known { past, ..Known::of(Extras::default()) };
+        ask(&shape, machine, &at(4096), known, |ground, answer| answer.planned(ground)).unwrap().speed
     };
     let speed = told(&machine(Vec::new(), 64), std::slice::from_ref(&run)).unwrap();
     assert!(speed.low > 3.0 && speed.high < 6.0, "{speed:?}");
@@ -105,7 +106,7 @@ fn who_holds_a_card_is_in_the_account() {
 fn a_curve_goes_up_to_what_the_model_was_trained_for() {
     let shape = Shape::of(&facts(0)).unwrap();
     let one = machine(vec![gpu("CUDA0", 16)], 64);
-    let drawn = curve(&shape, &one, &max_ctx(), Extras::default()).unwrap();
+    let drawn = curve(&shape, &one, &max_ctx(), Extras::default(), &Runs::default()).unwrap();
     assert_eq!((drawn.limit, drawn.series.len()), (15 * GIB, 3));
     let planned = check(0, &one, &max_ctx());
     assert_eq!(drawn.ctx, planned.settings.ctx);
