@@ -162,6 +162,7 @@ pub(crate) fn prepare(
     knobs.check().map_err(refused)?;
     request.hardware.as_ref().map_or(Ok(()), check_described).map_err(refused)?;
     let mut tools = tools(engine, request, world)?;
+    let knobs = engine.able(knobs, &tools.flags).map_err(refused)?;
     let extras = engine.extras(model, location, tools.build.as_deref());
     let runs = match (&tools.build, &request.hardware) {
         (Some(build), None) => (world.learned)(&model.id, engine.name(), build)?,

@@ -9,7 +9,7 @@ use domain::{
     facts::Facts,
     hardware::{Hardware, Ram},
     memory::Shape,
-    plan::{Extras, How, fit},
+    plan::{Extras, How, Runs, fit},
 };
 use figures::{compare, percentile};
 use std::{
@@ -101,6 +101,6 @@ fn searches(shape: &Shape, models: u64) {
     let ram = Ram { total: 64 * GIB, available: 3 * GIB };
     let machine = Hardware { ram, ..Hardware::default() };
     for _ in 0..models {
-        drop(black_box(fit(shape, &machine, Extras::default())));
+        drop(black_box(fit(shape, &machine, Extras::default(), &Runs::default())));
     }
 }

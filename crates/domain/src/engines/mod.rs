@@ -54,6 +54,10 @@ pub trait Engine: Sync {
     /// Says why these words cannot be passed on: they would contradict what is decided here.
     fn check_extra(&self, extra: &[String]) -> Result<(), Refusal>;
 
+    /// The knobs as a program with these flags can have them: what it cannot be told is not planned for. Refuses what the
+    /// user fixed and it does not have.
+    fn able(&self, knobs: Knobs, flags: &BTreeSet<String>) -> Result<Knobs, Refusal>;
+
     /// What is loaded besides the weights, by this build: its version, as it prints it. Without one it is the build that
     /// was measured.
     fn extras(&self, model: &Model, location: &Location, build: Option<&str>) -> Extras;
