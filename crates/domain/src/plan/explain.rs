@@ -5,7 +5,7 @@ use super::{
     devices::Left,
     ground::{Answer, Ground},
     room::Place,
-    speed, warnings,
+    warnings,
 };
 use crate::{
     ByteSize,
@@ -178,9 +178,7 @@ fn context(planned: &Planned, ground: &Ground<'_>) -> String {
 fn speed(planned: &Planned, ground: &Ground<'_>, answer: &Answer<'_>) -> String {
     match &planned.speed {
         Some(speed) => format!("about {} tokens/s ({})", range(speed), speed.basis),
-        None => speed::of(&answer.site, &planned.settings, ground.shape.layers, ground.known.past)
-            .err()
-            .unwrap_or_default(),
+        None => answer.speed(ground).err().unwrap_or_default(),
     }
 }
 

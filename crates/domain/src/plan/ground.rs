@@ -7,7 +7,7 @@ use super::{
     place::Counted,
     room::{Excess, MARGIN, Place, Room},
     search::{Found, Task},
-    speed,
+    speed::{self, Speed},
 };
 use crate::{
     hardware::{Gpu, Hardware},
@@ -89,7 +89,13 @@ impl<'a> Ground<'a> {
         };
         let Choice { mut sets, mut left } = choice;
         let rest = sets.split_off(sets.len().min(1));
-        let mut best = self.answer(&sets.pop().unwrap_or_default());
+        let first = sets.pop().unwrap_or_default();
+        if first.is_empty() && self.fixed.gpu_layers.is_some_and(|layers| layers > 0) {
+            let why = "--gpu-layers puts layers on a device, and the engine sees none".to_owned();
+            let hint = Some("leave it out; what is seen, and why: modelctl hardware".to_owned());
+            return Err(Refusal { why, hint });
+        }
+        let mut best = self.answer(&first);
         for set in rest {
             if best.task(self).is_enough(&best.found) {
                 break;
@@ -243,6 +249,14 @@ impl<'a> Answer<'a> {
         Some(2.0 / (speed.low + speed.high)).filter(|seconds| seconds.is_normal())
     }
 
+    /// Or why it is not known.
+    pub(super) fn speed(&self, ground: &Ground<'_>) -> Result<Speed, String> {
+        match ground.known.extras.embeds {
+            true => Err("no speed is given: this model does not answer token by token".to_owned()),
+            false => speed::of(&self.site, self.found.settings(), ground.shape.layers, ground.known.past),
+        }
+    }
+
     pub(super) fn planned(&self, ground: &Ground<'_>) -> Planned {
         let Found { counted, limit } = &self.found;
         let Counted { settings, breakdown, .. } = counted;
@@ -269,7 +283,7 @@ impl<'a> Answer<'a> {
             avoids_devices: room.places.is_empty() && !ground.machine.gpus.is_empty(),
             host,
             ctx_checkpoints: checkpoints,
-            speed: speed::of(&self.site, settings, ground.shape.layers, ground.known.past).ok(),
+            speed: self.speed(ground).ok(),
             terms: Vec::new(),
             explain: Vec::new(),
             alternatives: Vec::new(),

@@ -65,7 +65,7 @@ impl Task<'_> {
 
     pub(super) fn best(&self) -> Found {
         let plain = self.best_batch(&self.settings(CacheType::F16));
-        if !self.may_quantize() || plain.limit == Limit::Training {
+        if !self.may_quantize() || plain.limit == Limit::Training && self.is_whole(&plain) {
             return plain;
         }
         let quantized = self.best_batch(&self.settings(QUANTIZED));

@@ -47,6 +47,8 @@ struct Pool {
     low: f64,
     high: f64,
     said: String,
+    /// A run told it: what layers cost is in it.
+    is_measured: bool,
 }
 
 /// The speed of what was found, or why it is not known.
@@ -57,17 +59,26 @@ pub(super) fn of(
     past: &[PastRun],
 ) -> Result<Speed, String> {
     let reads = site.estimate.reads(settings);
-    let mut seconds = (number(layers) * LAYER.0, number(layers) * LAYER.1);
+    let mut seconds = (0.0, 0.0);
     let mut basis = Vec::new();
+    let mut pools = Vec::new();
     let devices = site.room.places.iter().zip(&reads.devices);
     for (place, read) in devices.filter(|(_, read)| read.total() > 0) {
-        add(&mut seconds, &mut basis, *read, &on_device(place, past)?);
+        pools.push((*read, on_device(place, past)?));
     }
     if reads.host.total() > 0 {
-        add(&mut seconds, &mut basis, reads.host, &in_main_memory(past)?);
+        pools.push((reads.host, in_main_memory(past)?));
+    }
+    for (read, pool) in &pools {
+        add(&mut seconds, &mut basis, *read, pool);
+    }
+    if pools.iter().any(|(_, pool)| !pool.is_measured) {
+        seconds.0 += number(layers) * LAYER.0;
+        seconds.1 += number(layers) * LAYER.1;
+        basis.push(format!("{layers} layers at 20–60 µs"));
     }
     let rounded = |seconds: f64| (10.0 / seconds).round() / 10.0;
-    match basis.is_empty() || !seconds.0.is_normal() || !seconds.1.is_normal() {
+    match pools.is_empty() || !seconds.0.is_normal() || !seconds.1.is_normal() {
         true => Err("the speed is not known: it is not known what a token reads".to_owned()),
         false => Ok(Speed { low: rounded(seconds.0), high: rounded(seconds.1), basis: basis.join("; ") }),
     }
@@ -99,6 +110,7 @@ fn on_device(place: &Place<'_>, past: &[PastRun]) -> Result<Pool, String> {
         low: number(speed) * least,
         high: number(speed) * most,
         said: format!("at {gigabytes} GB/s, efficiency {least}–{most}"),
+        is_measured: false,
     })
 }
 
@@ -120,7 +132,7 @@ fn measured(past: &[PastRun], own: impl Fn(&PastRun) -> u64) -> Option<Pool> {
     let speed = past.iter().rev().find_map(speed)?;
     let places = if speed < 1e10 { 1 } else { 0 };
     let said = format!("{:.places$} GB/s as measured here", speed / 1e9);
-    Some(Pool { low: speed * MEASURED.0, high: speed * MEASURED.1, said })
+    Some(Pool { low: speed * MEASURED.0, high: speed * MEASURED.1, said, is_measured: true })
 }
 
 /// Bytes are rounded where no one sees it.

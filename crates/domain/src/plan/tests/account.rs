@@ -17,9 +17,22 @@ fn the_speed_is_what_a_token_reads_over_the_speed_of_the_memory() {
     let found = check(0, &named("NVIDIA GeForce RTX 3090", 24), &at(4096));
     let speed = found.speed.unwrap();
     assert_eq!((speed.low, speed.high), (51.2, 85.9));
-    assert_eq!(speed.basis, "weights 7.4 GiB and KV 256.0 MiB a token at 936 GB/s, efficiency 0.5–0.8");
+    let basis =
+        "weights 7.4 GiB and KV 256.0 MiB a token at 936 GB/s, efficiency 0.5–0.8; 32 layers at 20–60 µs";
+    assert_eq!(speed.basis, basis);
+    // (7.4 GiB and 256 MiB) / 936e9 / 0.5, and 32 times 60 µs: 19.5 ms.
     let line = format!("about 51–86 tokens/s ({})", speed.basis);
     assert!(found.explain.contains(&line), "{:?}", found.explain);
+}
+
+#[test]
+fn what_makes_no_tokens_has_no_speed() {
+    let shape = Shape::of(&facts(0)).unwrap();
+    let extras = Extras { embeds: true, ..Extras::default() };
+    let found = plan(&shape, &named("NVIDIA GeForce RTX 3090", 24), &at(4096), extras).unwrap();
+    assert_eq!(found.speed, None);
+    let why = "no speed is given: this model does not answer token by token";
+    assert!(found.explain.iter().any(|line| line == why), "{:?}", found.explain);
 }
 
 #[test]
