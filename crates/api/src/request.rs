@@ -22,11 +22,13 @@ pub enum Request {
         #[serde(default)]
         environment: BTreeMap<String, String>,
     },
-    /// What is stored more than once, of the models that pass every filter.
+    /// What is stored more than once, of the models that pass every filter. `environment` as of `List`.
     #[serde(rename = "org.modelctl.Manager.Duplicates")]
     Duplicates {
         #[serde(default)]
         filters: Vec<String>,
+        #[serde(default)]
+        environment: BTreeMap<String, String>,
     },
     /// Where the space went, by app unless something else is asked for.
     #[serde(rename = "org.modelctl.Manager.Usage")]

@@ -36,7 +36,8 @@ pub(crate) struct DuplicatesArgs {
 
 impl DuplicatesArgs {
     pub(crate) fn run(self, context: &mut Context<'_>) -> Result<()> {
-        let request = Request::Duplicates { filters: self.filters };
+        let request =
+            Request::Duplicates { filters: self.filters, environment: context.environment.callers() };
         let Some(answer) = context.ask::<Duplicates>(&request)? else { return Ok(()) };
         let (won, rest): (Vec<&Group>, Vec<&Group>) =
             answer.groups.iter().partition(|group| group.reclaimable > 0);

@@ -103,7 +103,9 @@ pub(super) async fn answer(
 async fn reply(request: Request, hub: &Hub) -> Result<Box<RawValue>, Failure> {
     match request {
         Request::Overview {} => raw(overview::overview(hub).await?),
-        Request::Duplicates { filters } => raw(space::duplicates(hub, filters).await?),
+        Request::Duplicates { filters, environment } => {
+            raw(space::duplicates(hub, filters, environment).await?)
+        }
         Request::Usage { by } => raw(space::usage(hub, by).await?),
         Request::Show { model } => raw(kin::show(hub, &model).await?),
         Request::Tree { model } => raw(kin::tree(hub, &model).await?),

@@ -74,12 +74,15 @@ fn lay_out(holders: &mut [Holder]) {
     }
 }
 
-pub(super) async fn duplicates(hub: &Hub, filters: Vec<String>) -> Result<Duplicates, Failure> {
+pub(super) async fn duplicates(
+    hub: &Hub,
+    filters: Vec<String>,
+    callers: BTreeMap<String, String>,
+) -> Result<Duplicates, Failure> {
     hub.first_scan().await;
     let query = Query::parse(&filters).map_err(list::bad)?;
     let live = hub.live().await.map_err(refusal)?;
-    // It does not come with where engines are looked for.
-    let fitting = if query.asks_fits() { hub.fits(BTreeMap::new(), true).await? } else { None };
+    let fitting = if query.asks_fits() { hub.fits(callers, true).await? } else { None };
     let work = move |reader: &Reader| {
         let holders = holders(reader)?;
         let mut groups = duplicates::groups(&holders);

@@ -20,7 +20,7 @@ pub(crate) fn exchanges() -> Vec<(Request, Vec<Value>)> {
     let requests = vec![
         Request::Overview {},
         Request::List { filters: words(), sort: Some("size".into()), environment: environment() },
-        Request::Duplicates { filters: words() },
+        Request::Duplicates { filters: words(), environment: environment() },
         Request::Usage { by: Some("app".into()) },
         Request::Show { model: model() },
         Request::Tree { model: model() },
