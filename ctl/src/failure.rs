@@ -30,6 +30,11 @@ pub(crate) enum Failure {
     Unsafe {
         why: String,
     },
+    /// What was typed is wrong, whatever the model.
+    Usage {
+        why: String,
+        hint: Option<String>,
+    },
     /// Files are not what they should be, or could not be read.
     Differs {
         why: String,
@@ -49,6 +54,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Unreachable { why, .. }
             | Self::Unsafe { why }
+            | Self::Usage { why, .. }
             | Self::Differs { why, .. }
             | Self::Ended { why, .. } => f.write_str(why),
         }
@@ -98,6 +104,7 @@ fn tell_failure(failure: &Failure) -> Told {
     let (code, lines, hint) = match failure {
         Failure::Unreachable { lines, hint, .. } => (UNREACHABLE, lines.clone(), Some(hint.clone())),
         Failure::Unsafe { .. } => (UNSAFE, Vec::new(), Some(Safety::INSTEAD.to_owned())),
+        Failure::Usage { hint, .. } => (USAGE, Vec::new(), hint.clone()),
         Failure::Differs { lines, hint, .. } | Failure::Ended { lines, hint, .. } => {
             (FAILED, lines.clone(), hint.clone())
         }

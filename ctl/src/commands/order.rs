@@ -1,12 +1,12 @@
 //! What `plan` and `launch` are asked for: engine, model, and the knobs that the user fixes.
 
-use crate::{context::Context, environment::Environment};
+use crate::{context::Context, environment::Environment, failure::Failure};
 use anyhow::{Context as _, Result};
 use api::LaunchRequest;
 use clap::{Args, ValueEnum};
 use domain::{
     hardware::Hardware,
-    plan::{Goal, Knobs},
+    plan::{Goal, Knobs, Refusal},
 };
 use std::{
     ffi::OsString,
@@ -141,12 +141,14 @@ struct Place {
 
 impl Order {
     pub(crate) fn request(self, context: &Context<'_>) -> Result<LaunchRequest> {
+        let knobs = self.knobs();
+        knobs.check().map_err(|Refusal { why, hint }| Failure::Usage { why, hint })?;
         let hardware = self.hardware.as_ref().map(|file| read(file, context.environment)).transpose()?;
         Ok(LaunchRequest {
-            knobs: self.knobs(),
+            knobs,
             engine: self.engine,
             model: context.environment.model(&self.model),
-            max_ctx: self.max_ctx,
+            max_ctx: false, // a goal among the knobs
             hardware,
             port: self.port,
             allow_unsafe: self.allow_unsafe,
@@ -162,7 +164,7 @@ impl Order {
         let set = |flag: bool, value: bool| flag.then_some(value);
         let Self { goal, memory, place, .. } = self;
         Knobs {
-            goal: goal.map(Goal::from),
+            goal: goal.map(Goal::from).or(self.max_ctx.then_some(Goal::MaxCtx)),
             ctx: memory.ctx,
             parallel: memory.parallel,
             users: memory.users,

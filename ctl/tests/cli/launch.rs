@@ -49,7 +49,7 @@ fn a_plan_is_the_command_and_why() {
     assert_eq!(call["method"], "org.modelctl.Manager.Plan");
     let sent = call["parameters"].as_object_mut().unwrap();
     sent.retain(|_, value| !value.is_null());
-    let parameters = json!({"engine": "llama.cpp", "model": "m", "max_ctx": true, "allow_unsafe": false, "curve": false, "terms": false, "confirm": false, "forget": false, "detach": false,
+    let parameters = json!({"engine": "llama.cpp", "model": "m", "goal": "max-ctx", "max_ctx": false, "allow_unsafe": false, "curve": false, "terms": false, "confirm": false, "forget": false, "detach": false,
         "extra": ["--jinja"], "environment": {"PATH": "/usr/bin", "CUDA_VISIBLE_DEVICES": "1"}});
     assert_eq!(call["parameters"], parameters);
 }

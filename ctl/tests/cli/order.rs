@@ -58,12 +58,35 @@ fn a_number_that_is_none_is_refused_with_what_it_can_be() {
 }
 
 #[test]
+fn a_wrong_value_of_a_knob_is_a_usage_error_whatever_the_model() {
+    for (args, why) in [
+        (&["--ctx", "0"][..], "--ctx goes from 1"),
+        (&["--batch", "0"], "--batch goes from 1"),
+        (&["--users", "0"], "--users goes from 1"),
+        (&["--parallel", "5000"], "--parallel goes from 1 to 4096"),
+        (&["--gpu-layers", "-1"], "hint: all counts the output layer too"),
+        (&["--flash-attn", "maybe"], "not `maybe`"),
+        (&["--cache-type-k", "q9"], "hint: there are: f32"),
+        (&["--tensor-split", "0,0"], "no device a part"),
+        (&["--max-ctx", "--ctx", "4096"], "hint: give one of the two"),
+        (&["--device", "none", "--gpu-layers", "5"], "--device none forbids"),
+        (&["--ubatch", "4096", "--batch", "512"], "hint: make --batch at least as large"),
+        (&["--margin", "99999999999"], "hint: --margin is in MiB"),
+    ] {
+        for command in ["plan", "launch"] {
+            let said = run(&[&[command, "llama.cpp", "m"], args].concat(), &environment(&[]));
+            assert!(said.code == 2 && said.err.contains(why), "{args:?}: {} {}", said.code, said.err);
+        }
+    }
+}
+
+#[test]
 fn a_context_can_be_said_in_thousands() {
     for (typed, sent) in [("8k", 8192), ("32K", 32768), ("4096", 4096)] {
         let fake = Fake::replying("{}");
-        fake.run(&["plan", "llama.cpp", "m", "--json", "--ctx", typed, "--gpu-layers", "-1"]);
+        fake.run(&["plan", "llama.cpp", "m", "--json", "--ctx", typed, "--gpu-layers", "all"]);
         let call = fake.call();
-        let sent = (&json!(sent), &json!("-1"));
+        let sent = (&json!(sent), &json!("all"));
         assert_eq!((&call["parameters"]["ctx"], &call["parameters"]["gpu_layers"]), sent, "{typed}");
     }
 }

@@ -254,15 +254,15 @@ fn cards_that_a_plan_leaves_out_are_named() {
 fn contradictions_and_nonsense_are_refused_with_what_to_do() {
     let house = with_large_models();
     for (args, code, word) in [
-        (&["--max-ctx", "--ctx", "4096"][..], 1, "--max-ctx"),
+        (&["--max-ctx", "--ctx", "4096"][..], 2, "--max-ctx"),
         (&["--max-ctx", "--goal", "fastest"], 2, "--goal"),
         (&["--ctx", "many"], 2, "--ctx"),
-        (&["--gpu-layers", "99x"], 1, "99x"),
+        (&["--gpu-layers", "99x"], 2, "99x"),
         (&["--kv-unified", "--no-kv-unified"], 2, "--no-kv-unified"),
         (&["--n-cpu-moe", "3"], 1, "experts"),
-        (&["--cache-type-v", "q8_0", "--flash-attn", "off"], 1, "flash attention"),
+        (&["--cache-type-v", "q8_0", "--flash-attn", "off"], 2, "flash attention"),
         (&["--device", "CUDA9"], 1, "CUDA9"),
-        (&["--tensor-split", "0,0"], 1, "no device a part"),
+        (&["--tensor-split", "0,0"], 2, "no device a part"),
         (&["--users", "2", "--parallel", "2"], 2, "--parallel"),
         (&["--hardware", "nowhere.json"], 1, "nowhere.json"),
         (&["--hardware", "/dev/null"], 1, "hardware --json"),
