@@ -50,6 +50,7 @@ const OWNED: &[(&[&str], Owner)] = &[
     (&["-kvo", "--kv-offload", "-nkvo", "--no-kv-offload"], Knob("--no-kv-offload")),
     (&["--op-offload", "--no-op-offload"], Knob("--no-op-offload")),
     (&["-dev", "--device", "-sm", "--split-mode", "-mg", "--main-gpu"], Knob("--device")),
+    (&["-ts", "--tensor-split"], Knob("--tensor-split")),
     (&["-cram", "--cache-ram", "-ctxcp", "--ctx-checkpoints", "--swa-checkpoints"], Plan),
 ];
 
@@ -91,7 +92,7 @@ mod tests {
                 "{word}"
             );
         }
-        for word in ["-cram", "--ctx_checkpoints", "-ot", "--split-mode", "-mg", "-fit"] {
+        for word in ["-cram", "--ctx_checkpoints", "-ot", "--split-mode", "-mg", "-ts", "-fit"] {
             assert!(refused(word).why.ends_with("the plan decides it"), "{word}");
         }
         for word in ["-hf", "--hf_repo", "-mm", "--mmproj-url", "-md", "--docker-repo", "--model"] {

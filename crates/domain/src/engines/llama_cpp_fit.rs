@@ -153,4 +153,11 @@ mod tests {
         assert_eq!(left_out, ["--n-cpu-moe"]);
         assert_eq!(words(&argv, &flags(&["--model"])), None);
     }
+
+    #[test]
+    fn what_is_counted_cannot_be_passed_on_besides() {
+        for flag in [WITH_VALUE, SWITCHES].concat() {
+            assert!(super::super::llama_cpp_extra::check(&[flag.to_owned()]).is_err(), "{flag}");
+        }
+    }
 }
