@@ -26,7 +26,9 @@ pub(super) fn tell(
     explain.extend(left_out(answer));
     explain.extend(memory(planned));
     explain.push(context(planned, ground));
-    explain.push(speed(planned, ground, answer));
+    if planned.fits {
+        explain.push(speed(planned, ground, answer));
+    }
     explain.extend(warnings::of(planned, ground));
     match measured {
         Some(run) if run.same_settings => {}
@@ -62,6 +64,8 @@ fn place(planned: &Planned, ground: &Ground<'_>) -> Vec<String> {
     }
     let why = if ground.fixed.gpu_layers.is_some() || ground.knobs.n_cpu_moe.is_some() {
         "as asked"
+    } else if !planned.fits {
+        "what comes closest"
     } else if gpu_layers < all || n_cpu_moe > 0 {
         "more does not fit at this context"
     } else {
@@ -152,6 +156,7 @@ const SMALL: u64 = 8 << 20;
 fn context(planned: &Planned, ground: &Ground<'_>) -> String {
     let Settings { ctx, parallel, kv_unified, cache_type_k, cache_type_v, .. } = &planned.settings;
     let why = match planned.limited_by {
+        Limit::GpuMemory | Limit::HostMemory if !planned.fits => "even so little does not fit".to_owned(),
         Limit::Training => "as much as it was trained for".to_owned(),
         Limit::GpuMemory => match planned.devices.len() {
             0 | 1 => "one step more does not fit on the device".to_owned(),

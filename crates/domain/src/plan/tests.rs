@@ -159,6 +159,16 @@ fn main_memory_is_counted() {
 }
 
 #[test]
+fn of_what_does_not_fit_at_all_nothing_is_said_that_would_fit() {
+    let rtx = Gpu { name: "NVIDIA GeForce RTX 3090".into(), ..gpu("CUDA0", 4) };
+    let found = check(8, &machine(vec![rtx], 8), &Knobs::default());
+    let [missing, place, _, context] = found.explain.as_slice() else { panic!("{:?}", found.explain) };
+    assert!(missing.starts_with("it does not fit: ") && missing.ends_with("of main memory are missing"));
+    assert!(place.ends_with(", the experts of the first 32 in main memory: what comes closest"), "{place}");
+    assert_eq!(context, "context 256 tokens (balanced): even so little does not fit");
+}
+
+#[test]
 fn what_the_user_fixed_stays_also_where_it_does_not_fit() {
     let knobs = Knobs {
         ctx: Some(65_536),
