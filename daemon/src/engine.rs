@@ -72,19 +72,12 @@ impl Prepared {
 
     /// Refuses to start what does not fit, or what was planned for another machine.
     pub(crate) fn check(&self) -> Result<(), ApiError> {
-        let refuse = |why: &str, hint: Option<String>| Err(ApiError::Refused { why: why.to_owned(), hint });
         if self.is_imagined {
-            let hint = "leave --hardware out, or see the plan alone: modelctl plan".to_owned();
-            return refuse("a plan for another machine cannot be launched on this one", Some(hint));
+            let why = "a plan for another machine cannot be launched on this one".to_owned();
+            let hint = Some("leave --hardware out, or see the plan alone: modelctl plan".to_owned());
+            return Err(ApiError::Refused { why, hint });
         }
-        match self.plan.explain.first().filter(|_| self.plan.fits == Some(false)) {
-            None => Ok(()),
-            Some(why) => {
-                let see = "modelctl plan shows what it would take; a smaller --ctx, model or quantization takes less";
-                let hint = self.plan.alternatives.first().cloned().unwrap_or_else(|| see.to_owned());
-                refuse(why, Some(hint))
-            }
-        }
+        self.plan.refusal().map_or(Ok(()), |refusal| Err(refused(refusal)))
     }
 
     /// Refuses to wait for a port that somebody else has.

@@ -13,7 +13,7 @@ use api::{
     client::{ClientError, HangUp},
 };
 use clap::Args;
-use domain::engines::{Plan, asks_for_key};
+use domain::engines::{Refusal, asks_for_key};
 use serde_json::value::RawValue;
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
@@ -59,11 +59,16 @@ impl LaunchArgs {
             let reply =
                 context.connect()?.ask_raw(&Request::Plan { launch, confirm: false, forget: false })?;
             let Launch { plan } = serde_json::from_str(reply.get()).map_err(ClientError::Garbled)?;
-            match context.json {
-                true => context.print_json(&reply)?,
-                false => writeln!(context.out, "{}", plan.command)?,
+            if context.json {
+                context.print_json(&reply)?;
             }
-            return fitting(&plan);
+            if let Some(Refusal { why, hint }) = plan.refusal() {
+                return Err(ClientError::Refused(ApiError::Refused { why, hint }).into());
+            }
+            if !context.json {
+                writeln!(context.out, "{}", plan.command)?;
+            }
+            return Ok(());
         }
         let mut client = context.connect()?;
         let stop = Stop::on_signals(client.hang_up().context("keeping a second hold of the connection")?)?;
@@ -77,15 +82,6 @@ impl LaunchArgs {
         }
         screen.outcome()
     }
-}
-
-/// A command that would not fit is shown, and refused as a launch of it would be.
-fn fitting(plan: &Plan) -> Result<()> {
-    if plan.fits != Some(false) {
-        return Ok(());
-    }
-    let why = plan.explain.first().cloned().unwrap_or_else(|| "it does not fit".to_owned());
-    Err(Failure::Ended { why, lines: Vec::new(), hint: plan.alternatives.first().cloned() }.into())
 }
 
 /// An engine that is stopped while it starts ends in one of these.

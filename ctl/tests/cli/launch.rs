@@ -80,11 +80,10 @@ or without the fixed knobs it fits: 4096 tokens
 "
         )
     );
-    for args in
-        [&["launch", "llama.cpp", "m", "--print"][..], &["launch", "llama.cpp", "m", "--print", "--json"]]
-    {
+    let print = &["launch", "llama.cpp", "m", "--print"][..];
+    for (args, out) in [(print, String::new()), (&[print, &["--json"]].concat(), format!("{plan}\n"))] {
         let said = Fake::replying(&plan.to_string()).run(args);
-        assert!(said.code == 1 && !said.out.is_empty(), "{}", said.out);
+        assert_eq!((said.code, said.out), (1, out));
         assert!(
             said.err.contains("2.0 GiB are missing on CUDA0") && said.err.contains("hint: "),
             "{}",

@@ -259,6 +259,17 @@ impl From<&Planned> for LlamaKnobs {
 }
 
 impl Plan {
+    /// Why it is not launched: it does not fit.
+    pub fn refusal(&self) -> Option<Refusal> {
+        if self.fits != Some(false) {
+            return None;
+        }
+        let why = self.explain.first().cloned().unwrap_or_else(|| "it does not fit".to_owned());
+        let see = "modelctl plan shows what it would take; a smaller --ctx, model or quantization takes less";
+        let hint = self.alternatives.first().cloned().unwrap_or_else(|| see.to_owned());
+        Some(Refusal { why, hint: Some(hint) })
+    }
+
     /// The same plan with this command, in both of its forms.
     #[must_use]
     pub fn with_command(self, argv: &[OsString]) -> Self {
