@@ -228,6 +228,22 @@ fn a_context_beyond_training_is_said_to_be_of_no_use() {
 }
 
 #[test]
+fn a_context_that_the_engine_rounds_up_is_told() {
+    let told = |ctx: u64, parallel: u64, kv_unified: bool| {
+        let kv_unified = Some(kv_unified);
+        let knobs = Knobs { ctx: Some(ctx), parallel: Some(parallel), kv_unified, ..Knobs::default() };
+        let found = check(0, &machine(vec![gpu("CUDA0", 24)], 64), &knobs);
+        let mut steps = found.explain.into_iter().filter(|line| line.contains("in steps of 256"));
+        steps.next().map(|line| line.rsplit_once(": ").unwrap().1.to_owned())
+    };
+    assert_eq!(told(10, 1, false).as_deref(), Some("of 10 it makes 256"));
+    assert_eq!(told(10, 4, true).as_deref(), Some("of 10 it makes 256"));
+    assert_eq!(told(10, 4, false).as_deref(), Some("of 10 it makes 1024, 256 for each of 4 slots"));
+    assert_eq!(told(4096, 3, false).as_deref(), Some("of 4096 it makes 4608, 1536 for each of 3 slots"));
+    assert_eq!((told(4096, 1, false), told(4096, 4, false), told(4096, 3, true)), (None, None, None));
+}
+
+#[test]
 fn what_is_missing_is_what_is_taken_and_not_there() {
     let machine = |free: u64| {
         let mut machine = machine(vec![gpu("CUDA0", 24)], 64);

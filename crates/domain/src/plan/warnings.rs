@@ -18,6 +18,7 @@ pub fn caution(facts: &Facts) -> Option<String> {
 
 pub(super) fn of(planned: &Planned, ground: &Ground<'_>) -> Vec<String> {
     let mut lines = Vec::new();
+    lines.extend(padded(&planned.settings));
     lines.extend(beyond_training(&planned.settings, ground.shape.trained));
     if !ground.shape.is_measured() {
         lines.push(format!(
@@ -36,6 +37,21 @@ pub(super) fn of(planned: &Planned, ground: &Ground<'_>) -> Vec<String> {
         lines.push("without flash attention, which takes memory with every token of context".to_owned());
     }
     lines
+}
+
+/// llama.cpp rounds up the context of all slots, and of each one where they do not share it (src/llama-context.cpp).
+fn padded(settings: &Settings) -> Option<String> {
+    let (of_one, slots) = (settings.ctx_per_slot(), settings.parallel.max(1));
+    let (all, each) = match settings.kv_unified || slots == 1 {
+        true => (of_one, String::new()),
+        false => (of_one.saturating_mul(slots), format!(", {of_one} for each of {slots} slots")),
+    };
+    (all != settings.ctx).then(|| {
+        format!(
+            "the engine keeps contexts in steps of {STEP} tokens: of {} it makes {all}{each}",
+            settings.ctx
+        )
+    })
 }
 
 /// llama-server caps every slot at the trained context, whatever the cache holds (tools/server/server-context.cpp).
