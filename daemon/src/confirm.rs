@@ -5,11 +5,12 @@ use crate::{
     engines::{beside, count},
 };
 use api::ApiError;
-use domain::engines::{Confirmed, ConfirmedUse, Counted, HOST, Plan, find};
+use domain::engines::{Confirmed, ConfirmedUse, Counted, HOST, Plan, find, flags_of};
 use std::{collections::BTreeMap, path::Path, time::Instant};
 
-/// Puts into a plan what the engine's own tool counts for its settings; blocking.
-pub(crate) fn confirm(prepared: Prepared) -> anyhow::Result<Plan> {
+/// Puts into a plan what the engine's own tool counts for its settings; blocking. Nothing is counted of the words that are
+/// passed on to the engine besides.
+pub(crate) fn confirm(prepared: Prepared, extra: &[String]) -> anyhow::Result<Plan> {
     let Prepared { launch, plan, environment, is_imagined, .. } = prepared;
     let refuse = |why: String, hint: &str| ApiError::Refused { why, hint: Some(hint.to_owned()) };
     if is_imagined {
@@ -38,12 +39,13 @@ pub(crate) fn confirm(prepared: Prepared) -> anyhow::Result<Plan> {
         refuse(why, "install the one of the same build, or leave --confirm out")
     })?;
     let began = Instant::now();
-    let (out, left_out) = count(engine, &counter, &launch.argv, &environment).map_err(|why| {
+    let (out, mut left_out) = count(engine, &counter, &launch.argv, &environment).map_err(|why| {
         refuse(
             format!("{} failed: {why}", counter.program.display()),
             "leave --confirm out: the plan stands by itself",
         )
     })?;
+    left_out.extend(flags_of(extra));
     let seconds = began.elapsed().as_secs_f64();
     let devices = compare(&plan, &out);
     let program = [&[&*counter.program.to_string_lossy()], counter.arguments].concat().join(" ");

@@ -133,7 +133,7 @@ fn write_confirmed(plan: &Plan, context: &mut Context<'_>) -> io::Result<()> {
     }
     if !confirmed.left_out.is_empty() {
         let flags = clean(&confirmed.left_out.join(" ")).into_owned();
-        writeln!(context.err, "note: {name} does not know {flags}: it counts without")?;
+        writeln!(context.err, "note: {name} counts without {flags}")?;
     }
     Ok(())
 }

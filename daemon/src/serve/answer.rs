@@ -336,9 +336,10 @@ async fn plan(
         let (model, engine) = (model.id.clone(), order.engine.clone());
         hub.memory.change(UserChange::Unlearn { model, engine }).await?;
     }
+    let extra = order.extra.clone();
     let prepared = runs::prepare(hub, order, (model, facts), engine::PLANNED).await?;
     if !is_confirmed {
         return Ok(prepared.plan);
     }
-    off_the_loop(move || confirm(prepared)).await
+    off_the_loop(move || confirm(prepared, &extra)).await
 }

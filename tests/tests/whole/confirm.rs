@@ -70,6 +70,31 @@ fn both_figures_are_shown_with_their_difference() {
 }
 
 #[test]
+fn what_it_counts_without_is_told() {
+    let house = with_an_engine();
+    house.install_tool("llama-fit-params");
+    write(house.home("counts"), "Host 8137 512 400 \n");
+    let passed_on = ["--", "--jinja", "--temp", "-0.5", "--api-key", "sk-1234"];
+    let args = [&confirmed()[..], &["--parallel", "4"], &passed_on].concat();
+    let json: Vec<&str> = [&["--json"], &args[..]].concat();
+    let plan: Value = serde_json::from_str(&house.does(&json)).unwrap();
+    let told = plan["confirmed"].as_object().unwrap();
+    let bytes = |part: &str| plan["host"][part].as_i64().unwrap();
+    let difference = (8137 + 512 + 400) * MIB - bytes("weights") - bytes("context") - bytes("compute");
+    let counted = json!({"id": "host", "weights": 8137 * MIB, "context": 512 * MIB, "compute": 400 * MIB,
+        "difference": difference});
+    assert_eq!((told["devices"][0].clone(), told["devices"].as_array().unwrap().len()), (counted, 1));
+    assert!(told["program"].as_str().unwrap().ends_with("/llama-fit-params"), "{told:?}");
+    assert!(told["seconds"].as_f64().is_some_and(|seconds| seconds > 0.0), "{told:?}");
+    // The double lists no --kv-unified, and nothing that is passed on takes part.
+    assert_eq!(told["left_out"], json!(["--kv-unified", "--jinja", "--temp", "--api-key"]));
+    let called = std::fs::read_to_string(house.home("counted")).unwrap();
+    assert!(!called.contains("--jinja") && !called.contains("sk-1234"), "{called}");
+    let note = "note: llama-fit-params counts without --kv-unified --jinja --temp --api-key\n";
+    assert_eq!(house.ctl(&args).err, note);
+}
+
+#[test]
 fn without_the_tool_it_is_said_what_is_missing() {
     let house = with_an_engine();
     let said = house.ctl(&confirmed());

@@ -29,7 +29,7 @@ pub use llama_cpp_devices::{cuda_complaint, is_server, listed_devices, listed_fl
 pub use llama_cpp_fit::Counted;
 pub use llama_cpp_log::{Allocated, HOST, Rates};
 pub use quote::shell_line;
-pub use secret::{api_key, asks_for_key, redact, redacted, secrets};
+pub use secret::{api_key, asks_for_key, flags_of, redact, redacted, secrets};
 
 /// Every engine that can be launched.
 pub const ENGINES: &[&dyn Engine] = &[&llama_cpp::LlamaCpp];
@@ -204,7 +204,7 @@ pub struct Confirmed {
     pub seconds: f64,
     /// Devices, and main memory as `host`.
     pub devices: Vec<ConfirmedUse>,
-    /// Flags of the plan that it does not know.
+    /// Flags without which it counts: of the plan those that it does not know, and those that are passed on.
     pub left_out: Vec<String>,
 }
 

@@ -22,6 +22,14 @@ pub(super) fn flag(word: &str) -> String {
     if flag.starts_with("--") { flag.replace('_', "-") } else { flag.to_owned() }
 }
 
+/// Returns the flags among words that are passed on, without what stands behind them.
+pub fn flags_of(words: &[String]) -> Vec<String> {
+    let is_flag = |word: &str| word.len() > 1 && word.starts_with('-') && word.parse::<f64>().is_err();
+    let before = std::iter::once(None).chain(words.iter().map(Some));
+    let flags = words.iter().zip(before).filter(|(_, before)| !before.is_some_and(|word| is_key_flag(word)));
+    flags.filter(|(word, _)| is_flag(word)).map(|(word, _)| flag(word)).collect()
+}
+
 /// Returns the command with every key in it replaced.
 pub fn redacted(argv: &[OsString]) -> Vec<OsString> {
     let keys = secrets(argv);
@@ -91,6 +99,14 @@ mod tests {
         assert_eq!(redact("got sk-5678 and hf_abcd", &secrets(&argv)), "got *** and ***");
         let short: Vec<OsString> = ["x", "--api-key", "c", "-c"].map(Into::into).into();
         assert_eq!(redacted(&short)[2..], ["***", "-c"].map(OsString::from));
+    }
+
+    #[test]
+    fn flags_are_told_without_what_stands_behind_them() {
+        let words =
+            ["--jinja", "--temp", "-0.5", "--api-key", "-secret", "--hf_token=hf_abcd", "-t", "4", "-"];
+        let flags = flags_of(&words.map(str::to_owned));
+        assert_eq!(flags, ["--jinja", "--temp", "--api-key", "--hf-token", "-t"]);
     }
 
     #[test]
