@@ -149,9 +149,18 @@ fn address(pci: Option<&str>) -> String {
     pci.map(|pci| clean(pci).into_owned()).unwrap_or_default()
 }
 
+/// Why models run on the processor, where that is known: without an engine nobody can tell of a card that is there.
+fn on_processor(report: &HardwareReport) -> Option<&'static str> {
+    if report.gpus.is_empty() && report.cards.is_empty() {
+        return Some("no GPU that can be used was found");
+    }
+    let is_seen = report.engines.is_empty() || report.engines.iter().any(|engine| !engine.devices.is_empty());
+    (!is_seen).then_some("no engine sees any of these GPUs")
+}
+
 fn write_gpus(report: &HardwareReport, context: &mut Context<'_>) -> io::Result<()> {
-    if report.gpus.is_empty() {
-        writeln!(context.out, "no GPU that can be used was found: models run on the processor")?;
+    if let Some(why) = on_processor(report) {
+        writeln!(context.out, "{why}: models run on the processor")?;
     }
     // What an engine has seen of a card that sleeps now tells its name; what is free of it is not known.
     let of = |card: &Card| {

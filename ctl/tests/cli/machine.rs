@@ -54,6 +54,23 @@ llama.cpp sees no GPU  /opt/llama-server  0.7.0
 }
 
 #[test]
+fn a_card_that_nobody_can_ask_is_not_said_to_be_none() {
+    let card =
+        json!({"name": "Intel Arc A380", "backend": "SYCL", "state": "untold", "why": "an engine alone can"});
+    let ram = json!({"total": 8, "available": 4});
+    let report = json!({"gpus": [], "ram": ram, "cpu": {}, "holders": {}, "engines": [], "notes": [],
+        "cards": [card]});
+    let shown = |report: &Value| Fake::replying(&report.to_string()).run(&["hardware"]).out;
+    let said = shown(&report);
+    assert!(said.contains("Intel Arc A380") && !said.contains("models run on the processor"), "{said}");
+    let mut asked = report;
+    asked["engines"] =
+        json!([{"engine": "llama.cpp", "program": "/l", "version": null, "devices": [], "note": null}]);
+    let said = shown(&asked);
+    assert!(said.contains("\nno engine sees any of these GPUs: models run on the processor\nGPU "), "{said}");
+}
+
+#[test]
 fn who_watches_gets_one_report_after_the_other() {
     let text = report().to_string();
     let steps = || vec![frame(&text, true), frame(&text, false)];

@@ -116,6 +116,22 @@ fn an_engine_that_does_not_see_the_card_is_a_surprise_that_is_told() {
 }
 
 #[test]
+fn graphics_of_the_processor_that_no_engine_sees_come_with_the_build_that_would() {
+    let house = house!();
+    let device = house.at("sys/sys/class/drm/card0/device");
+    write(device.join("vendor"), "0x8086\n");
+    write(device.join("uevent"), "DRIVER=i915\nPCI_ID=8086:9A49\nPCI_SLOT_NAME=0000:00:02.0\n");
+    let mut house = house.started();
+    let line = "models run on the processor";
+    let shown = house.does(&["hardware"]);
+    assert!(shown.contains("Intel graphics 8086:9A49") && !shown.contains(line), "{shown}");
+    house.install_engine();
+    let shown = house.does(&["hardware"]);
+    assert!(shown.contains(&format!("\nno engine sees any of these GPUs: {line}\nGPU ")), "{shown}");
+    assert!(shown.contains("install a Vulkan build"), "{shown}");
+}
+
+#[test]
 fn a_driver_that_is_not_there_or_not_loaded_is_no_error() {
     let mut house = house!();
     let has_fake = house.install_nvml();

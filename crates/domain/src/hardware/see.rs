@@ -220,9 +220,9 @@ fn broken(unmatched: &[&Gpu], listing: &Listing<'_>) -> Vec<String> {
     vec![format!("CUDA does not start: {complaint}{advice}")]
 }
 
-/// A processor's own graphics are seldom missed.
+/// A processor's own graphics are missed only where the engine sees nothing else.
 fn surprise(card: &Gpu, listing: &Listing<'_>) -> Option<String> {
-    if card.shares_ram {
+    if card.shares_ram && !listing.devices.is_empty() {
         return None;
     }
     let part = card.uuid.as_deref().filter(|uuid| uuid.starts_with("MIG-"));
@@ -231,6 +231,8 @@ fn surprise(card: &Gpu, listing: &Listing<'_>) -> Option<String> {
             "CUDA shows a program one part of a divided card: CUDA_VISIBLE_DEVICES={uuid} takes {}",
             named(card)
         )),
+        // Vulkan computes on graphics of processors that ROCm and SYCL do not know.
+        None if card.shares_ram && card.backend != "CUDA" => Some(unseen(&named(card), "Vulkan", listing)),
         None => Some(unseen(&named(card), &card.backend, listing)),
     }
 }

@@ -116,6 +116,18 @@ fn what_computes_in_main_memory_is_known() {
     assert_eq!(old.hardware.gpus[0].free, 32 * GIB); // 19 were free when the list was made
 }
 
+#[test]
+fn graphics_of_the_processor_are_missed_where_an_engine_sees_nothing_else() {
+    let of_processor = Gpu { pci: Some("0000:64:00.0".into()), ..radeon("card1", 4, 28, true) };
+    let probed = machine(vec![of_processor.clone(), card(0, "NVIDIA GeForce RTX 4090")]);
+    let beside = check(&[device("CUDA0", "NVIDIA GeForce RTX 4090", 24 * GIB)], true, None, &probed);
+    assert_eq!((beside.notes.len(), beside.unseen.len()), (0, 1));
+    let alone = check(&[], true, None, &machine(vec![of_processor]));
+    let said = "AMD graphics 1002:1586 (0000:64:00.0) is there, and this engine does not see it: it is built for the \
+                processor alone, or a library is missing: install a Vulkan build";
+    assert_eq!(alone.notes, [said]);
+}
+
 fn radeon(id: &str, own: u64, gtt: u64, shares_ram: bool) -> Gpu {
     let pool = |name: &str, total: u64| Pool { name: name.into(), total: total * GIB, used: 0 };
     let pools = if gtt > 0 { vec![pool("vram", own), pool("gtt", gtt)] } else { Vec::new() };
