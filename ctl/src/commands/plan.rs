@@ -63,8 +63,16 @@ impl PlanArgs {
         let Some(Launch { plan }) = context.ask(&Request::Plan { launch, confirm, forget })? else {
             return Ok(());
         };
+        let is_planned = plan.host.is_some();
+        for (flag, is_given, what) in
+            [("--explain", self.explain, "explain"), ("--curve", self.curve, "draw")]
+        {
+            if is_given && !is_planned {
+                writeln!(context.err, "note: {flag} is left out: there is no plan to {what}")?;
+            }
+        }
         write_memory(&plan, context)?;
-        if self.explain {
+        if self.explain && is_planned {
             write_terms(&plan.terms, context)?;
         }
         if let Some(curve) = &plan.curve {

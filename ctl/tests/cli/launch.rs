@@ -55,6 +55,17 @@ fn a_plan_is_the_command_and_why() {
 }
 
 #[test]
+fn without_a_plan_there_is_nothing_to_explain_or_to_draw_and_that_is_said() {
+    let said = Fake::replying(&plan().to_string()).run(&["plan", "llama.cpp", "m", "--explain", "--curve"]);
+    assert_eq!(said.out, "- context is left to the engine\\x1b\n\n/bin/llama-server --model '/m/a b.gguf'\n");
+    let notes = [
+        "note: --explain is left out: there is no plan to explain",
+        "note: --curve is left out: there is no plan to draw",
+    ];
+    assert!(said.err.lines().eq(notes), "{}", said.err);
+}
+
+#[test]
 fn a_plan_that_does_not_fit_shows_what_is_missing_and_is_no_failure_until_it_is_launched() {
     let mut plan = plan();
     plan["fits"] = json!(false);

@@ -24,7 +24,7 @@ pub(super) struct Told<'a> {
 impl Told<'_> {
     pub(super) fn add_to(&self, plan: &mut Plan, engines: &Engines) -> anyhow::Result<()> {
         plan.explain.extend(self.facts.and_then(caution));
-        if self.request.curve {
+        if self.request.curve && plan.llama.is_some() {
             plan.curve = self.curve()?;
         }
         if self.request.terms && self.request.hardware.is_none() {

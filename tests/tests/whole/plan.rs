@@ -318,4 +318,9 @@ fn a_model_that_cannot_be_planned_is_left_to_the_engines_own_fit() {
         "{argv}"
     );
     assert!(plan["explain"].to_string().contains("own fit"), "{}", plan["explain"]);
+    let said = house.ctl(&["plan", "llama.cpp", "m", "--max-ctx", "--device", "CUDA9", "--curve"]);
+    for line in ["- the goal is left out: ", "- --device is passed on as it is: "] {
+        assert!(said.code == 0 && said.out.contains(line), "{said:?}");
+    }
+    assert!(said.err.contains("no plan to draw"), "{said:?}");
 }

@@ -319,8 +319,16 @@ fn delegate(words: &mut Words<'_>, knobs: &Knobs) {
             words.switch_if_known(switch);
         }
     }
-    if knobs.n_outputs.is_some() {
-        words.explain.push("--n-outputs is left out: only a plan counts with it".to_owned());
+    for (what, is_given) in [
+        ("the goal", knobs.goal.is_some()),
+        ("--allow-kv-quant", knobs.allow_kv_quant == Some(true)),
+        ("--n-outputs", knobs.n_outputs.is_some()),
+    ] {
+        words.explain.extend(is_given.then(|| format!("{what} is left out: only a plan goes by it")));
+    }
+    let is_there = |flag: &&str| words.argv.iter().any(|word| word == flag);
+    for flag in ["--device", "--tensor-split"].into_iter().filter(is_there) {
+        words.explain.push(format!("{flag} is passed on as it is: only a plan compares it with the devices"));
     }
     words.put_if_known("--fit-target", (knobs.margin.unwrap_or(MARGIN) >> 20).to_string());
 }
@@ -390,6 +398,7 @@ fn path_of(order: &Order<'_>, role: Role) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Goal;
 
     #[track_caller]
     fn written(write: impl FnOnce(&mut Words<'_>), flags: &[&str]) -> (String, Vec<String>) {
@@ -408,6 +417,8 @@ mod tests {
             kv_offload: Some(false),
             op_offload: Some(false),
             n_outputs: Some(4),
+            goal: Some(Goal::MaxCtx),
+            allow_kv_quant: Some(true),
             tensor_split: Some(vec![3.0, 1.5]),
             ..Knobs::default()
         };
@@ -417,7 +428,15 @@ mod tests {
             "--tensor-split 3,1.5 --parallel 1 --kv-unified --swa-full --no-kv-offload --no-op-offload \
              --fit-target 1024"
         );
-        assert_eq!(explain, ["--n-outputs is left out: only a plan counts with it"]);
+        assert_eq!(
+            explain,
+            [
+                "the goal is left out: only a plan goes by it",
+                "--allow-kv-quant is left out: only a plan goes by it",
+                "--n-outputs is left out: only a plan goes by it",
+                "--tensor-split is passed on as it is: only a plan compares it with the devices",
+            ]
+        );
     }
 
     #[test]
