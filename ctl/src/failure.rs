@@ -137,6 +137,10 @@ fn tell_refusal(refusal: &ApiError) -> Told {
         ApiError::AmbiguousModel { candidates, .. } => {
             (candidates, Some("name one of them, or its id".into()))
         }
+        ApiError::NoSuchEngine { name, .. } if let Some(instead) = instead_of(name) => {
+            let what = format!("this version neither plans for {name} nor starts it");
+            return Told { code: FAILED, what, lines: Vec::new(), hint: Some(instead.to_owned()) };
+        }
         ApiError::NoSuchEngine { known, .. } => (&[], Some(format!("there are: {}", known.join(" ")))),
         ApiError::EngineMissing { engine, looked, .. } => (looked, Some(how_to_install(engine))),
         ApiError::Unsupported { hint, .. }
@@ -176,6 +180,23 @@ fn tell_refusal(refusal: &ApiError) -> Told {
         FAILED
     };
     Told { code, what, lines: lines.to_vec(), hint }
+}
+
+/// What does for the models of an engine that is none of ours yet.
+fn instead_of(engine: &str) -> Option<&'static str> {
+    match engine {
+        "ollama" | "lm-studio" | "jan" | "ramalama" | "koboldcpp" | "llama-swap" => Some(
+            "its models are GGUF files, which llama.cpp runs where they lie: modelctl launch llama.cpp MODEL",
+        ),
+        "vllm" | "sglang" | "tgi" => Some(
+            "it takes safetensors by the path that modelctl show MODEL has; a GGUF runs with llama.cpp: modelctl list \
+             format=gguf",
+        ),
+        "comfyui" | "a1111" => {
+            Some("its models are found, not planned: modelctl list kind=checkpoint,diffusion-model")
+        }
+        _ => None,
+    }
 }
 
 /// A line for each model, with the id that means it.

@@ -130,16 +130,21 @@ pub(crate) struct World<'a> {
     pub(crate) learned: &'a dyn Fn(&str, &str, &str) -> anyhow::Result<Runs>,
 }
 
+/// Returns the engine of that name, or refuses it. What is asked of it comes after.
+pub(crate) fn named(name: &str) -> Result<&'static dyn Engine, ApiError> {
+    engines::find(name).ok_or_else(|| ApiError::NoSuchEngine {
+        name: name.to_owned(),
+        known: engines::ENGINES.iter().map(|engine| engine.name().to_owned()).collect(),
+    })
+}
+
 /// Plans a launch; blocking.
 pub(crate) fn prepare(
     request: &LaunchRequest,
     (model, facts): (&Model, Option<&Facts>),
     world: &World<'_>,
 ) -> anyhow::Result<Prepared> {
-    let engine = engines::find(&request.engine).ok_or_else(|| ApiError::NoSuchEngine {
-        name: request.engine.clone(),
-        known: engines::ENGINES.iter().map(|engine| engine.name().to_owned()).collect(),
-    })?;
+    let engine = named(&request.engine)?;
     let caution = match safety::check(model) {
         Ok(caution) => caution,
         Err(refusal) if request.allow_unsafe => Some(refusal.why),

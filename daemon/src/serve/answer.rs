@@ -331,6 +331,7 @@ async fn plan(
     order: LaunchRequest,
     (is_confirmed, is_forgotten): (bool, bool),
 ) -> Result<Plan, Failure> {
+    engine::named(&order.engine)?;
     let (model, facts) = meant(hub, &order.model).await?;
     if is_forgotten {
         let (model, engine) = (model.id.clone(), order.engine.clone());

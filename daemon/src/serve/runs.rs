@@ -86,6 +86,7 @@ pub(super) async fn launch(
 
 /// Returns the run, and whether this launch has started it.
 async fn begin(hub: &Hub, order: LaunchRequest, out: &mut Out<'_>) -> Result<(Run, bool), Failure> {
+    engine::named(&order.engine)?;
     let (model, facts) = meant(hub, &order.model).await?;
     let key = key(hub, &order, &model).await?;
     if let Some(run) = hub.runs.join(&key, order.detach) {

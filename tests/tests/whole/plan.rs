@@ -276,6 +276,22 @@ fn contradictions_and_nonsense_are_refused_with_what_to_do() {
 }
 
 #[test]
+fn an_engine_that_is_none_of_ours_is_named_before_anything_else() {
+    let house = house!().started();
+    for (engine, why, hint) in [
+        ("llama-cpp", "no engine named `llama-cpp`", "hint: there are: llama.cpp"),
+        ("vllm", "this version neither plans for vllm nor starts it", "hint: it takes safetensors"),
+        ("ollama", "neither plans for ollama", "modelctl launch llama.cpp MODEL"),
+    ] {
+        for command in ["plan", "launch"] {
+            let said = house.ctl(&[command, engine, "no-such-model"]);
+            assert_eq!(said.code, 1, "{said:?}");
+            assert!(said.err.contains(why) && said.err.contains(hint), "{said:?}");
+        }
+    }
+}
+
+#[test]
 fn what_hardware_prints_is_what_a_plan_takes() {
     let house = with_large_models();
     write(house.home("devices"), "  CUDA0: A Card (24080 MiB, 20000 MiB free)\n");
