@@ -35,39 +35,68 @@ pub(super) fn draw(curve: &Curve, width: Option<usize>, has_utf8: bool) -> Vec<S
     let columns = width.map_or(COLUMNS, |width| width.saturating_sub(LABEL + 2).clamp(FEWEST, COLUMNS));
     let points = || curve.series.iter().flat_map(|series| &series.points);
     let most_ctx = points().map(|point| point.ctx).max().unwrap_or(0).max(curve.ctx).max(1);
-    let most = points().map(|point| point.bytes).max().unwrap_or(0).max(curve.limit).max(1);
+    let scale = Scale::of(curve);
     let column = |ctx: u64| scaled(ctx, most_ctx, columns);
-    let row = |bytes: u64| ROWS - 1 - scaled(bytes, most, ROWS);
     let mut grid = vec![vec![' '; columns]; ROWS];
     let mut put = |row: usize, column: usize, pen: char| {
         if let Some(cell) = grid.get_mut(row).and_then(|row| row.get_mut(column)) {
             *cell = pen;
         }
     };
-    let limit = row(curve.limit);
-    (0..columns).for_each(|column| put(limit, column, pens.limit));
+    (0..columns).for_each(|column| put(scale.limit_row, column, pens.limit));
     (0..ROWS).for_each(|row| put(row, column(curve.ctx), pens.planned));
     // The plainest type is drawn last: where two meet it is the one that is seen.
     for (series, pen) in curve.series.iter().zip(pens.series).rev() {
         for Point { ctx, bytes } in &series.points {
-            put(row(*bytes), column(*ctx), pen);
+            put(scale.row(*bytes), column(*ctx), pen);
         }
     }
     let mut lines = Vec::new();
     for (at, cells) in grid.iter().enumerate() {
         let label = match at {
-            _ if at == limit => ByteSize(curve.limit).to_string(),
-            0 => ByteSize(most).to_string(),
+            _ if at == scale.limit_row => ByteSize(curve.limit).to_string(),
+            0 => ByteSize(scale.most).to_string(),
             _ => String::new(),
         };
         let cells: String = cells.iter().collect();
         lines.push(format!("{label:>LABEL$} {}{}", pens.axis, cells.trim_end()));
     }
     let floor: String = std::iter::repeat_n(pens.floor, columns).collect();
-    lines.push(format!("{:>LABEL$} {}{floor}", "0", pens.corner));
+    lines.push(format!("{:>LABEL$} {}{floor}", ByteSize(scale.least).to_string(), pens.corner));
     lines.push(format!("{:>LABEL$}  0{:>width$}", "", format!("{most_ctx} tokens"), width = columns - 1));
     lines.push(legend(curve, &pens));
     lines
+}
+
+/// Bytes as rows, from a little below the least of them: what a large model takes at every context would leave half of the
+/// rows empty.
+struct Scale {
+    least: u64,
+    most: u64,
+    limit: u64,
+    limit_row: usize,
+}
+
+impl Scale {
+    fn of(curve: &Curve) -> Self {
+        let points = curve.series.iter().flat_map(|series| &series.points).map(|point| point.bytes);
+        let all = || points.clone().chain([curve.limit]);
+        let (least, most) = (all().min().unwrap_or(0), all().max().unwrap_or(0));
+        let least = least.saturating_sub((most - least) / ROWS as u64);
+        let mut scale = Self { least, most, limit: curve.limit, limit_row: 0 };
+        scale.limit_row = scale.nearest(curve.limit).max(usize::from(most > curve.limit));
+        scale
+    }
+
+    /// What is beyond the limit stands above its line, however little it is.
+    fn row(&self, bytes: u64) -> usize {
+        let row = self.nearest(bytes);
+        if bytes > self.limit { row.min(self.limit_row.saturating_sub(1)) } else { row.max(self.limit_row) }
+    }
+
+    fn nearest(&self, bytes: u64) -> usize {
+        ROWS - 1 - scaled(bytes.saturating_sub(self.least), self.most - self.least, ROWS)
+    }
 }
 
 fn legend(curve: &Curve, pens: &Pens) -> String {
@@ -111,24 +140,37 @@ mod tests {
                 "  10.0 GiB |            :            o",
                 "           |            :",
                 "           |            :",
+                "           |            :",
                 "   8.0 GiB |------------:-----o-------",
                 "           |            :",
                 "           |            :",
-                "           |            o            +",
                 "           |            :",
+                "           |            o            +",
                 "           |            :     +",
+                "           |            :",
                 "           |      o     +",
                 "           |            :",
                 "           |      +     :",
+                "           |            :",
                 "           |o           :",
-                "           |            :",
-                "           |            :",
-                "           |            :",
-                "         0 +--------------------------",
+                "   1.5 GiB +--------------------------",
                 "            0              4096 tokens",
                 "o f16 KV   + q8_0 KV   - what may be taken   : the plan: 2048 tokens",
             ]
         );
+    }
+
+    #[test]
+    fn what_is_beyond_the_limit_stands_above_its_line_however_little_it_is() {
+        let points = [70, 71, 99, 100, 101].map(|bytes| Point { ctx: bytes, bytes });
+        for limit in [0, 69, 70, 99, 100, 101, 102, 5000] {
+            let series = vec![Series { cache_type: CacheType::F16, points: points.into() }];
+            let scale = Scale::of(&Curve { limit, ctx: 99, series });
+            for Point { bytes, .. } in points {
+                assert_eq!(scale.row(bytes) < scale.limit_row, bytes > limit, "{bytes} of {limit}");
+            }
+            assert!(scale.limit_row < ROWS && scale.row(70) < ROWS, "{limit}");
+        }
     }
 
     #[test]
