@@ -1,6 +1,11 @@
 //! What a command works with: the caller's world, the two streams, and the daemon behind them.
 
-use crate::{connect, environment::Environment, style::Style};
+use crate::{
+    connect,
+    environment::Environment,
+    style::Style,
+    text::{clean, hanging},
+};
 use anyhow::Result;
 use api::{Request, client::Client};
 use rustix::{
@@ -61,6 +66,18 @@ impl<'a> Context<'a> {
         let is_piped = self.environment.stdout_is_pipe;
         let wait = |socket: BorrowedFd<'_>| if is_piped { Ok(wait(socket)?) } else { Ok(()) };
         self.connect()?.stream_while(request, wait, |reply| each(reply, self).map(|()| true))
+    }
+
+    /// Writes a sentence behind what begins its line, broken where the terminal ends.
+    pub(crate) fn say(&mut self, begin: &str, sentence: &str) -> io::Result<()> {
+        self.say_in("", begin, sentence)
+    }
+
+    /// The same in a colour.
+    pub(crate) fn say_in(&mut self, colour: &str, begin: &str, sentence: &str) -> io::Result<()> {
+        let off = if colour.is_empty() { "" } else { self.style.off };
+        let lines = hanging(begin, &clean(sentence), self.environment.prose_width());
+        lines.iter().try_for_each(|line| writeln!(self.out, "{colour}{line}{off}"))
     }
 
     /// Prints a value of the wire on a line of its own, and hands it on at once.

@@ -57,6 +57,11 @@ impl Environment {
         locale.contains("utf-8") || locale.contains("utf8")
     }
 
+    /// Columns at which sentences are broken: a program that reads them gets each on one line.
+    pub(crate) fn prose_width(&self) -> Option<usize> {
+        self.width.filter(|_| self.stdout_is_terminal)
+    }
+
     /// Returns a variable that names a directory; the XDG specification says to ignore relative ones.
     pub(crate) fn directory_in(&self, name: &str) -> Option<PathBuf> {
         self.variable(name).map(PathBuf::from).filter(|path| path.is_absolute())

@@ -65,6 +65,11 @@ impl<const N: usize> Table<N> {
         }
     }
 
+    /// Returns the room that a terminal leaves for one more column, at least that of a name.
+    pub(crate) fn rest(&self, room: usize) -> usize {
+        room.saturating_sub(total(&self.natural()) + GAP.len()).max(NARROWEST)
+    }
+
     /// Whether every line is shown whole.
     pub(crate) fn fits(&self, room: Option<usize>) -> bool {
         room.is_none_or(|room| total(&self.natural()) <= room)

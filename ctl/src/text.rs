@@ -64,6 +64,14 @@ pub(crate) fn wrapped(text: &str, room: Option<usize>) -> Vec<String> {
     lines
 }
 
+/// Returns the text behind what begins its first line, broken like `wrapped`; the other lines stand as far in.
+pub(crate) fn hanging(begin: &str, text: &str, room: Option<usize>) -> Vec<String> {
+    let indent = width(begin);
+    let lines = wrapped(text, room.map(|room| room.saturating_sub(indent)));
+    let begins = std::iter::once(begin.to_owned()).chain(std::iter::repeat(" ".repeat(indent)));
+    begins.zip(lines).map(|(begin, line)| begin + &line).collect()
+}
+
 fn fitting(chars: impl Iterator<Item = char>, room: usize) -> String {
     let mut taken = 0;
     chars
@@ -99,6 +107,13 @@ mod tests {
         assert_eq!(wrapped("one two three", Some(8)), ["one two", "three"]);
         assert_eq!(wrapped("one-long-word two", Some(4)), ["one-long-word", "two"]);
         assert_eq!(wrapped("one two", None), ["one two"]);
+    }
+
+    #[test]
+    fn a_sentence_hangs_below_where_it_began() {
+        assert_eq!(hanging("- ", "one two three", Some(9)), ["- one two", "  three"]);
+        assert_eq!(hanging("- ", "one two", None), ["- one two"]);
+        assert_eq!(hanging("plan     ", "one two", Some(5)), ["plan     one", "         two"]);
     }
 
     #[test]

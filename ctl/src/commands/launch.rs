@@ -239,8 +239,9 @@ impl<'a, 'b> Screen<'a, 'b> {
             writeln!(out, "context  {tokens} tokens")?;
         }
         for (number, reason) in self.reasons.iter().enumerate() {
-            writeln!(out, "{}{}", if number == 0 { "plan     " } else { "         " }, clean(reason))?;
+            self.context.say(if number == 0 { "plan     " } else { "         " }, reason)?;
         }
+        let out = &mut *self.context.out;
         let (path, body) = self.request;
         let url = url.trim_end_matches('/');
         let key = self.key;

@@ -3,9 +3,8 @@
 use super::{curve, order::Order};
 use crate::{
     context::Context,
-    style::Style,
     table::{Column, Table},
-    text::clean,
+    text::{clean, wrapped},
     wording,
 };
 use anyhow::Result;
@@ -94,7 +93,7 @@ impl PlanArgs {
 }
 
 /// The budget: what goes where, in bytes.
-pub(super) fn write_memory(plan: &Plan, context: &mut Context<'_>) -> io::Result<()> {
+fn write_memory(plan: &Plan, context: &mut Context<'_>) -> io::Result<()> {
     let Some(host) = &plan.host else { return Ok(()) };
     let columns = [
         Column::Left("MEMORY"),
@@ -137,7 +136,7 @@ fn write_confirmed(plan: &Plan, context: &mut Context<'_>) -> io::Result<()> {
             ByteSize(cache),
             ByteSize(compute)
         );
-        writeln!(context.out, "{name} counts {all} on {where_to}, {how}: {parts}")?;
+        context.say("", &format!("{name} counts {all} on {where_to}, {how}: {parts}"))?;
     }
     if !confirmed.left_out.is_empty() {
         let flags = clean(&confirmed.left_out.join(" ")).into_owned();
@@ -203,7 +202,7 @@ fn signed(bytes: i64) -> String {
     format!("{sign}{}", ByteSize(bytes.unsigned_abs()))
 }
 
-/// Every figure with what it is made of.
+/// Every figure with what it is made of. How it is known is broken into lines: it is what was asked for.
 fn write_terms(terms: &[Term], context: &mut Context<'_>) -> io::Result<()> {
     let columns = [
         Column::Left("PLACE"),
@@ -211,15 +210,18 @@ fn write_terms(terms: &[Term], context: &mut Context<'_>) -> io::Result<()> {
         Column::Right("BYTES"),
         Column::Left("HOW IT IS KNOWN"),
     ];
+    let row = |term: &Term, note: String| {
+        let place = if term.place == HOST { "main memory" } else { &term.place };
+        [clean(place).into_owned(), clean(&term.what).into_owned(), ByteSize(term.bytes).to_string(), note]
+    };
+    let mut without = Table::new(columns, 3);
+    terms.iter().for_each(|term| without.push(row(term, String::new())));
+    let room = context.environment.prose_width().map(|width| without.rest(width));
     let mut table = Table::new(columns, 3);
     for term in terms {
-        let place = if term.place == HOST { "main memory" } else { &term.place };
-        table.push([
-            clean(place).into_owned(),
-            clean(&term.what).into_owned(),
-            ByteSize(term.bytes).to_string(),
-            clean(term.note.as_deref().unwrap_or("")).into_owned(),
-        ]);
+        let mut lines = wrapped(&clean(term.note.as_deref().unwrap_or("")), room).into_iter();
+        table.push(row(term, lines.next().unwrap_or_default()));
+        lines.for_each(|line| table.push([String::new(), String::new(), String::new(), line]));
     }
     writeln!(context.out)?;
     table.write(context.out, context.style, context.environment.width)?;
@@ -227,12 +229,10 @@ fn write_terms(terms: &[Term], context: &mut Context<'_>) -> io::Result<()> {
 }
 
 /// Why it is so, and what else could be had.
-pub(super) fn write_reasons(plan: &Plan, context: &mut Context<'_>) -> io::Result<()> {
-    let Style { warn, off, .. } = context.style;
-    let is_bad = plan.fits == Some(false);
+fn write_reasons(plan: &Plan, context: &mut Context<'_>) -> io::Result<()> {
     for (number, line) in plan.explain.iter().enumerate() {
-        let (begin, end) = if is_bad && number == 0 { (warn, off) } else { ("", "") };
-        writeln!(context.out, "- {begin}{}{end}", clean(line))?;
+        let is_bad = plan.fits == Some(false) && number == 0;
+        context.say_in(if is_bad { context.style.warn } else { "" }, "- ", line)?;
     }
-    plan.alternatives.iter().try_for_each(|line| writeln!(context.out, "or {}", clean(line)))
+    plan.alternatives.iter().try_for_each(|line| context.say("or ", line))
 }

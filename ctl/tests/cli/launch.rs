@@ -104,6 +104,35 @@ or without the fixed knobs it fits: 4096 tokens
 }
 
 #[test]
+fn sentences_are_broken_where_a_terminal_ends_and_stay_whole_in_a_pipe() {
+    let mut plan = plan();
+    plan["explain"] = json!(["5 of 5 layers on Vulkan0 (llvmpipe): everything fits"]);
+    plan["alternatives"] = json!(["--allow-kv-quant: q8_0 KV, 30720 tokens instead of 16640"]);
+    plan["host"] = json!({"weights": 0, "context": 0, "compute": 0, "available": 0});
+    plan["terms"] = json!([{"place": "CUDA0", "what": "kept free", "bytes": 1, "note": "libraries and prompts take of it"}]);
+    let shown = |is_terminal: bool| {
+        let fake = Fake::replying(&plan.to_string());
+        let mut environment = fake.environment();
+        (environment.stdout_is_terminal, environment.width) = (is_terminal, Some(50));
+        environment.variables.insert("NO_COLOR".into(), "1".into());
+        run(&["plan", "llama.cpp", "m", "--explain"], &environment).out
+    };
+    let broken = "
+CUDA0  kept free    1 B  libraries and prompts
+                         take of it
+
+- 5 of 5 layers on Vulkan0 (llvmpipe): everything
+  fits
+or --allow-kv-quant: q8_0 KV, 30720 tokens instead
+   of 16640
+
+";
+    assert!(shown(true).contains(broken), "{}", shown(true));
+    let whole = "- 5 of 5 layers on Vulkan0 (llvmpipe): everything fits\nor --allow-kv-quant: q8_0 KV, 30720 tokens instead of 16640\n";
+    assert!(shown(false).contains(whole), "{}", shown(false));
+}
+
+#[test]
 fn knobs_are_sent_under_their_own_names() {
     let fake = Fake::replying(&plan().to_string());
     let args =
