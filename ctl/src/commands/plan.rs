@@ -70,6 +70,7 @@ impl PlanArgs {
                 writeln!(context.err, "note: {flag} is left out: there is no plan to {what}")?;
             }
         }
+        let reasons = write_what_is_missing(&plan, context)?;
         write_memory(&plan, context)?;
         if self.explain && is_planned {
             write_terms(&plan.terms, context)?;
@@ -82,13 +83,24 @@ impl PlanArgs {
                 .try_for_each(|line| writeln!(context.out, "{line}"))?;
             writeln!(context.out)?;
         }
-        write_reasons(&plan, context)?;
+        write_reasons(reasons, &plan, context)?;
         write_confirmed(&plan, context)?;
         writeln!(context.out, "\n{}", plan.command)?;
         for file in &plan.files {
             writeln!(context.out, "would write {}", clean(&file.path))?;
         }
         Ok(())
+    }
+}
+
+/// That it does not fit comes before all figures. Returns the other reasons.
+fn write_what_is_missing<'a>(plan: &'a Plan, context: &mut Context<'_>) -> io::Result<&'a [String]> {
+    match plan.explain.split_first().filter(|_| plan.fits == Some(false)) {
+        Some((missing, others)) => {
+            context.say_in(context.style.warn, "", missing)?;
+            Ok(others)
+        }
+        None => Ok(&plan.explain),
     }
 }
 
@@ -229,10 +241,7 @@ fn write_terms(terms: &[Term], context: &mut Context<'_>) -> io::Result<()> {
 }
 
 /// Why it is so, and what else could be had.
-fn write_reasons(plan: &Plan, context: &mut Context<'_>) -> io::Result<()> {
-    for (number, line) in plan.explain.iter().enumerate() {
-        let is_bad = plan.fits == Some(false) && number == 0;
-        context.say_in(if is_bad { context.style.warn } else { "" }, "- ", line)?;
-    }
+fn write_reasons(reasons: &[String], plan: &Plan, context: &mut Context<'_>) -> io::Result<()> {
+    reasons.iter().try_for_each(|line| context.say("- ", line))?;
     plan.alternatives.iter().try_for_each(|line| context.say("or ", line))
 }

@@ -81,10 +81,10 @@ fn a_plan_that_does_not_fit_shows_what_is_missing_and_is_no_failure_until_it_is_
         (
             0,
             "\
+it does not fit: 2.0 GiB are missing on CUDA0
 MEMORY       WEIGHTS  CONTEXT  COMPUTE  OTHER  KEPT FREE    UNUSED
 CUDA0        6.0 GiB  2.0 GiB      0 B    0 B    1.0 GiB  -2.0 GiB
 main memory  1.0 GiB      0 B      0 B    0 B        0 B   7.0 GiB
-- it does not fit: 2.0 GiB are missing on CUDA0
 or without the fixed knobs it fits: 4096 tokens
 
 /bin/llama-server --model '/m/a b.gguf'
