@@ -4,7 +4,7 @@ use crate::{
     connect,
     environment::Environment,
     style::Style,
-    text::{clean, hanging},
+    text::{clean, hanging, in_locale},
 };
 use anyhow::Result;
 use api::{Request, client::Client};
@@ -46,9 +46,11 @@ impl<'a> Context<'a> {
     /// Asks. Returns the reply to be shown; with `--json` it is printed as it came instead, and None is returned.
     pub(crate) fn ask<T: DeserializeOwned>(&mut self, request: &Request) -> Result<Option<T>> {
         let is_told = self.environment.stderr_is_terminal && asks_engines(request);
+        let waiting = in_locale("asking the engines what they can do…", self.environment.is_utf8());
         let mut client = self.connect()?;
-        let reply = client
-            .ask_while(request, |socket| if is_told { tell_if_long(socket, self.err) } else { Ok(()) })?;
+        let reply = client.ask_while(request, |socket| {
+            if is_told { tell_if_long(socket, &waiting, self.err) } else { Ok(()) }
+        })?;
         if self.json {
             self.print_json(&reply)?;
             return Ok(None);
@@ -76,7 +78,8 @@ impl<'a> Context<'a> {
     /// The same in a colour.
     pub(crate) fn say_in(&mut self, colour: &str, begin: &str, sentence: &str) -> io::Result<()> {
         let off = if colour.is_empty() { "" } else { self.style.off };
-        let lines = hanging(begin, &clean(sentence), self.environment.prose_width());
+        let sentence = in_locale(sentence, self.environment.is_utf8());
+        let lines = hanging(begin, &clean(&sentence), self.environment.prose_width());
         lines.iter().try_for_each(|line| writeln!(self.out, "{colour}{line}{off}"))
     }
 
@@ -97,9 +100,9 @@ fn asks_engines(request: &Request) -> bool {
 /// How long an answer may take before it is said what is waited for.
 const PATIENCE: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
 
-fn tell_if_long(socket: BorrowedFd<'_>, err: &mut dyn Write) -> io::Result<()> {
+fn tell_if_long(socket: BorrowedFd<'_>, waiting: &str, err: &mut dyn Write) -> io::Result<()> {
     match poll(&mut [PollFd::from_borrowed_fd(socket, PollFlags::IN)], Some(&PATIENCE)) {
-        Ok(0) => writeln!(err, "asking the engines what they can do…"),
+        Ok(0) => writeln!(err, "{waiting}"),
         _ => Ok(()), // the reading that follows waits as well, and tells what fails
     }
 }

@@ -32,6 +32,14 @@ fn is_hidden(c: char) -> bool {
             | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
+/// Returns a sentence of ours in ASCII, where a terminal may have nothing else.
+pub(crate) fn in_locale(sentence: &str, has_utf8: bool) -> Cow<'_, str> {
+    match has_utf8 || sentence.is_ascii() {
+        true => Cow::Borrowed(sentence),
+        false => Cow::Owned(sentence.replace('–', "-").replace('…', "...")),
+    }
+}
+
 /// Columns that the text takes on a terminal.
 pub(crate) fn width(text: &str) -> usize {
     if text.is_ascii() { text.len() } else { text.width() }
@@ -107,6 +115,12 @@ mod tests {
         assert_eq!(wrapped("one two three", Some(8)), ["one two", "three"]);
         assert_eq!(wrapped("one-long-word two", Some(4)), ["one-long-word", "two"]);
         assert_eq!(wrapped("one two", None), ["one two"]);
+    }
+
+    #[test]
+    fn without_utf8_dashes_and_dots_are_ascii() {
+        assert_eq!(in_locale("12–15 of ünïcode…", false), "12-15 of ünïcode...");
+        assert_eq!(in_locale("12–15…", true), "12–15…");
     }
 
     #[test]

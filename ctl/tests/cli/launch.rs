@@ -133,6 +133,22 @@ or --allow-kv-quant: q8_0 KV, 30720 tokens instead
 }
 
 #[test]
+fn ranges_have_the_dash_that_the_locale_has() {
+    let mut plan = plan();
+    plan["explain"] = json!(["about 12–15 tokens/s (efficiency 0.5–0.8)"]);
+    for (locale, line) in [
+        ("C", "- about 12-15 tokens/s (efficiency 0.5-0.8)\n"),
+        ("C.UTF-8", "- about 12–15 tokens/s (efficiency 0.5–0.8)\n"),
+    ] {
+        let fake = Fake::replying(&plan.to_string());
+        let mut environment = fake.environment();
+        environment.variables.insert("LANG".into(), locale.into());
+        let shown = run(&["plan", "llama.cpp", "m"], &environment).out;
+        assert!(shown.starts_with(line), "{shown}");
+    }
+}
+
+#[test]
 fn knobs_are_sent_under_their_own_names() {
     let fake = Fake::replying(&plan().to_string());
     let args =

@@ -149,7 +149,7 @@ fn stopping_is_one_document_however_many_are_stopped() {
 #[test]
 fn engines_that_take_long_to_answer_are_waited_for_with_a_word_on_a_terminal() {
     for (is_terminal, time, told) in
-        [(true, 2500, "asking the engines what they can do…\n"), (true, 0, ""), (false, 2500, "")]
+        [(true, 2500, "asking the engines what they can do...\n"), (true, 0, ""), (false, 2500, "")]
     {
         let steps = vec![Step::Pause(Duration::from_millis(time)), frame(r#"{"engines":[]}"#, false)];
         let fake = Fake::new(steps);
