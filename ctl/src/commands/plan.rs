@@ -124,7 +124,17 @@ fn write_memory(plan: &Plan, context: &mut Context<'_>) -> io::Result<()> {
     let shared = plan.devices.iter().filter(|device| device.shares_ram).map(|device| device.used).sum();
     table.push(host_row(host, shared));
     table_measured(&mut table, plan, HOST);
-    table.write(context.out, context.style, context.environment.width)
+    table.write(context.out, context.style, context.environment.width)?;
+    let sharing: Vec<&str> =
+        plan.devices.iter().filter(|device| device.shares_ram).map(|device| device.id.as_str()).collect();
+    if sharing.is_empty() {
+        return Ok(());
+    }
+    let ids = sharing.join(", ");
+    context.say(
+        "",
+        &format!("{ids} and main memory are one pool: what one of them takes is missing to the other"),
+    )
 }
 
 /// What the engine's own tool says of the figures.

@@ -149,6 +149,23 @@ fn ranges_have_the_dash_that_the_locale_has() {
 }
 
 #[test]
+fn a_device_in_the_machines_own_memory_is_one_pool_with_it() {
+    let mut plan = plan();
+    plan["host"] = json!({"weights": 1 << 30, "context": 0, "compute": 0, "available": 8_u64 << 30});
+    let shown = |shares_ram: bool| {
+        let mut plan = plan.clone();
+        plan["devices"] = json!([{"id": "Vulkan0", "name": "card", "backend": "Vulkan", "total": 8_u64 << 30,
+            "free": 8_u64 << 30, "weights": 4_u64 << 30, "context": 0, "compute": 0, "overhead": 0, "margin": 0,
+            "used": 4_u64 << 30, "left": 4_i64 << 30, "shares_ram": shares_ram}]);
+        Fake::replying(&plan.to_string()).run(&["plan", "llama.cpp", "m"]).out
+    };
+    let line =
+        "3.0 GiB\nVulkan0 and main memory are one pool: what one of them takes is missing to the other\n";
+    assert!(shown(true).contains(line), "{}", shown(true));
+    assert!(!shown(false).contains("one pool"), "{}", shown(false));
+}
+
+#[test]
 fn knobs_are_sent_under_their_own_names() {
     let fake = Fake::replying(&plan().to_string());
     let args =
