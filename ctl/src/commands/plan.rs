@@ -29,7 +29,14 @@ EXAMPLES:
   modelctl plan llama.cpp qwen3 --explain --curve
   modelctl plan llama.cpp qwen3 --confirm
   modelctl plan llama.cpp qwen3 --forget          after a driver or a card was changed
-  modelctl plan llama.cpp qwen3 -- --jinja --temp 0.6")]
+  modelctl plan llama.cpp qwen3 -- --jinja --temp 0.6
+
+A MACHINE FOR --hardware, as `modelctl hardware --json > machine.json` writes it; sizes are bytes:
+  {\"gpus\": [{\"id\": \"CUDA0\", \"name\": \"NVIDIA GeForce RTX 3090\", \"backend\": \"CUDA\",
+             \"total\": 25769803776, \"free\": 25000000000}],
+   \"ram\": {\"total\": 68719476736, \"available\": 60000000000}}
+What counts is `free` and `available`; `total` is at least as much. The speed goes by `name`, the buffers by `backend`.
+\"shares_ram\": true says that a GPU has no memory of its own, `overhead` what its driver takes of `free` besides.")]
 pub(crate) struct PlanArgs {
     #[command(flatten)]
     order: Order,

@@ -304,6 +304,17 @@ fn what_hardware_prints_is_what_a_plan_takes() {
 }
 
 #[test]
+fn the_machine_that_the_help_describes_can_be_planned_for() {
+    let house = with_large_models();
+    let help = house.does(&["plan", "--help"]);
+    let (from, to) = (help.find(r#"{"gpus""#).unwrap(), help.find("\nWhat counts").unwrap());
+    write(house.home("machine.json"), &help[from..to]);
+    let plan = plan(&house, &["dense"]);
+    assert_eq!((&plan["devices"][0]["id"], &plan["fits"]), (&json!("CUDA0"), &json!(true)));
+    assert!(plan["speed"]["low"].is_number(), "{plan}");
+}
+
+#[test]
 fn a_plan_for_another_machine_needs_no_engine_on_this_one() {
     let mut house = with_large_models();
     house.set("PATH", "/nowhere");
