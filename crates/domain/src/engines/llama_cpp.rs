@@ -3,8 +3,8 @@
 //! are left to llama.cpp's own fit.
 
 use super::{
-    Allocated, ContextOf, Counted, Engine, Launch, Order, Program, Rates, Ready, Refusal,
-    llama_cpp_devices::FLASH_SWITCH, llama_cpp_extra, llama_cpp_fit, llama_cpp_log,
+    Allocated, ContextOf, Counted, Engine, Launch, Order, Program, Rates, Ready, Refusal, llama_cpp_able,
+    llama_cpp_devices::FLASH_SWITCH, llama_cpp_extra, llama_cpp_fit, llama_cpp_log, llama_cpp_words::Words,
 };
 use crate::{
     Format, Kind, Model, Role, State,
@@ -66,7 +66,7 @@ impl Engine for LlamaCpp {
     }
 
     fn able(&self, knobs: Knobs, flags: &BTreeSet<String>) -> Result<Knobs, Refusal> {
-        able(knobs, flags)
+        llama_cpp_able::able(knobs, flags)
     }
 
     fn extras(&self, model: &Model, location: &crate::Location, build: Option<&str>) -> Extras {
@@ -150,7 +150,7 @@ impl Engine for LlamaCpp {
 }
 
 /// Of llama-server 0.7.0.
-const USUAL: &[&str] = &[
+pub(super) const USUAL: &[&str] = &[
     "--model",
     "--mmproj",
     "--lora",
@@ -253,41 +253,6 @@ fn place(words: &mut Words<'_>, planned: &Planned) {
     }
 }
 
-fn able(knobs: Knobs, flags: &BTreeSet<String>) -> Result<Knobs, Refusal> {
-    let has = |flag: &str| flags.contains(flag);
-    let one_cache_for_all = !has("--kv-unified") && !has("--no-kv-unified");
-    let fixed = [
-        ("--n-cpu-moe", knobs.n_cpu_moe.is_some_and(|layers| layers > 0)),
-        ("--cache-type-k", knobs.cache_type_k.is_some()),
-        ("--cache-type-v", knobs.cache_type_v.is_some()),
-        ("--flash-attn", knobs.flash_attn.is_some()),
-        ("--gpu-layers", knobs.gpu_layers.is_some()),
-        ("--device", knobs.device.is_some()),
-        ("--tensor-split", knobs.tensor_split.is_some()),
-        ("--batch-size", knobs.batch.is_some()),
-        ("--ubatch-size", knobs.ubatch.is_some()),
-        ("--swa-full", knobs.swa_full == Some(true)),
-        ("--no-kv-offload", knobs.kv_offload == Some(false)),
-        ("--no-op-offload", knobs.op_offload == Some(false)),
-        ("--kv-unified", knobs.kv_unified == Some(true) && !one_cache_for_all),
-        // Where only the other is there, slots have their own unless it is given.
-        ("--no-kv-unified", knobs.kv_unified == Some(false) && one_cache_for_all),
-    ];
-    if let Some((flag, _)) = fixed.into_iter().find(|(flag, is_wanted)| *is_wanted && !has(flag)) {
-        return Err(Refusal {
-            why: format!("this llama-server has no {flag}"),
-            hint: Some("leave it out, or use a newer llama.cpp: modelctl engines".to_owned()),
-        });
-    }
-    let has_types = has("--cache-type-k") && has("--cache-type-v");
-    Ok(Knobs {
-        n_cpu_moe: knobs.n_cpu_moe.or((!has("--n-cpu-moe")).then_some(0)),
-        allow_kv_quant: knobs.allow_kv_quant.filter(|_| has_types),
-        kv_unified: knobs.kv_unified.or(one_cache_for_all.then_some(true)),
-        ..knobs
-    })
-}
-
 /// What the user fixed goes out as it is, as `able` left it; of the rest only how much stays free is said.
 fn delegate(words: &mut Words<'_>, knobs: &Knobs) {
     let number = |value: Option<u64>| value.map(|value| value.to_string());
@@ -335,53 +300,6 @@ fn delegate(words: &mut Words<'_>, knobs: &Knobs) {
 
 fn joined(parts: &[f64]) -> String {
     parts.iter().map(f64::to_string).collect::<Vec<_>>().join(",")
-}
-
-/// The command as it grows: no flag that the program does not have.
-struct Words<'a> {
-    argv: Vec<OsString>,
-    flags: &'a BTreeSet<String>,
-    explain: Vec<String>,
-}
-
-impl<'a> Words<'a> {
-    fn new(order: &'a Order<'_>) -> Self {
-        let mut argv: Vec<OsString> = vec![order.program.clone().into()];
-        argv.extend(order.program_arguments.iter().map(OsString::from));
-        Self { argv, flags: &order.flags, explain: Vec::new() }
-    }
-
-    fn put(&mut self, flag: &str, value: impl Into<OsString>) {
-        if self.flags.contains(flag) {
-            self.argv.extend([flag.into(), value.into()]);
-        } else {
-            self.leave_out(flag);
-        }
-    }
-
-    fn put_if_known(&mut self, flag: &str, value: impl Into<OsString>) {
-        if self.flags.contains(flag) {
-            self.argv.extend([flag.into(), value.into()]);
-        }
-    }
-
-    fn switch(&mut self, flag: &str) {
-        if self.flags.contains(flag) {
-            self.argv.push(flag.into());
-        } else {
-            self.leave_out(flag);
-        }
-    }
-
-    fn switch_if_known(&mut self, flag: &str) {
-        if self.flags.contains(flag) {
-            self.argv.push(flag.into());
-        }
-    }
-
-    fn leave_out(&mut self, flag: &str) {
-        self.explain.push(format!("{flag} is left out: this llama-server does not have it"));
-    }
 }
 
 /// What belongs to the model itself, as Ollama stores it. Commas divide them on the command line.
@@ -437,25 +355,5 @@ mod tests {
                 "--tensor-split is passed on as it is: only a plan compares it with the devices",
             ]
         );
-    }
-
-    #[test]
-    fn what_a_build_cannot_be_told_is_refused_or_not_planned_for() {
-        let all: BTreeSet<String> = USUAL.iter().map(|flag| (*flag).to_owned()).collect();
-        let without = |gone: &[&str]| -> BTreeSet<String> {
-            all.iter().filter(|flag| !gone.contains(&flag.as_str())).cloned().collect()
-        };
-        let wishes = Knobs { kv_offload: Some(false), n_cpu_moe: Some(3), ..Knobs::default() };
-        assert_eq!(able(wishes.clone(), &all), Ok(wishes.clone()));
-        for flag in ["--no-kv-offload", "--n-cpu-moe"] {
-            let refusal = able(wishes.clone(), &without(&[flag])).unwrap_err();
-            assert_eq!(refusal.why, format!("this llama-server has no {flag}"));
-        }
-        let old = without(&["--n-cpu-moe", "--kv-unified", "--no-kv-unified", "--cache-type-v"]);
-        let knobs = able(Knobs { allow_kv_quant: Some(true), ..Knobs::default() }, &old).unwrap();
-        assert_eq!((knobs.n_cpu_moe, knobs.kv_unified, knobs.allow_kv_quant), (Some(0), Some(true), None));
-        let apart = Knobs { kv_unified: Some(false), ..Knobs::default() };
-        assert!(able(apart.clone(), &old).is_err());
-        assert!(able(apart, &without(&["--no-kv-unified"])).is_ok());
     }
 }

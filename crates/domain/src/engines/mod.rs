@@ -3,10 +3,12 @@
 
 mod diagnose;
 mod llama_cpp;
+mod llama_cpp_able;
 mod llama_cpp_devices;
 mod llama_cpp_extra;
 mod llama_cpp_fit;
 mod llama_cpp_log;
+mod llama_cpp_words;
 mod quote;
 mod secret;
 

@@ -396,13 +396,3 @@ fn numbers_of_a_hostile_file_overflow_nothing() {
         }
     }
 }
-
-#[test]
-fn a_cache_that_is_quantized_keeps_more_experts_on_the_card_where_the_context_is_all_there_is() {
-    let wishes = |allow: bool| Knobs { allow_kv_quant: Some(allow), ..max_ctx() };
-    let machine = machine(vec![gpu("CUDA0", 36)], 96);
-    let (plain, allowed) = (check(8, &machine, &wishes(false)), check(8, &machine, &wishes(true)));
-    assert_eq!((plain.settings.ctx, plain.limited_by), (131_072, Limit::Training));
-    assert_eq!((allowed.settings.ctx, allowed.settings.cache_type_k), (131_072, CacheType::Q8_0));
-    assert!(allowed.settings.n_cpu_moe < plain.settings.n_cpu_moe, "{allowed:?}");
-}
