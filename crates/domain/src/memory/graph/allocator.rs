@@ -41,33 +41,40 @@ impl Buffer {
         offset
     }
 
-    /// Gives a place back.
+    /// Gives a place back (`ggml_dyn_tallocr_free_bytes`): it joins the first block that it touches, and then that one its
+    /// neighbor. A place of no size becomes a block too, which may lie within another: the list is not always in order.
     pub(super) fn give(&mut self, offset: u64, size: u64) {
         let size = padded(size, self.alignment);
         let end = offset.saturating_add(size);
-        let at = self.free.partition_point(|(start, _)| *start < offset);
-        let joins_before = at.checked_sub(1).is_some_and(|before| {
-            self.free.get(before).is_some_and(|(start, size)| start.saturating_add(*size) == offset)
-        });
-        let joins_after = self.free.get(at).is_some_and(|(start, _)| *start == end);
-        match (joins_before, joins_after) {
-            (true, true) => {
-                let (_, after) = self.free.remove(at);
-                self.grow(at - 1, size.saturating_add(after));
+        let touches = |(start, size): &(u64, u64)| start.saturating_add(*size) == offset || *start == end;
+        let Some(at) = self.free.iter().position(touches) else {
+            let later = self.free.iter().position(|(start, _)| *start >= offset);
+            return self.free.insert(later.unwrap_or(self.free.len()), (offset, size));
+        };
+        let Some(block) = self.free.get_mut(at) else { return };
+        let is_behind = block.0.saturating_add(block.1) == offset;
+        block.1 = block.1.saturating_add(size);
+        if is_behind {
+            self.join(at);
+        } else {
+            block.0 = offset;
+            if let Some(before) = at.checked_sub(1) {
+                self.join(before);
             }
-            (true, false) => self.grow(at - 1, size),
-            (false, true) => {
-                if let Some(block) = self.free.get_mut(at) {
-                    *block = (offset, block.1.saturating_add(size));
-                }
-            }
-            (false, false) => self.free.insert(at, (offset, size)),
         }
     }
 
-    fn grow(&mut self, at: usize, size: u64) {
-        if let Some(block) = self.free.get_mut(at) {
-            block.1 = block.1.saturating_add(size);
+    /// Makes one block of two, where the second begins at the end of the first.
+    fn join(&mut self, first: usize) {
+        let (Some(one), Some(next)) = (self.free.get(first).copied(), self.free.get(first + 1).copied())
+        else {
+            return;
+        };
+        if one.0.saturating_add(one.1) == next.0 {
+            self.free.remove(first + 1);
+            if let Some(block) = self.free.get_mut(first) {
+                block.1 = one.1.saturating_add(next.1);
+            }
         }
     }
 
@@ -94,6 +101,17 @@ mod tests {
         // Both are one block now, and what is too large for it goes to the end.
         assert_eq!((buffer.take(1536), buffer.take(128)), (0, 1920));
         assert_eq!(buffer.size, 2048);
+    }
+
+    #[test]
+    fn a_block_of_no_size_joins_what_begins_where_it_lies() {
+        let mut buffer = Buffer::new(128);
+        let places: Vec<u64> = [128, 0, 128, 128, 128].into_iter().map(|size| buffer.take(size)).collect();
+        assert_eq!(places, [0, 128, 128, 256, 384]);
+        buffer.give(128, 0);
+        buffer.give(128, 128);
+        buffer.give(256, 128);
+        assert_eq!(buffer.take(256), 128);
     }
 
     #[test]
