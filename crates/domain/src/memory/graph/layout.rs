@@ -14,20 +14,47 @@ use crate::memory::{Backend, CacheType, padded};
 /// `GGML_SCHED_MAX_COPIES`: batches that are under way at once.
 const COPIES: usize = 4;
 
-/// Who still needs a tensor, and where it is.
+/// What happens to memory, in order; only sizes are missing.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Event {
+    Take(u32),
+    /// The second tensor takes over the place of the first.
+    Follow(u32, u32),
+    Give(u32),
+}
+
+/// Who still needs a tensor.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Life {
+struct Life {
     readers: u16,
     views: u16,
     is_alive: bool,
     /// Read after the graph, or by other batches.
     stays: bool,
-    offset: u64,
-    size: u64,
+}
+
+/// From the order in which everything is computed.
+pub(super) fn events(graph: &Graph, schedule: &Schedule) -> Vec<Event> {
+    let mut memory = Memory { graph, lives: lives(graph, schedule), events: Vec::new() };
+    // Inputs have a place before everything else.
+    let copies = if schedule.lasting.is_empty() { 1 } else { COPIES };
+    for id in 0..graph.inputs {
+        memory.take_for_good(id, copies);
+    }
+    for id in &schedule.lasting {
+        memory.take_for_good(*id, COPIES);
+    }
+    for id in &graph.leaves {
+        memory.take(*id);
+    }
+    for step in &schedule.steps {
+        memory.step(*step);
+    }
+    memory.events
 }
 
 /// Who reads each tensor, before anything is computed.
-pub(super) fn lives(graph: &Graph, schedule: &Schedule) -> Vec<Life> {
+fn lives(graph: &Graph, schedule: &Schedule) -> Vec<Life> {
     let alive = graph.tensors.iter();
     let alive = alive.map(|tensor| Life { stays: tensor.flags.has(Flags::OUTPUT), ..Life::default() });
     let mut lives: Vec<Life> = alive.collect();
@@ -52,60 +79,13 @@ pub(super) fn lives(graph: &Graph, schedule: &Schedule) -> Vec<Life> {
     lives
 }
 
-/// What a layout is made for.
-pub(super) struct Layout<'a> {
+struct Memory<'a> {
     graph: &'a Graph,
-    run: &'a Run,
-    backends: &'a [Backend],
-    /// Elements of the key of one head, and the parts of a key that is a value too.
-    head: u64,
-    part: (u64, u64),
-    sizes: &'a [u64],
-    buffers: Vec<Buffer>,
     lives: Vec<Life>,
+    events: Vec<Event>,
 }
 
-impl<'a> Layout<'a> {
-    pub(super) fn new(
-        graph: &'a Graph,
-        run: &'a Run,
-        backends: &'a [Backend],
-        prepared: &Prepared,
-        sizes: &'a [u64],
-    ) -> Self {
-        let buffers = backends.iter().map(|backend| Buffer::new(backend.alignment())).collect();
-        Self {
-            graph,
-            run,
-            backends,
-            head: prepared.head,
-            part: prepared.part,
-            sizes,
-            buffers,
-            lives: Vec::new(),
-        }
-    }
-
-    /// Returns the bytes of each backend's buffer.
-    pub(super) fn run(mut self, schedule: &Schedule, lives: &[Life]) -> Vec<u64> {
-        self.lives = lives.to_vec();
-        // Inputs have a place before everything else.
-        let copies = if schedule.lasting.is_empty() { 1 } else { COPIES };
-        for id in 0..self.graph.inputs {
-            self.take_for_good(id, copies);
-        }
-        for id in &schedule.lasting {
-            self.take_for_good(*id, COPIES);
-        }
-        for id in &self.graph.leaves {
-            self.take(*id);
-        }
-        for step in &schedule.steps {
-            self.step(*step);
-        }
-        self.buffers.iter().map(|buffer| buffer.size).collect()
-    }
-
+impl Memory<'_> {
     fn take_for_good(&mut self, id: u32, copies: usize) {
         for _ in 0..copies {
             self.take(id);
@@ -139,13 +119,10 @@ impl<'a> Layout<'a> {
     }
 
     fn take(&mut self, id: u32) {
-        let Some(tensor) = self.graph.get(id) else { return };
-        let size = self.size(tensor);
-        let Some(buffer) = self.buffers.get_mut(usize::from(tensor.backend)) else { return };
-        let offset = buffer.take(size);
         if let Some(life) = self.lives.get_mut(id as usize) {
-            *life = Life { is_alive: true, offset, size, ..*life };
+            life.is_alive = true;
         }
+        self.events.push(Event::Take(id));
     }
 
     /// Takes the place of a source that nobody else reads. A view has no memory of its own to hand over.
@@ -158,29 +135,18 @@ impl<'a> Layout<'a> {
                 continue;
             }
             let Some(parent) = self.graph.get(*source) else { continue };
-            let Some(life) = self.lives.get(*source as usize).copied() else { continue };
+            let Some(life) = self.lives.get_mut(*source as usize) else { continue };
             let is_last = life.readers == 1 && life.views == 0 && life.is_alive && !life.stays;
             if is_last && parent.view == NONE && !parent.is_external() && parent.backend == tensor.backend {
-                self.hand_over((*source, life), id, tensor);
+                life.is_alive = false;
+                if let Some(life) = self.lives.get_mut(id as usize) {
+                    life.is_alive = true;
+                }
+                self.events.push(Event::Follow(*source, id));
                 return true;
             }
         }
         false
-    }
-
-    fn hand_over(&mut self, (owner, owned): (u32, Life), id: u32, tensor: &Tensor) {
-        let size = self.size(tensor);
-        if let Some(buffer) = self.buffers.get_mut(usize::from(tensor.backend))
-            && let Some((used, rest)) = buffer.saved(owned.size, size)
-        {
-            buffer.give(owned.offset.saturating_add(used), rest);
-        }
-        if let Some(life) = self.lives.get_mut(owner as usize) {
-            life.is_alive = false;
-        }
-        if let Some(life) = self.lives.get_mut(id as usize) {
-            *life = Life { is_alive: true, offset: owned.offset, size, ..*life };
-        }
     }
 
     /// One reader less; the last one frees it.
@@ -192,26 +158,99 @@ impl<'a> Layout<'a> {
             return;
         }
         if tensor.view == NONE {
-            self.free(id, tensor);
+            self.give(id);
             return;
         }
         let Some(root) = self.lives.get_mut(tensor.view as usize) else { return };
         root.views = root.views.saturating_sub(1);
-        if root.views == 0
-            && root.readers == 0
-            && let Some(root) = self.graph.get(tensor.view)
-        {
-            self.free(tensor.view, root);
+        if root.views == 0 && root.readers == 0 {
+            self.give(tensor.view);
         }
     }
 
-    fn free(&mut self, id: u32, tensor: &Tensor) {
+    fn give(&mut self, id: u32) {
         let Some(life) = self.lives.get_mut(id as usize) else { return };
-        if !life.is_alive || life.stays {
-            return;
+        if life.is_alive && !life.stays {
+            life.is_alive = false;
+            self.events.push(Event::Give(id));
         }
-        life.is_alive = false;
-        let (offset, size) = (life.offset, life.size);
+    }
+}
+
+/// What a layout is made for.
+pub(super) struct Layout<'a> {
+    graph: &'a Graph,
+    run: &'a Run,
+    backends: &'a [Backend],
+    /// Elements of the key of one head, and the parts of a key that is a value too.
+    head: u64,
+    part: (u64, u64),
+    sizes: &'a [u64],
+    buffers: Vec<Buffer>,
+    /// Offset and size of each tensor.
+    places: Vec<(u64, u64)>,
+}
+
+impl<'a> Layout<'a> {
+    pub(super) fn new(
+        graph: &'a Graph,
+        run: &'a Run,
+        backends: &'a [Backend],
+        prepared: &Prepared,
+        sizes: &'a [u64],
+    ) -> Self {
+        let buffers = backends.iter().map(|backend| Buffer::new(backend.alignment())).collect();
+        Self {
+            graph,
+            run,
+            backends,
+            head: prepared.head,
+            part: prepared.part,
+            sizes,
+            buffers,
+            places: vec![(0, 0); graph.tensors.len()],
+        }
+    }
+
+    /// Returns the bytes of each backend's buffer.
+    pub(super) fn run(mut self, events: &[Event]) -> Vec<u64> {
+        for event in events {
+            match *event {
+                Event::Take(id) => self.take(id),
+                Event::Follow(owner, id) => self.hand_over(owner, id),
+                Event::Give(id) => self.give(id),
+            }
+        }
+        self.buffers.iter().map(|buffer| buffer.size).collect()
+    }
+
+    fn take(&mut self, id: u32) {
+        let Some(tensor) = self.graph.get(id) else { return };
+        let size = self.size(tensor);
+        let Some(buffer) = self.buffers.get_mut(usize::from(tensor.backend)) else { return };
+        let offset = buffer.take(size);
+        if let Some(place) = self.places.get_mut(id as usize) {
+            *place = (offset, size);
+        }
+    }
+
+    fn hand_over(&mut self, owner: u32, id: u32) {
+        let Some(tensor) = self.graph.get(id) else { return };
+        let size = self.size(tensor);
+        let Some((offset, owned)) = self.places.get(owner as usize).copied() else { return };
+        if let Some(buffer) = self.buffers.get_mut(usize::from(tensor.backend))
+            && let Some((used, rest)) = buffer.saved(owned, size)
+        {
+            buffer.give(offset.saturating_add(used), rest);
+        }
+        if let Some(place) = self.places.get_mut(id as usize) {
+            *place = (offset, size);
+        }
+    }
+
+    fn give(&mut self, id: u32) {
+        let Some(tensor) = self.graph.get(id) else { return };
+        let Some((offset, size)) = self.places.get(id as usize).copied() else { return };
         if let Some(buffer) = self.buffers.get_mut(usize::from(tensor.backend)) {
             buffer.give(offset, size);
         }

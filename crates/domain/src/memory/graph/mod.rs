@@ -14,10 +14,9 @@ mod tensor;
 
 use super::{Backend, CacheType, FlashAttention, Settings, Shape, settings::Split};
 use build::{Builder, Place, Run, Slots};
-use layout::{Layout, Life};
+use layout::{Event, Layout};
 use prepare::Prepared;
 use schedule::Rules;
-use split::Schedule;
 use std::{
     cell::{OnceCell, RefCell},
     rc::Rc,
@@ -97,8 +96,7 @@ struct Key {
 struct LaidOut {
     graph: Graph,
     slots: Slots,
-    schedule: Schedule,
-    lives: Vec<Life>,
+    events: Vec<Event>,
 }
 
 impl LaidOut {
@@ -108,8 +106,8 @@ impl LaidOut {
         let Builder { mut graph, slots, .. } = builder;
         schedule::assign(&mut graph, &key.rules);
         let schedule = split::split(&mut graph, &key.rules);
-        let lives = layout::lives(&graph, &schedule);
-        Self { graph, slots, schedule, lives }
+        let events = layout::events(&graph, &schedule);
+        Self { graph, slots, events }
     }
 }
 
@@ -140,7 +138,7 @@ impl Graphs {
         let sizes = laid_out.slots.sizes(prepared, &run);
         let backends: Vec<Backend> = devices.iter().copied().chain([Backend::HOST]).collect();
         let layout = Layout::new(&laid_out.graph, &run, &backends, prepared, &sizes);
-        (layout.run(&laid_out.schedule, &laid_out.lives), prepared.template.is_stand_in)
+        (layout.run(&laid_out.events), prepared.template.is_stand_in)
     }
 
     fn laid_out(&self, prepared: &Prepared, key: Key, run: &Run) -> Rc<LaidOut> {
