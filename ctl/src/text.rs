@@ -36,7 +36,7 @@ fn is_hidden(c: char) -> bool {
 pub(crate) fn in_locale(sentence: &str, has_utf8: bool) -> Cow<'_, str> {
     match has_utf8 || sentence.is_ascii() {
         true => Cow::Borrowed(sentence),
-        false => Cow::Owned(sentence.replace('–', "-").replace('…', "...")),
+        false => Cow::Owned(sentence.replace('–', "-").replace('…', "...").replace('µ', "u")),
     }
 }
 

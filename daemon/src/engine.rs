@@ -161,7 +161,8 @@ pub(crate) fn prepare(
     request.hardware.as_ref().map_or(Ok(()), check_described).map_err(refused)?;
     let mut tools = tools(engine, request, world)?;
     let knobs = engine.able(knobs, &tools.flags).map_err(refused)?;
-    let extras = engine.extras(model, location, tools.build.as_deref());
+    let program = tools.build.as_deref().map(|build| (build, &tools.flags));
+    let extras = engine.extras(model, location, program);
     let runs = match (&tools.build, &request.hardware) {
         (Some(build), None) => (world.learned)(&model.id, engine.name(), build)?,
         _ => Runs::default(),

@@ -18,7 +18,7 @@ use domain::{
 };
 use jiff::Timestamp;
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     hash::{BuildHasher as _, RandomState},
     path::PathBuf,
     sync::{
@@ -45,13 +45,16 @@ const SEEN: Duration = Duration::from_millis(250);
 /// Wishes that wait for the one that works; each is the whole machine, and the last one counts.
 const WISHES: usize = 16;
 
+/// An engine's version, as it prints it, and its flags.
+type Program = (String, Arc<BTreeSet<String>>);
+
 /// Where models are to fit.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Site {
     /// As the engine sees it.
     machine: Hardware,
-    /// The engine's version, as it prints it; None where none is there.
-    build: Option<String>,
+    /// None where no engine is there.
+    program: Option<Program>,
     /// How often something was learned of what runs take.
     learned: u64,
 }
@@ -62,7 +65,7 @@ impl Site {
         let seen = |machine: &Hardware| -> Vec<(String, u64, bool)> {
             machine.gpus.iter().map(|gpu| (gpu.backend.clone(), gpu.overhead, gpu.shares_ram)).collect()
         };
-        (self.learned, &self.build) == (other.learned, &other.build)
+        (self.learned, &self.program) == (other.learned, &other.program)
             && !self.machine.differs_enough(&other.machine)
             && seen(&self.machine) == seen(&other.machine)
     }
@@ -169,34 +172,34 @@ pub(crate) fn site(
     learned: u64,
 ) -> anyhow::Result<Site> {
     let seen = ENGINES.first().and_then(|engine| seen(engines, *engine, callers));
-    let (machine, at, build) = match seen {
-        Some((machine, at, build)) => (machine, at, Some(build)),
+    let (machine, at, program) = match seen {
+        Some((machine, at, program)) => (machine, at, Some(program)),
         None => {
             let look = engines.look(SEEN)?;
             (look.hardware.clone(), look.at, None)
         }
     };
-    Ok(Site { machine: without(machine, &reserved(at)), build, learned })
+    Ok(Site { machine: without(machine, &reserved(at)), program, learned })
 }
 
 fn seen(
     engines: &Engines,
     engine: &dyn Engine,
     callers: &BTreeMap<String, String>,
-) -> Option<(Hardware, Timestamp, String)> {
+) -> Option<(Hardware, Timestamp, Program)> {
     let found = engines.find(engine, callers).ok()?.0.into_iter().next()?;
     let ask = |max_age: Duration| {
         let probed = engines.ask(&found, callers, max_age).ok().filter(|probed| is_server(&probed.flags))?;
         let (seen, at) = engines.see(&probed, callers, (SEEN, Wish::PLANNED)).ok()?;
-        Some((seen.hardware, at, probed.version.unwrap_or_default()))
+        Some((seen.hardware, at, (probed.version.unwrap_or_default(), Arc::new(probed.flags))))
     };
     let is_asleep = engines.look(SEEN).ok()?.is_asleep;
     if is_asleep && !engines.has_asked(&found, callers) {
         return None; // to ask would wake it
     }
-    let (seen, at, build) = ask(Duration::MAX)?;
+    let (seen, at, program) = ask(Duration::MAX)?;
     let is_old = Timestamp::now().duration_since(at).unsigned_abs() > LISTED;
-    if is_old && !is_asleep { ask(LISTED) } else { Some((seen, at, build)) }
+    if is_old && !is_asleep { ask(LISTED) } else { Some((seen, at, program)) }
 }
 
 /// The one that works.
@@ -264,7 +267,9 @@ impl Worker {
 
     /// What runs took with this build. Without it models fit as if nothing had run.
     fn runs(&self, site: &Site) -> Arc<HashMap<String, Runs>> {
-        let Some((engine, build)) = ENGINES.first().zip(site.build.as_ref()) else { return Arc::default() };
+        let Some((engine, (build, _))) = ENGINES.first().zip(site.program.as_ref()) else {
+            return Arc::default();
+        };
         let runs = User::reader(&self.user).and_then(|user| user.all_measured(engine.name(), build));
         Arc::new(runs.unwrap_or_else(|error| {
             tracing::debug!(error = format!("{error:#}"), "what runs took could not be read");
@@ -287,7 +292,8 @@ fn how(
     let Some(shape) = facts.as_ref().and_then(|facts| Shape::of(facts).ok()) else { return Ok(None) };
     let (model, _) = with_its_projector(reader, (model, facts.as_ref()), "")?;
     let Some(location) = usable(&model, "") else { return Ok(None) };
-    let extras = engine.extras(&model, location, site.build.as_deref());
+    let program = site.program.as_ref().map(|(build, flags)| (build.as_str(), &**flags));
+    let extras = engine.extras(&model, location, program);
     let none = Runs::default();
     Ok(fit(&shape, &site.machine, extras, runs.get(&model.id).unwrap_or(&none)).ok())
 }

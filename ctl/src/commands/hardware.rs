@@ -154,7 +154,9 @@ fn on_processor(report: &HardwareReport) -> Option<&'static str> {
     if report.gpus.is_empty() && report.cards.is_empty() {
         return Some("no GPU that can be used was found");
     }
-    let is_seen = report.engines.is_empty() || report.engines.iter().any(|engine| !engine.devices.is_empty());
+    // One that could not be asked may see them.
+    let mut asked = report.engines.iter().filter(|engine| engine.version.is_some()).peekable();
+    let is_seen = asked.peek().is_none() || asked.any(|engine| !engine.devices.is_empty());
     (!is_seen).then_some("no engine sees any of these GPUs")
 }
 

@@ -135,10 +135,10 @@ or --allow-kv-quant: q8_0 KV, 30720 tokens instead
 #[test]
 fn ranges_have_the_dash_that_the_locale_has() {
     let mut plan = plan();
-    plan["explain"] = json!(["about 12–15 tokens/s (efficiency 0.5–0.8)"]);
+    plan["explain"] = json!(["about 12–15 tokens/s (efficiency 0.5–0.8; 32 layers at 20–60 µs)"]);
     for (locale, line) in [
-        ("C", "- about 12-15 tokens/s (efficiency 0.5-0.8)\n"),
-        ("C.UTF-8", "- about 12–15 tokens/s (efficiency 0.5–0.8)\n"),
+        ("C", "- about 12-15 tokens/s (efficiency 0.5-0.8; 32 layers at 20-60 us)\n"),
+        ("C.UTF-8", "- about 12–15 tokens/s (efficiency 0.5–0.8; 32 layers at 20–60 µs)\n"),
     ] {
         let fake = Fake::replying(&plan.to_string());
         let mut environment = fake.environment();

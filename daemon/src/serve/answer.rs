@@ -333,12 +333,19 @@ async fn plan(
 ) -> Result<Plan, Failure> {
     engine::named(&order.engine)?;
     let (model, facts) = meant(hub, &order.model).await?;
-    if is_forgotten {
-        let (model, engine) = (model.id.clone(), order.engine.clone());
-        hub.memory.change(UserChange::Unlearn { model, engine }).await?;
-    }
     let extra = order.extra.clone();
-    let prepared = runs::prepare(hub, order, (model, facts), engine::PLANNED).await?;
+    if is_forgotten && order.hardware.is_some() {
+        let why = "no launch was on a machine that is described: there is nothing to forget".to_owned();
+        let hint = Some("leave --forget or --hardware out".to_owned());
+        return Err(ApiError::Refused { why, hint }.into());
+    }
+    let mut prepared =
+        runs::prepare(hub, order.clone(), (model.clone(), facts.clone()), engine::PLANNED).await?;
+    if is_forgotten {
+        let (id, engine) = (model.id.clone(), order.engine.clone());
+        hub.memory.change(UserChange::Unlearn { model: id, engine }).await?;
+        prepared = runs::prepare(hub, order, (model, facts), engine::PLANNED).await?;
+    }
     if !is_confirmed {
         return Ok(prepared.plan);
     }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     Format, Kind, Model, Role, State,
-    memory::{CacheType, FlashAttention, MEASURED_BUILD, Settings, sum},
+    memory::{CacheType, FlashAttention, Settings, sum},
     plan::{Extras, Knobs, MARGIN, Planned},
 };
 use std::{
@@ -69,13 +69,18 @@ impl Engine for LlamaCpp {
         llama_cpp_able::able(knobs, flags)
     }
 
-    fn extras(&self, model: &Model, location: &crate::Location, build: Option<&str>) -> Extras {
+    fn extras(
+        &self,
+        model: &Model,
+        location: &crate::Location,
+        program: Option<(&str, &BTreeSet<String>)>,
+    ) -> Extras {
         let is_projector = |file: &&crate::File| file.role == Role::Companion;
         Extras {
             projector: location.files.iter().find(is_projector).map_or(0, |file| file.size),
             adapters: sum(adapters(location).map(|file| file.size)),
             embeds: matches!(model.kind, Some(Kind::Embedding | Kind::Reranker)),
-            is_other_build: build.is_some_and(|build| !build.starts_with(MEASURED_BUILD)),
+            build: program.map(llama_cpp_able::build).unwrap_or_default(),
         }
     }
 

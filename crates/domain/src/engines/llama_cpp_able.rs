@@ -1,6 +1,9 @@
 //! What a build of llama-server can be told: a knob that it lacks is refused, and nothing is planned with it.
 
-use crate::plan::{Knobs, Refusal};
+use crate::{
+    memory::MEASURED_BUILD,
+    plan::{Build, Knobs, Refusal},
+};
 use std::collections::BTreeSet;
 
 pub(super) fn able(knobs: Knobs, flags: &BTreeSet<String>) -> Result<Knobs, Refusal> {
@@ -10,6 +13,8 @@ pub(super) fn able(knobs: Knobs, flags: &BTreeSet<String>) -> Result<Knobs, Refu
         ("--n-cpu-moe", knobs.n_cpu_moe.is_some_and(|layers| layers > 0)),
         ("--cache-type-k", knobs.cache_type_k.is_some()),
         ("--cache-type-v", knobs.cache_type_v.is_some()),
+        ("--cache-type-k", knobs.allow_kv_quant == Some(true)),
+        ("--cache-type-v", knobs.allow_kv_quant == Some(true)),
         ("--flash-attn", knobs.flash_attn.is_some()),
         ("--gpu-layers", knobs.gpu_layers.is_some()),
         ("--device", knobs.device.is_some()),
@@ -19,9 +24,7 @@ pub(super) fn able(knobs: Knobs, flags: &BTreeSet<String>) -> Result<Knobs, Refu
         ("--swa-full", knobs.swa_full == Some(true)),
         ("--no-kv-offload", knobs.kv_offload == Some(false)),
         ("--no-op-offload", knobs.op_offload == Some(false)),
-        ("--kv-unified", knobs.kv_unified == Some(true) && !one_cache_for_all),
-        // Where only the other is there, slots have their own unless it is given.
-        ("--no-kv-unified", knobs.kv_unified == Some(false) && one_cache_for_all),
+        ("--kv-unified", knobs.kv_unified == Some(true)),
     ];
     if let Some((flag, _)) = fixed.into_iter().find(|(flag, is_wanted)| *is_wanted && !has(flag)) {
         return Err(Refusal {
@@ -29,13 +32,19 @@ pub(super) fn able(knobs: Knobs, flags: &BTreeSet<String>) -> Result<Knobs, Refu
             hint: Some("leave it out, or use a newer llama.cpp: modelctl engines".to_owned()),
         });
     }
-    let has_types = has("--cache-type-k") && has("--cache-type-v");
-    Ok(Knobs {
-        n_cpu_moe: knobs.n_cpu_moe.or((!has("--n-cpu-moe")).then_some(0)),
-        allow_kv_quant: knobs.allow_kv_quant.filter(|_| has_types),
-        kv_unified: knobs.kv_unified.or(one_cache_for_all.then_some(true)),
-        ..knobs
-    })
+    // Before there was a choice, slots had one cache, and each a part of the context.
+    let is_divided = one_cache_for_all && knobs.slots() > 1;
+    Ok(Knobs { kv_unified: knobs.kv_unified.or(is_divided.then_some(false)), ..knobs })
+}
+
+/// What a program of this version with these flags cannot be told, and whether its buffers were measured.
+pub(super) fn build((version, flags): (&str, &BTreeSet<String>)) -> Build {
+    let lacks = |flag: &str| !flags.contains(flag);
+    Build {
+        is_other: !version.starts_with(MEASURED_BUILD),
+        lacks_n_cpu_moe: lacks("--n-cpu-moe"),
+        lacks_cache_types: lacks("--cache-type-k") || lacks("--cache-type-v"),
+    }
 }
 
 #[cfg(test)]
@@ -56,10 +65,17 @@ mod tests {
             assert_eq!(refusal.why, format!("this llama-server has no {flag}"));
         }
         let old = without(&["--n-cpu-moe", "--kv-unified", "--no-kv-unified", "--cache-type-v"]);
-        let knobs = able(Knobs { allow_kv_quant: Some(true), ..Knobs::default() }, &old).unwrap();
-        assert_eq!((knobs.n_cpu_moe, knobs.kv_unified, knobs.allow_kv_quant), (Some(0), Some(true), None));
-        let apart = Knobs { kv_unified: Some(false), ..Knobs::default() };
-        assert!(able(apart.clone(), &old).is_err());
-        assert!(able(apart, &without(&["--no-kv-unified"])).is_ok());
+        let knobs = able(Knobs { users: Some(4), ..Knobs::default() }, &old).unwrap();
+        assert_eq!((knobs.n_cpu_moe, knobs.kv_unified), (None, Some(false)));
+        assert_eq!(able(Knobs::default(), &old), Ok(Knobs::default()));
+        for wish in [
+            Knobs { kv_unified: Some(true), ..Knobs::default() },
+            Knobs { allow_kv_quant: Some(true), ..Knobs::default() },
+        ] {
+            assert!(able(wish.clone(), &old).is_err() && able(wish, &all).is_ok());
+        }
+        let lacking = build(("0.7.0 (build 1)", &old));
+        assert_eq!(lacking, Build { is_other: true, lacks_n_cpu_moe: true, lacks_cache_types: true });
+        assert_eq!(build(("0.5.0-dev (build 0, commit unknown)", &all)), Build::default());
     }
 }

@@ -35,6 +35,9 @@ const WITH_VALUE: &[&str] = &[
 const SWITCHES: &[&str] =
     &["--kv-unified", "--no-kv-unified", "--swa-full", "--no-kv-offload", "--no-op-offload"];
 
+/// What a server loads or does besides, and is never counted.
+const BESIDE: &[&str] = &["--mmproj", "--lora", "--embeddings", "--rerank"];
+
 /// Bytes in one place, as they were counted: whole MiB, rounded down.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counted {
@@ -57,6 +60,9 @@ pub(super) fn words(argv: &[OsString], flags: &BTreeSet<String>) -> Option<(Vec<
             rest.next()
         } else if SWITCHES.contains(&flag) {
             None
+        } else if BESIDE.contains(&flag) {
+            left_out.push(flag.to_owned());
+            continue;
         } else {
             continue;
         };

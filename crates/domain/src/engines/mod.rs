@@ -56,13 +56,17 @@ pub trait Engine: Sync {
     /// Says why these words cannot be passed on: they would contradict what is decided here.
     fn check_extra(&self, extra: &[String]) -> Result<(), Refusal>;
 
-    /// The knobs as a program with these flags can have them: what it cannot be told is not planned for. Refuses what the
-    /// user fixed and it does not have.
+    /// The knobs as a program with these flags understands them. Refuses what the user fixed and it does not have.
     fn able(&self, knobs: Knobs, flags: &BTreeSet<String>) -> Result<Knobs, Refusal>;
 
-    /// What is loaded besides the weights, by this build: its version, as it prints it. Without one it is the build that
-    /// was measured.
-    fn extras(&self, model: &Model, location: &Location, build: Option<&str>) -> Extras;
+    /// What is loaded besides the weights, by this program: its version as it prints it, and its flags. Without one it is
+    /// the build that was measured.
+    fn extras(
+        &self,
+        model: &Model,
+        location: &Location,
+        program: Option<(&str, &BTreeSet<String>)>,
+    ) -> Extras;
 
     /// What its word for the context counts.
     fn context_of(&self) -> ContextOf;

@@ -125,11 +125,14 @@ fn memory(planned: &Planned) -> Vec<String> {
 /// What is planned beyond what was reckoned.
 fn more(answer: &Answer<'_>) -> Vec<String> {
     let places = answer.site.room.places.iter().zip(&answer.found.counted.breakdown.devices);
-    let told = places.map(|(place, charge)| (&place.gpu.id, place.more(charge).total()));
-    let told = told.filter(|(_, bytes)| *bytes > 0).map(|(id, bytes)| {
-        format!("{} more on {id} is planned: a run with like settings took it", ByteSize(bytes))
-    });
-    told.collect()
+    let told = places.map(|(place, charge)| (format!("on {}", place.gpu.id), place.more(charge).total()));
+    let main = Some(("of main memory".to_owned(), answer.site.room.host_excess));
+    let told = told.chain(main).filter(|(_, bytes)| *bytes > 0);
+    told.map(|(place, bytes)| {
+        let bytes = ByteSize(bytes);
+        format!("{bytes} more {place} is planned: a launch took so much more than was reckoned")
+    })
+    .collect()
 }
 
 /// What a run took for compute, and what was planned for it.

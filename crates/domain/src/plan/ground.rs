@@ -91,8 +91,8 @@ impl<'a> Ground<'a> {
         let rest = sets.split_off(sets.len().min(1));
         let first = sets.pop().unwrap_or_default();
         if first.is_empty() && self.fixed.gpu_layers.is_some_and(|layers| layers > 0) {
-            let why = "--gpu-layers puts layers on a device, and the engine sees none".to_owned();
-            let hint = Some("leave it out; what is seen, and why: modelctl hardware".to_owned());
+            let why = "--gpu-layers puts layers on a device, and there is none".to_owned();
+            let hint = Some("leave it out; what engines see here: modelctl hardware".to_owned());
             return Err(Refusal { why, hint });
         }
         let mut best = self.answer(&first);
@@ -138,7 +138,7 @@ impl<'a> Ground<'a> {
     }
 
     fn site(&self, devices: &[&'a Gpu]) -> Site<'a> {
-        let backend = |gpu: &&Gpu| Backend::named(&gpu.backend).of_build(self.known.extras.is_other_build);
+        let backend = |gpu: &&Gpu| Backend::named(&gpu.backend).of_build(self.known.extras.build.is_other);
         let backends: Vec<Backend> = devices.iter().map(backend).collect();
         let estimate = Estimate::new(self.shape, &backends);
         let room = Room::of(devices, self.machine, self.knobs, self.known);
@@ -227,7 +227,7 @@ impl Site<'_> {
             room: &self.room,
             knobs: ground.knobs,
             fixed: ground.fixed,
-            embeds: ground.known.extras.embeds,
+            extras: ground.known.extras,
         }
     }
 }

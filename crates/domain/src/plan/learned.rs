@@ -5,7 +5,7 @@
 mod tests;
 
 use super::{
-    DeviceUse, Extras, Knobs, PastRun, Planned, Refusal, explain,
+    Build, DeviceUse, Extras, Knobs, PastRun, Planned, Refusal, explain,
     ground::{Answer, Ground, Known, Site, ask},
     room::Excess,
     terms,
@@ -189,6 +189,11 @@ impl Runs {
         self.0.iter().filter(is_there).filter(|run| run.settings.is_like(settings))
     }
 
+    fn has_like(&self, settings: &Kept, gpus: &[&Gpu]) -> bool {
+        let devices: Vec<&str> = gpus.iter().map(|gpu| gpu.known_as()).collect();
+        self.like(settings, &devices).next().is_some()
+    }
+
     /// The most that recent runs with like settings took beyond what was reckoned, by the engine's names.
     fn excess(&self, settings: &Kept, gpus: &[&Gpu]) -> BTreeMap<String, Excess> {
         let devices: Vec<&str> = gpus.iter().map(|gpu| gpu.known_as()).collect();
@@ -228,10 +233,17 @@ impl Runs {
     }
 
     /// The latest run with these settings, else the latest with like ones, on these devices.
-    fn told(&self, settings: &Kept, devices: &[&str]) -> Option<Measured> {
-        let same = self.like(settings, devices).find(|run| run.settings == *settings);
-        let run = same.or_else(|| self.like(settings, devices).next())?;
-        Some(Measured { same_settings: run.settings == *settings, ..run.clone() })
+    fn told(&self, settings: &Kept, gpus: &[&Gpu]) -> Option<Measured> {
+        let devices: Vec<&str> = gpus.iter().map(|gpu| gpu.known_as()).collect();
+        let recent = || self.like(settings, &devices).take(RECENT);
+        let run = recent().find(|run| run.settings == *settings).or_else(|| recent().next())?;
+        let mut told = Measured { same_settings: run.settings == *settings, ..run.clone() };
+        // An engine may call them otherwise by now.
+        let places = told.devices.iter_mut().filter(|place| place.device != HOST);
+        for (place, gpu) in places.zip(gpus) {
+            place.id.clone_from(&gpu.id);
+        }
+        Some(told)
     }
 }
 
@@ -262,8 +274,8 @@ pub fn plan_with(
     ask_after((shape, machine, knobs, extras), &runs, |ground, answer| {
         let mut planned = answer.planned(ground);
         let plain = plain(ground, answer);
-        let devices: Vec<&str> = answer.devices().map(Gpu::known_as).collect();
-        let measured = runs.told(&settings(ground, answer), &devices);
+        let gpus: Vec<&Gpu> = answer.devices().collect();
+        let measured = runs.told(&settings(ground, answer), &gpus);
         if let Some(run) = measured.as_ref().filter(|run| run.same_settings) {
             take(&mut planned, run);
         }
@@ -276,40 +288,44 @@ pub fn plan_with(
 /// A model, a machine, what is wished, and what besides is loaded.
 pub(super) type Question<'a> = (&'a Shape, &'a Hardware, &'a Knobs, Extras);
 
-/// Asks, and where runs with like settings tell something of the answer, asks again with that: what they took beyond what
-/// is reckoned, and that the engine's build lays its buffers out as the measured one does.
+/// An answer that runs tell of is asked for again so often; then what they took is kept free, whatever it is for.
+const ROUNDS: usize = 3;
+
+/// Asks, and asks again with what runs with settings like the answer's tell of it: what they took beyond what is reckoned,
+/// and that the engine's build lays its buffers out as the measured one does.
 pub(super) fn ask_after<T>(
     (shape, machine, knobs, extras): Question<'_>,
     runs: &Runs,
     then: impl Fn(&Ground<'_>, &Answer<'_>) -> T,
 ) -> Result<T, Refusal> {
     let past = runs.past(machine);
-    let known = Known { past: &past, ..Known::of(extras) };
-    let is_run = |ground: &Ground<'_>, answer: &Answer<'_>| {
-        let devices: Vec<&str> = answer.devices().map(Gpu::known_as).collect();
-        runs.like(&settings(ground, answer), &devices).next().is_some()
-    };
-    let first = ask(shape, machine, knobs, known, |ground, answer| {
-        let gpus: Vec<&Gpu> = answer.devices().collect();
-        let excess = runs.excess(&settings(ground, answer), &gpus);
-        let is_proven = extras.is_other_build && is_run(ground, answer);
-        if excess.is_empty() && !is_proven { Ok(then(ground, answer)) } else { Err((excess, is_proven)) }
-    })?;
-    let (excess, is_proven) = match first {
-        Ok(answer) => return Ok(answer),
-        Err(told) => told,
-    };
-    let known = Known { excess: &excess, ..known };
-    if is_proven {
-        let extras = Extras { is_other_build: false, ..extras };
-        let proven = ask(shape, machine, knobs, Known { extras, ..known }, |ground, answer| {
-            is_run(ground, answer).then(|| then(ground, answer))
+    let (mut excess, mut is_other) = (BTreeMap::new(), extras.build.is_other);
+    for _ in 0..ROUNDS {
+        let build = Build { is_other, ..extras.build };
+        let known = Known { extras: Extras { build, ..extras }, past: &past, excess: &excess };
+        let asked = ask(shape, machine, knobs, known, |ground, answer| {
+            let (settings, gpus) = (settings(ground, answer), answer.devices().collect::<Vec<_>>());
+            let more = most(&excess, runs.excess(&settings, &gpus));
+            let is_still_other = extras.build.is_other && !runs.has_like(&settings, &gpus);
+            match more == excess && is_still_other == is_other {
+                true => Ok(then(ground, answer)),
+                false => Err((more, is_still_other)),
+            }
         })?;
-        if let Some(answer) = proven {
-            return Ok(answer);
+        match asked {
+            Ok(answer) => return Ok(answer),
+            Err(told) => (excess, is_other) = told,
         }
     }
-    ask(shape, machine, knobs, known, then)
+    ask(shape, machine, knobs, Known { excess: &excess, past: &past, ..Known::of(extras) }, then)
+}
+
+fn most(one: &BTreeMap<String, Excess>, mut other: BTreeMap<String, Excess>) -> BTreeMap<String, Excess> {
+    for (id, excess) in one {
+        let most = other.entry(id.clone()).or_default();
+        *most = most.most(*excess);
+    }
+    other
 }
 
 fn settings(ground: &Ground<'_>, answer: &Answer<'_>) -> Kept {

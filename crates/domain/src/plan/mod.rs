@@ -51,8 +51,18 @@ pub struct Extras {
     pub adapters: u64,
     /// The model turns whole batches into embeddings.
     pub embeds: bool,
-    /// The engine is of another build than that whose buffers were measured.
-    pub is_other_build: bool,
+    pub build: Build,
+}
+
+/// What an engine's build cannot be told, and how far it is known. By default it is the build that was measured.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Build {
+    /// Another than that whose buffers were measured.
+    pub is_other: bool,
+    /// Experts of single layers cannot be kept in main memory.
+    pub lacks_n_cpu_moe: bool,
+    /// The types of a cache cannot be chosen.
+    pub lacks_cache_types: bool,
 }
 
 /// Settings that were found, and what they take.

@@ -1,6 +1,9 @@
 //! Which layers go to which device, and how far a knob can be turned until something no longer fits. Knows no goals.
 
-use super::{room::Place, search::Task};
+use super::{
+    room::{Place, Room},
+    search::Task,
+};
 use crate::memory::{Breakdown, Settings, TensorSplit, sum};
 
 /// Settings, and what they take.
@@ -41,9 +44,10 @@ struct Buffers {
 }
 
 impl Buffers {
-    fn of(breakdown: &Breakdown) -> Self {
-        let device = |charge: &crate::memory::Charge| charge.compute.saturating_add(charge.slack);
-        Self { devices: breakdown.devices.iter().map(device).collect(), host: breakdown.host.compute }
+    fn of(breakdown: &Breakdown, room: &Room<'_>) -> Self {
+        let devices = room.places.iter().zip(&breakdown.devices);
+        let devices = devices.map(|(place, charge)| place.buffers(charge)).collect();
+        Self { devices, host: breakdown.host.compute }
     }
 
     /// On the line through what was counted at two numbers.
@@ -68,7 +72,7 @@ impl Task<'_> {
     /// Counts settings whose layers are divided among the devices first.
     pub(super) fn count(&self, settings: &Settings, near: Option<&Counted>) -> Counted {
         let none = || Buffers { devices: vec![0; self.room.places.len()], host: 0 };
-        let mut buffers = near.map_or_else(none, |near| Buffers::of(&near.breakdown));
+        let mut buffers = near.map_or_else(none, |near| Buffers::of(&near.breakdown, self.room));
         let mut best: Option<Counted> = None;
         for _ in 0..ROUNDS {
             let tensor_split = self.divided(settings, &buffers, 0);
@@ -79,7 +83,7 @@ impl Task<'_> {
             if counted.missing.0 == 0 {
                 return counted;
             }
-            buffers = Buffers::of(&counted.breakdown);
+            buffers = Buffers::of(&counted.breakdown, self.room);
             let is_hopeless = self.is_too_much(&counted.breakdown);
             if best.as_ref().is_none_or(|best| counted.missing.0 < best.missing.0) {
                 best = Some(counted);
@@ -99,8 +103,10 @@ impl Task<'_> {
 
     /// Whether no split would fit.
     fn is_too_much(&self, breakdown: &Breakdown) -> bool {
-        let taken = sum(breakdown.devices.iter().map(|charge| charge.total().saturating_add(charge.slack)));
-        taken > sum(self.room.places.iter().map(Place::room))
+        let places = self.room.places.iter().zip(&breakdown.devices);
+        let taken =
+            places.map(|(place, charge)| sum([charge.weights, charge.context, place.buffers(charge)]));
+        sum(taken) > sum(self.room.places.iter().map(Place::room))
     }
 
     /// As the user says, else each device in turn gets as many layers as it holds; the last one gets the rest. So much stays
@@ -135,7 +141,7 @@ impl Task<'_> {
         {
             return counted;
         }
-        let buffers = Buffers::of(&counted.breakdown);
+        let buffers = Buffers::of(&counted.breakdown, self.room);
         let settings = counted.settings;
         let holds = |mib: u64| self.seems_kept(&settings, &buffers, (Bound::Devices, mib << 20));
         let most = self.room.places.iter().map(|place| place.room() >> 20).max().unwrap_or(0);
@@ -204,8 +210,8 @@ impl Task<'_> {
         bound: Bound,
         of: impl Fn(u64) -> Settings,
     ) -> u64 {
-        let over = Buffers::of(&above.1.breakdown);
-        let under = below.map(|(at, counted)| (*at, Buffers::of(&counted.breakdown)));
+        let over = Buffers::of(&above.1.breakdown, self.room);
+        let under = below.map(|(at, counted)| (*at, Buffers::of(&counted.breakdown, self.room)));
         let low = below.map_or(low, |(at, _)| *at);
         let holds = |more: u64| match &under {
             Some((at, under)) => {

@@ -50,13 +50,18 @@ pub(super) struct Place<'a> {
 impl Place<'_> {
     /// Bytes that buffers may take.
     pub(super) fn room(&self) -> u64 {
-        let beside = sum([self.overhead, self.excess.total(), self.margin]);
+        let beside = sum([self.overhead, self.excess.overhead, self.margin]);
         self.gpu.free.saturating_sub(beside)
     }
 
     /// What is planned beyond what was reckoned: more than the slack was.
     pub(super) fn more(&self, charge: &Charge) -> Excess {
         Excess { compute: self.excess.compute.saturating_sub(charge.slack), ..self.excess }
+    }
+
+    /// Bytes that compute buffers may take.
+    pub(super) fn buffers(&self, charge: &Charge) -> u64 {
+        charge.compute.saturating_add(charge.slack.max(self.excess.compute))
     }
 
     fn used(&self, charge: &Charge) -> u64 {
@@ -105,7 +110,7 @@ pub(super) struct Room<'a> {
     /// Bytes in main memory besides buffers.
     pub(super) host_overhead: u64,
     /// Bytes of compute buffers there beyond what is reckoned.
-    host_excess: u64,
+    pub(super) host_excess: u64,
 }
 
 impl<'a> Room<'a> {

@@ -1,7 +1,7 @@
 //! The search for one set of devices: which context and which placement serve the goal. What fits is `place`'s business.
 
 use super::{
-    Goal, Knobs, Limit, QUANTIZED,
+    Extras, Goal, Knobs, Limit, QUANTIZED,
     knobs::Fixed,
     place::{Bound, Counted},
     room::Room,
@@ -16,7 +16,7 @@ pub(super) struct Task<'a> {
     pub(super) room: &'a Room<'a>,
     pub(super) knobs: &'a Knobs,
     pub(super) fixed: &'a Fixed,
-    pub(super) embeds: bool,
+    pub(super) extras: Extras,
 }
 
 #[derive(Debug, Clone)]
@@ -86,7 +86,8 @@ impl Task<'_> {
         let (keys, values) = self.shape.heads();
         let is_on = self.fixed.flash_attn != Some(FlashAttention::Off)
             && self.estimate.flash_attention() == FlashAttention::On;
-        (is_on || !kind.is_quantized()) && kind.fits(keys) && kind.fits(values)
+        let is_free = !self.extras.build.lacks_cache_types;
+        (is_on && is_free || !kind.is_quantized()) && kind.fits(keys) && kind.fits(values)
     }
 
     /// What a goal asks for, the most important first.
@@ -119,7 +120,7 @@ impl Task<'_> {
     /// A smaller batch where it makes it fit, makes it whole, or doubles the context.
     fn best_batch(&self, start: &Settings) -> Found {
         let usual = self.place(start);
-        let is_given = self.knobs.ubatch.is_some() || self.embeds || self.room.places.is_empty();
+        let is_given = self.knobs.ubatch.is_some() || self.extras.embeds || self.room.places.is_empty();
         let is_good =
             usual.fits() && (self.is_whole(&usual) && usual.settings().ctx >= LEAST || self.is_placed());
         if is_given
@@ -143,9 +144,14 @@ impl Task<'_> {
         usual
     }
 
+    /// As the user says, or as it has to be.
+    fn n_cpu_moe(&self) -> Option<u64> {
+        self.knobs.n_cpu_moe.or(self.extras.build.lacks_n_cpu_moe.then_some(0))
+    }
+
     /// The user says what goes where.
     fn is_placed(&self) -> bool {
-        self.fixed.gpu_layers.is_some() && (self.knobs.n_cpu_moe.is_some() || self.shape.expert_layers() == 0)
+        self.fixed.gpu_layers.is_some() && (self.n_cpu_moe().is_some() || self.shape.expert_layers() == 0)
     }
 
     /// How much of the weights' size would fit with that context, in percent; None where not even none would.
@@ -174,14 +180,14 @@ impl Task<'_> {
             batch,
             ubatch: knobs
                 .ubatch
-                .unwrap_or(if self.embeds { self.shape.trained } else { usual.ubatch })
+                .unwrap_or(if self.extras.embeds { self.shape.trained } else { usual.ubatch })
                 .min(batch),
             parallel,
             kv_unified: knobs.is_unified(),
             swa_full: knobs.swa_full.unwrap_or(usual.swa_full),
             kv_offload: knobs.kv_offload.unwrap_or(usual.kv_offload),
             op_offload: knobs.op_offload.unwrap_or(usual.op_offload),
-            n_outputs: knobs.n_outputs.unwrap_or(if self.embeds { batch } else { parallel }),
+            n_outputs: knobs.n_outputs.unwrap_or(if self.extras.embeds { batch } else { parallel }),
             ..usual
         }
     }
@@ -202,7 +208,7 @@ impl Task<'_> {
     fn whole(&self, start: &Settings) -> Option<Counted> {
         let whole = Settings {
             gpu_layers: self.fixed.gpu_layers.unwrap_or(self.all_layers()),
-            n_cpu_moe: self.knobs.n_cpu_moe.unwrap_or(0),
+            n_cpu_moe: self.n_cpu_moe().unwrap_or(0),
             ..*start
         };
         if let Some(ctx) = self.knobs.total_ctx() {
@@ -261,7 +267,7 @@ impl Task<'_> {
         }
         let without = Settings {
             gpu_layers: self.fixed.gpu_layers.unwrap_or(self.all_layers()),
-            n_cpu_moe: self.knobs.n_cpu_moe.unwrap_or(experts),
+            n_cpu_moe: self.n_cpu_moe().unwrap_or(experts),
             ..*start
         };
         self.largest(&without, USABLE).map(|found| found.settings.ctx.min(floor))
@@ -290,7 +296,7 @@ impl Task<'_> {
         let experts = if self.fixed.gpu_layers.is_some() { self.shape.expert_layers() } else { 0 };
         let least = Settings {
             gpu_layers: self.fixed.gpu_layers.unwrap_or(0),
-            n_cpu_moe: self.knobs.n_cpu_moe.unwrap_or(experts),
+            n_cpu_moe: self.n_cpu_moe().unwrap_or(experts),
             ..*settings
         };
         self.count(&least, None)
@@ -301,13 +307,13 @@ impl Task<'_> {
         let experts = self.shape.expert_layers();
         let with = |gpu_layers: u64, n_cpu_moe: u64| Settings { gpu_layers, n_cpu_moe, ..*settings };
         let layers = self.fixed.gpu_layers.unwrap_or(self.all_layers());
-        if experts > 0 && self.knobs.n_cpu_moe.is_none() {
+        if experts > 0 && self.n_cpu_moe().is_none() {
             let held = self.last((0, experts), Bound::Devices, |kept| with(layers, experts - kept));
             if held.is_some() {
                 return held;
             }
         }
-        let moved = self.knobs.n_cpu_moe.unwrap_or(experts);
+        let moved = self.n_cpu_moe().unwrap_or(experts);
         if self.fixed.gpu_layers.is_some() {
             return Some(self.count(&with(layers, moved), None));
         }

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     engines::HOST,
     hardware::CUDA_CONTEXT,
-    memory::{Keep, Part, Parts, sum},
+    memory::{Keep, MEASURED_BUILD, Part, Parts, sum},
 };
 use serde::{Deserialize, Serialize};
 
@@ -25,8 +25,8 @@ pub struct Term {
 }
 
 const COMPUTE: &str = "compute buffers";
-/// Of `memory::MEASURED_BUILD`.
-const BUFFERS: &str = "as llama.cpp 0.5.0-dev (ggml 0.25.3) lays them out";
+const MORE: &str = "more, as it was measured";
+const TOOK_MORE: &str = "a launch took so much more than was reckoned";
 const PROJECTOR: &str = "projector";
 const ADAPTERS: &str = "adapters";
 
@@ -87,8 +87,12 @@ pub(super) fn of(
         on_device(place, (device, more), parts, extras, taken)
     });
     let mut terms: Vec<Term> = on_devices.collect();
-    terms.extend(in_main_memory(planned, ground, &host, taken));
+    terms.extend(in_main_memory(planned, ground, &host, (taken, answer.site.room.host_excess)));
     terms
+}
+
+fn buffers() -> String {
+    format!("as llama.cpp {MEASURED_BUILD} lays them out")
 }
 
 /// How a figure is known: from a run with the same settings, where there is one.
@@ -107,7 +111,7 @@ fn on_device(
     let gpu = place.gpu;
     let mut account = Account { place: gpu.id.clone(), terms: Vec::new() };
     account.add_parts(parts);
-    account.add(COMPUTE, device.compute.saturating_sub(more.compute), Some(&known(taken, BUFFERS)));
+    account.add(COMPUTE, device.compute.saturating_sub(more.compute), Some(&known(taken, &buffers())));
     account.add("compute may turn out larger", device.slack, Some("what the estimate was off at the most"));
     let context = match gpu.overhead {
         CUDA_CONTEXT => "as measured on an H200 with driver 580.159.04",
@@ -118,7 +122,7 @@ fn on_device(
     let context = known(taken.filter(is_told), context);
     let beside = sum([more.overhead, extras.projector, extras.adapters]);
     account.add("driver context", device.overhead.saturating_sub(beside), Some(&context));
-    account.add("more, as it was measured", more.total(), Some("a run with like settings took so much more"));
+    account.add(MORE, more.total(), Some(TOOK_MORE));
     account.add(PROJECTOR, extras.projector, Some("the size of its file; it is on the first device"));
     account.add(ADAPTERS, extras.adapters, Some("the size of their files, at the most"));
     let margin = if place.margin == MARGIN {
@@ -139,12 +143,14 @@ fn in_main_memory(
     planned: &Planned,
     ground: &Ground<'_>,
     parts: &Parts,
-    taken: Option<&Measured>,
+    (taken, excess): (Option<&Measured>, u64),
 ) -> Vec<Term> {
     let host = &planned.host;
     let mut account = Account { place: HOST.to_owned(), terms: Vec::new() };
     account.add_parts(parts);
-    account.add(COMPUTE, host.compute, Some(&known(taken, BUFFERS)));
+    let more = if taken.is_some() { 0 } else { excess };
+    account.add(COMPUTE, host.compute.saturating_sub(more), Some(&known(taken, &buffers())));
+    account.add(MORE, more, Some(TOOK_MORE));
     let Extras { projector, adapters, .. } =
         if planned.devices.is_empty() { ground.known.extras } else { Extras::default() };
     let beside = projector.saturating_add(adapters);

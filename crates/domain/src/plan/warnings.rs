@@ -4,7 +4,7 @@ use super::{Planned, ground::Ground, search::STEP};
 use crate::{
     Kind,
     facts::Facts,
-    memory::{FlashAttention, Settings},
+    memory::{FlashAttention, MEASURED_BUILD, Settings},
 };
 
 /// What a model is not made for, whatever the plan.
@@ -26,12 +26,11 @@ pub(super) fn of(planned: &Planned, ground: &Ground<'_>) -> Vec<String> {
             ground.shape.architecture
         ));
     }
-    if ground.known.extras.is_other_build && !planned.devices.is_empty() && ground.shape.is_measured() {
-        lines.push(
-            "compute buffers are reckoned for llama.cpp 0.5.0-dev, and this is another build: more is kept free until a \
-             launch has shown what it takes"
-                .to_owned(),
-        );
+    if ground.known.extras.build.is_other && !planned.devices.is_empty() && ground.shape.is_measured() {
+        lines.push(format!(
+            "compute buffers are reckoned for llama.cpp {MEASURED_BUILD}, and this is another build: more is kept free \
+             until a launch has shown what it takes"
+        ));
     }
     if planned.settings.flash_attn == FlashAttention::Off && ground.shape.has_cache() {
         lines.push("without flash attention, which takes memory with every token of context".to_owned());
