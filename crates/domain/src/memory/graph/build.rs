@@ -3,7 +3,7 @@
 
 use super::{
     prepare::{Class, Moving, Prepared},
-    template::{Node, Operation, Segment, Size, Source, Whose},
+    template::{Node, Operation, Segment, Size, Source, Template, Whose},
     tensor::{Contents, Flags, Graph, Kind, NONE, Tensor, UNASSIGNED, small},
 };
 use crate::memory::{CacheType, product, settings::Cells};
@@ -205,6 +205,7 @@ impl<'a> Builder<'a> {
     pub(super) fn build(&mut self, layers: &[(u32, Place)], output: u8) {
         let prepared = self.prepared;
         let template = &prepared.template;
+        self.reserve(layers);
         let slot = self.slots.of(Part::Inputs, template.inputs.len());
         for number in 0..small(template.inputs.len()) {
             let input = Tensor { slot: slot + number, ..Tensor::new(Kind::Input, self.run.host, 0) };
@@ -220,6 +221,16 @@ impl<'a> Builder<'a> {
             self.add(Part::Layer(*number), segment, class, at);
         }
         self.add(Part::After, &template.after, &prepared.whole, At { before: at.place, ..At::new(output) });
+    }
+
+    /// Room for what these layers will have.
+    fn reserve(&mut self, layers: &[(u32, Place)]) {
+        let Template { before, segments, after, .. } = self.prepared.template;
+        let classes = layers.iter().filter_map(|(number, _)| self.prepared.classes.get(*number as usize));
+        let segments = classes.filter_map(|class| segments.get(class.segment)).chain([before, after]);
+        let nodes: usize = segments.map(|segment| segment.nodes.len()).sum();
+        self.numbers.reserve(nodes);
+        self.graph.reserve(nodes);
     }
 
     fn add(&mut self, part: Part, segment: &Segment, class: &Class, at: At) {

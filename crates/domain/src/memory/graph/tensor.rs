@@ -104,6 +104,13 @@ pub(super) struct Graph {
 }
 
 impl Graph {
+    /// Room for so many nodes, their weights and copies.
+    pub(super) fn reserve(&mut self, nodes: usize) {
+        self.tensors.reserve(nodes * 2);
+        self.sources.reserve(nodes * 2);
+        self.order.reserve(nodes);
+    }
+
     pub(super) fn push(&mut self, tensor: Tensor) -> u32 {
         self.tensors.push(tensor);
         small(self.tensors.len() - 1)
