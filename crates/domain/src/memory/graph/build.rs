@@ -3,10 +3,12 @@
 
 use super::{
     prepare::{Class, Moving, Prepared},
+    repeat::Repetition,
     template::{Node, Operation, Segment, Size, Source, Template, Whose},
     tensor::{Contents, Flags, Graph, Kind, NONE, Tensor, UNASSIGNED, small},
 };
 use crate::memory::{CacheType, product, settings::Cells};
+use std::ops::Range;
 
 /// `GGML_OP_OFFLOAD_MIN_BATCH`: products of fewer rows are computed where the matrix is.
 const ROWS_TO_OFFLOAD: u64 = 32;
@@ -231,6 +233,16 @@ impl<'a> Builder<'a> {
         let nodes: usize = segments.map(|segment| segment.nodes.len()).sum();
         self.numbers.reserve(nodes);
         self.graph.reserve(nodes);
+    }
+
+    /// Operations of a repetition, each with what it is in the one before.
+    pub(super) fn repeated(&self, repetition: &Repetition) -> Vec<(u32, u32)> {
+        // The first segment comes before all layers.
+        let start = |layer: usize| self.starts.get(layer + 1).copied().unwrap_or(self.numbers.len());
+        let nodes = |layers: &Range<usize>| {
+            self.numbers.get(start(layers.start)..start(layers.end)).unwrap_or(&[]).iter().copied()
+        };
+        nodes(&repetition.own).zip(nodes(&repetition.before)).collect()
     }
 
     fn add(&mut self, part: Part, segment: &Segment, class: &Class, at: At) {

@@ -9,7 +9,8 @@ use super::{
     template::Operation,
     tensor::{Contents, Flags, Graph, Kind, NONE, Tensor},
 };
-use crate::memory::{Backend, CacheType, padded};
+use crate::memory::{Backend, CacheType, padded, sum};
+use std::ops::Range;
 
 /// `GGML_SCHED_MAX_COPIES`: batches that are under way at once.
 const COPIES: usize = 4;
@@ -212,8 +213,27 @@ impl<'a> Layout<'a> {
         }
     }
 
-    /// Returns the bytes of each backend's buffer.
-    pub(super) fn run(mut self, events: &[Event]) -> Vec<u64> {
+    /// Returns the bytes of each backend's buffer; None where a buffer grows within one of these spans.
+    pub(super) fn run(mut self, events: &[Event], spans: &[Range<usize>]) -> Option<Vec<u64>> {
+        let mut done = 0;
+        for span in spans {
+            self.place(events.get(done..span.start)?);
+            let before = self.size_of_all();
+            self.place(events.get(span.clone())?);
+            if self.size_of_all() > before {
+                return None;
+            }
+            done = span.end;
+        }
+        self.place(events.get(done..)?);
+        Some(self.buffers.iter().map(|buffer| buffer.size).collect())
+    }
+
+    fn size_of_all(&self) -> u64 {
+        sum(self.buffers.iter().map(|buffer| buffer.size))
+    }
+
+    fn place(&mut self, events: &[Event]) {
         for event in events {
             match *event {
                 Event::Take(id) => self.take(id),
@@ -221,7 +241,6 @@ impl<'a> Layout<'a> {
                 Event::Give(id) => self.give(id),
             }
         }
-        self.buffers.iter().map(|buffer| buffer.size).collect()
     }
 
     fn take(&mut self, id: u32) {

@@ -7,6 +7,7 @@ mod build;
 mod expression;
 mod layout;
 mod prepare;
+mod repeat;
 mod schedule;
 mod split;
 mod template;
@@ -16,9 +17,11 @@ use super::{Backend, CacheType, FlashAttention, Settings, Shape, settings::Split
 use build::{Builder, Place, Run, Slots};
 use layout::{Event, Layout};
 use prepare::Prepared;
+use repeat::Repetition;
 use schedule::Rules;
 use std::{
     cell::{OnceCell, RefCell},
+    ops::Range,
     rc::Rc,
     sync::{LazyLock, OnceLock},
 };
@@ -85,6 +88,7 @@ const KEPT: usize = 64;
 struct Key {
     variant: usize,
     layers: Vec<(u32, Place)>,
+    repetitions: Vec<Repetition>,
     output: u8,
     rules: Rules,
     /// Tokens, sequences, outputs: they decide what a device fetches.
@@ -92,22 +96,37 @@ struct Key {
     kv_offload: bool,
 }
 
+impl Key {
+    /// The same without some of the layers that repeat.
+    fn shortened(&self) -> Self {
+        let (layers, repetitions) = repeat::shortened(&self.layers);
+        Self { layers, repetitions, ..*self }
+    }
+}
+
 #[derive(Debug)]
 struct LaidOut {
     graph: Graph,
     slots: Slots,
     events: Vec<Event>,
+    /// Where repetitions lie after which others are left out: these must not make buffers larger.
+    repeated: Vec<Range<usize>>,
+    /// What is left out has copies that are there before it.
+    reaches_back: bool,
 }
 
 impl LaidOut {
     fn of(prepared: &Prepared, key: &Key, run: &Run) -> Self {
         let mut builder = Builder::new(prepared, run);
         builder.build(&key.layers, key.output);
+        let repeated: Vec<_> = key.repetitions.iter().map(|it| builder.repeated(it)).collect();
         let Builder { mut graph, slots, .. } = builder;
         schedule::assign(&mut graph, &key.rules);
         let schedule = split::split(&mut graph, &key.rules);
         let events = layout::events(&graph, &schedule);
-        Self { graph, slots, events }
+        let spans = repeated.iter().map(|nodes| repeat::span(&events, nodes));
+        let reaches_back = repeated.iter().any(|nodes| repeat::reaches_back(&graph, &schedule, nodes));
+        Self { graph, slots, repeated: spans.collect(), events, reaches_back }
     }
 }
 
@@ -133,12 +152,22 @@ impl Graphs {
         let Some(prepared) = prepared else { return (Vec::new(), true) };
         let host = u8::try_from(devices.len()).unwrap_or(u8::MAX);
         let run = run(shape, settings, host);
-        let key = key((number, prepared), shape, devices, (split, settings, &run));
-        let laid_out = self.laid_out(prepared, key, &run);
-        let sizes = laid_out.slots.sizes(prepared, &run);
         let backends: Vec<Backend> = devices.iter().copied().chain([Backend::HOST]).collect();
-        let layout = Layout::new(&laid_out.graph, &run, &backends, prepared, &sizes);
-        (layout.run(&laid_out.events), prepared.template.is_stand_in)
+        let key = key((number, prepared), shape, devices, (split, settings, &run));
+        let sizes = self.of_key(prepared, key.shortened(), &run, &backends);
+        let sizes = sizes.or_else(|| self.of_key(prepared, key, &run, &backends));
+        (sizes.unwrap_or_default(), prepared.template.is_stand_in)
+    }
+
+    /// None where the layers that are left out may change something.
+    fn of_key(&self, prepared: &Prepared, key: Key, run: &Run, backends: &[Backend]) -> Option<Vec<u64>> {
+        let laid_out = self.laid_out(prepared, key, run);
+        if laid_out.reaches_back {
+            return None;
+        }
+        let sizes = laid_out.slots.sizes(prepared, run);
+        let layout = Layout::new(&laid_out.graph, run, backends, prepared, &sizes);
+        layout.run(&laid_out.events, &laid_out.repeated)
     }
 
     fn laid_out(&self, prepared: &Prepared, key: Key, run: &Run) -> Rc<LaidOut> {
@@ -181,6 +210,7 @@ fn key(
     Key {
         variant,
         layers: layers(prepared, split, settings, host),
+        repetitions: Vec::new(),
         output,
         rules: Rules {
             host,
@@ -230,8 +260,7 @@ fn chooses_at_once(experts: u64) -> bool {
     experts.is_power_of_two() && experts <= 512 || matches!(experts, 288 | 576)
 }
 
-/// The layers that decide. Layers that repeat leave the buffers as they found them, after one repetition or after two: of
-/// a run that repeats the first repetitions are laid out, and an even number of the others is left out.
+/// What each layer is, and where.
 fn layers(prepared: &Prepared, split: &Split, settings: &Settings, host: u8) -> Vec<(u32, Place)> {
     let places = split.places(prepared.of_layer.len(), host);
     let layers = prepared.of_layer.iter().zip(places).enumerate().map(|(layer, (class, place))| {
@@ -241,33 +270,5 @@ fn layers(prepared: &Prepared, split: &Split, settings: &Settings, host: u8) -> 
         let class = if place == host || experts == host { *class } else { alike };
         (class, Place { layer: place, experts })
     });
-    let layers: Vec<(u32, Place)> = layers.collect();
-    shortened(&layers)
-}
-
-/// The longest pattern of layers that is looked for.
-const LONGEST: usize = 8;
-
-/// Repetitions that are laid out: of a pattern of many layers one leaves the buffers as all others do.
-fn repetitions(period: usize) -> usize {
-    if period < 4 { 2 } else { 1 }
-}
-
-fn shortened<T: Copy + PartialEq>(layers: &[T]) -> Vec<T> {
-    let mut kept = Vec::new();
-    let mut rest = layers;
-    while !rest.is_empty() {
-        let best = (1..=LONGEST.min(rest.len())).map(|period| {
-            let repeats =
-                rest.iter().zip(rest.get(period..).unwrap_or(&[])).take_while(|(one, other)| one == other);
-            let length = period + repeats.count();
-            let left_out = (length / period).saturating_sub(repetitions(period)) / 2 * 2 * period;
-            (left_out, length)
-        });
-        let (left_out, length) = best.fold((0, 1), |best, own| if own.0 > best.0 { own } else { best });
-        let run = rest.get(..length).unwrap_or(rest);
-        kept.extend_from_slice(run.get(..run.len() - left_out).unwrap_or(run));
-        rest = rest.get(length..).unwrap_or(&[]);
-    }
-    kept
+    layers.collect()
 }
