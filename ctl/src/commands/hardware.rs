@@ -7,7 +7,7 @@ use crate::{
     text::clean,
 };
 use anyhow::Result;
-use api::{HardwareReport, Request, client::ClientError};
+use api::{EngineDevices, HardwareReport, Request, client::ClientError};
 use clap::Args;
 use domain::{
     ByteSize,
@@ -154,8 +154,9 @@ fn on_processor(report: &HardwareReport) -> Option<&'static str> {
     if report.gpus.is_empty() && report.cards.is_empty() {
         return Some("no GPU that can be used was found");
     }
-    // One that could not be asked may see them.
-    let mut asked = report.engines.iter().filter(|engine| engine.version.is_some()).peekable();
+    let was_asked = |engine: &&EngineDevices| engine.version.is_some() || engine.note.is_none();
+    // One that could not be asked, as its note says, may see them.
+    let mut asked = report.engines.iter().filter(was_asked).peekable();
     let is_seen = asked.peek().is_none() || asked.any(|engine| !engine.devices.is_empty());
     (!is_seen).then_some("no engine sees any of these GPUs")
 }

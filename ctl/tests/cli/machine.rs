@@ -68,6 +68,10 @@ fn a_card_that_nobody_can_ask_is_not_said_to_be_none() {
         json!([{"engine": "llama.cpp", "program": "/l", "version": null, "devices": [], "note": null}]);
     let said = shown(&asked);
     assert!(said.contains("\nno engine sees any of these GPUs: models run on the processor\nGPU "), "{said}");
+    // What could not be asked may see them.
+    asked["engines"][0]["note"] = json!("libggml.so is missing");
+    let said = shown(&asked);
+    assert!(!said.contains("models run on the processor"), "{said}");
 }
 
 #[test]
