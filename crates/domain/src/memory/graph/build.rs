@@ -155,8 +155,9 @@ fn rotation(head: u64, of_keys: bool) -> u64 {
 #[derive(Debug, Clone, Copy)]
 struct At {
     place: Place,
-    /// The layer before it.
+    /// The layer before it, and the first one.
     before: Place,
+    first: Place,
     /// Of its first number, and of its first size.
     start: usize,
     slot: u32,
@@ -167,7 +168,16 @@ struct At {
 impl At {
     fn new(backend: u8) -> Self {
         let place = Place { layer: backend, experts: backend };
-        Self { place, before: place, start: 0, slot: 0, is_start: false }
+        Self { place, before: place, first: place, start: 0, slot: 0, is_start: false }
+    }
+
+    /// Where what belongs to one of the layers is.
+    fn of(&self, whose: Whose) -> Place {
+        match whose {
+            Whose::Layer | Whose::Model => self.place,
+            Whose::LayerBefore => self.before,
+            Whose::First => self.first,
+        }
     }
 }
 
@@ -222,7 +232,8 @@ impl<'a> Builder<'a> {
             at = At { place: *place, before: at.place, ..at };
             self.add(Part::Layer(*number), segment, class, at);
         }
-        self.add(Part::After, &template.after, &prepared.whole, At { before: at.place, ..At::new(output) });
+        let after = At { before: at.place, first: at.first, ..At::new(output) };
+        self.add(Part::After, &template.after, &prepared.whole, after);
     }
 
     /// Room for what these layers will have.
@@ -334,22 +345,21 @@ impl<'a> Builder<'a> {
         let (tensor, whose) = match source {
             Source::Weight(number) => {
                 let Some(weight) = class.weights.get(number).copied().flatten() else { return NONE };
-                let own = if weight.whose == Whose::LayerBefore { at.before } else { at.place };
+                let own = at.of(weight.whose);
                 let lies = if weight.is_expert { own.experts } else { own.layer };
                 // An embedding stays in main memory; as an output it is another tensor.
                 let lies = if weight.is_input && at.is_start { self.run.host } else { lies };
                 (Tensor::new(Kind::Weight, lies, weight.bytes), weight.whose)
             }
             Source::Cache { whose, of } => {
-                let own = if whose == Whose::LayerBefore { at.before } else { at.place };
-                let lies = if self.run.kv_offload { own.layer } else { self.run.host };
+                let lies = if self.run.kv_offload { at.of(whose).layer } else { self.run.host };
                 (Tensor { cache: Some(of), ..Tensor::new(Kind::Cache, lies, 0) }, whose)
             }
             Source::Here(_) | Source::Back(..) | Source::Before(_) | Source::First(_) | Source::Input(_) => {
                 return NONE;
             }
         };
-        if whose != Whose::Model {
+        if matches!(whose, Whose::Layer | Whose::LayerBefore) {
             return self.graph.push(tensor);
         }
         let is_same =

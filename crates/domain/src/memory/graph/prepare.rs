@@ -44,6 +44,13 @@ impl PartialEq for Class {
     }
 }
 
+impl Class {
+    /// Whose the weights are.
+    fn owners(&self) -> impl Iterator<Item = Option<Whose>> {
+        self.weights.iter().map(|held| held.map(|held| held.whose))
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Held {
     /// As a device has it.
@@ -123,7 +130,11 @@ impl Prepared {
         if let Some(at) = self.classes.iter().position(|other| *other == class) {
             return small(at);
         }
-        let alike = |other: &Class| other.segment == class.segment && other.values == class.values;
+        let alike = |other: &Class| {
+            other.segment == class.segment
+                && other.values == class.values
+                && other.owners().eq(class.owners())
+        };
         class.alike = small(self.classes.iter().position(alike).unwrap_or(self.classes.len()));
         self.classes.push(class);
         small(self.classes.len() - 1)
@@ -182,13 +193,13 @@ fn like(shape: &Shape, layers: usize) -> Vec<usize> {
 fn class(template: &Template, shape: &Shape, layer: Option<usize>, device: Backend) -> Class {
     let values = template.names.iter().map(|name| value(shape, name, layer)).collect();
     let weights = template.weights.iter().map(|weight| {
-        let matrix = match layer {
+        let (matrix, whose) = match layer {
             Some(layer) => of_layer(shape, &weight.name, weight.whose, layer),
             None => of_model(shape, &weight.name),
         }?;
         Some(Held {
             bytes: device.size(matrix),
-            whose: weight.whose,
+            whose,
             is_expert: matrix.is_expert,
             is_input: INPUTS.contains(&&*weight.name),
         })
@@ -196,25 +207,31 @@ fn class(template: &Template, shape: &Shape, layer: Option<usize>, device: Backe
     Class { segment: 0, values, weights: weights.collect(), alike: 0 }
 }
 
-fn of_layer<'a>(shape: &'a Shape, name: &str, whose: Whose, layer: usize) -> Option<&'a Matrix> {
-    let layer = match whose {
-        Whose::Model => return of_model(shape, name),
-        Whose::Layer => layer,
-        Whose::LayerBefore => layer.checked_sub(1)?,
-    };
-    let block = shape.blocks.get(layer)?;
-    block.all().find(|matrix| *matrix.name == *name)
+/// A weight of a layer, and whose it is: where the layer before has none, the first one's is meant, as of T5's positions.
+fn of_layer<'a>(shape: &'a Shape, name: &str, whose: Whose, layer: usize) -> Option<(&'a Matrix, Whose)> {
+    let find = |layer: usize| shape.blocks.get(layer)?.all().find(|matrix| *matrix.name == *name);
+    match whose {
+        Whose::Model => of_model(shape, name),
+        Whose::Layer => Some((find(layer)?, whose)),
+        Whose::First => Some((find(0)?, whose)),
+        Whose::LayerBefore => {
+            let own = find(layer.checked_sub(1)?).map(|matrix| (matrix, whose));
+            own.or_else(|| Some((find(0)?, Whose::First)))
+        }
+    }
 }
 
-fn of_model<'a>(shape: &'a Shape, name: &str) -> Option<&'a Matrix> {
+fn of_model<'a>(shape: &'a Shape, name: &str) -> Option<(&'a Matrix, Whose)> {
     // Of several kinds of factors one is used; they are alike.
     if name.starts_with("rope_") {
-        return shape.shared.first();
+        return Some((shape.shared.first()?, Whose::Model));
     }
-    let places = shape.output.iter().chain(&shape.input).chain(&shape.shared);
-    let mut places = places.chain(shape.blocks.iter().take(1).flat_map(|block| &block.matrices));
+    let find = |matrix: &&Matrix| *matrix.name == *name;
+    let outside = shape.output.iter().chain(&shape.input).chain(&shape.shared).find(find);
     // What turns logits out is the embedding's own matrix where the file has no other.
-    places.find(|matrix| *matrix.name == *name).or_else(|| shape.tied.as_ref().filter(|_| name == "output"))
+    let tied = || shape.tied.as_ref().filter(|_| name == "output");
+    let in_first = || Some((shape.blocks.first()?.matrices.iter().find(find)?, Whose::First));
+    outside.map(|matrix| (matrix, Whose::Model)).or_else(in_first).or_else(|| Some((tied()?, Whose::Model)))
 }
 
 /// What a name stands for, as far as it is the model's.
@@ -226,12 +243,12 @@ fn value(shape: &Shape, name: &str, layer: Option<usize>) -> u64 {
     }
     if let Some((matrix, dimension)) = name.split_once(':') {
         let at: usize = dimension.parse().unwrap_or(0);
-        let matrix = match (matrix.strip_prefix('/'), layer) {
+        let found = match (matrix.strip_prefix('/'), layer) {
             (Some(outside), _) => of_model(shape, outside),
             (None, Some(layer)) => of_layer(shape, matrix, Whose::Layer, layer),
             (None, None) => None,
         };
-        return matrix.and_then(|matrix| matrix.dims.get(at)).copied().unwrap_or(1);
+        return found.and_then(|(matrix, _)| matrix.dims.get(at)).copied().unwrap_or(1);
     }
     match name {
         "N" => shape.trained,

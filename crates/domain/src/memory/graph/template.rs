@@ -49,6 +49,8 @@ pub(super) struct Weight {
 pub(super) enum Whose {
     Layer,
     LayerBefore,
+    /// Of the first layer, for others.
+    First,
     Model,
 }
 
