@@ -59,7 +59,7 @@ fn compare(plan: &Plan, counted: &BTreeMap<String, Counted>) -> Vec<ConfirmedUse
     let places = on_device.chain(main);
     let compared = places.filter_map(|(id, weights, context, compute)| {
         let counted = *counted.get(id)?;
-        let planned = [weights, context, compute].into_iter().fold(0, u64::saturating_add);
+        let planned = Counted { weights, context, compute }.total();
         let difference = i64::try_from(i128::from(counted.total()) - i128::from(planned)).unwrap_or(i64::MAX);
         Some(ConfirmedUse { id: id.to_owned(), counted, difference })
     });

@@ -13,7 +13,7 @@ use domain::{
     engines::{self, Engine, HOST, Launch, Order, Plan},
     facts::Facts,
     hardware::{Hardware, Seen},
-    memory::{Shape, doubt},
+    memory::{Shape, countable},
     plan::{Expected, Extras, Goal, Informed, Knobs, Planned, Refusal, Runs, check_described, plan_with},
     safety,
 };
@@ -167,7 +167,8 @@ pub(crate) fn prepare(
         (Some(build), None) => (world.learned)(&model.id, engine.name(), build)?,
         _ => Runs::default(),
     };
-    let informed = informed(&knobs, (model, facts), &tools.machine, extras, &runs)?;
+    let shape = countable(&model.warnings, facts);
+    let informed = informed(&knobs, shape.as_ref(), &tools.machine, extras, &runs)?;
     let planned = informed.as_ref().map(|informed| &informed.planned);
     let order = Order {
         model,
@@ -187,7 +188,8 @@ pub(crate) fn prepare(
     plan.explain.extend(informed.as_ref().err().cloned());
     plan.explain.append(&mut tools.notes);
     plan.explain.extend(caution);
-    let told = Told { request, knobs: &knobs, facts, machine: &tools.machine, extras, runs: &runs };
+    let (shape, machine) = (shape.as_ref().ok(), &tools.machine);
+    let told = Told { request, knobs: &knobs, facts, shape, machine, extras, runs: &runs };
     told.add_to(&mut plan, world.engines)?;
     let reserve = planned.map(reserve).unwrap_or_default();
     let booked = booked(&reserve, &tools.machine);
@@ -301,23 +303,18 @@ fn knobs(request: &LaunchRequest) -> Knobs {
 /// Returns what was planned, or in words why nothing could be.
 fn informed(
     knobs: &Knobs,
-    (model, facts): (&Model, Option<&Facts>),
+    shape: Result<&Shape, &String>,
     machine: &Hardware,
     extras: Extras,
     runs: &Runs,
 ) -> Result<Result<Informed, String>, ApiError> {
-    let Some(facts) = facts else { return Ok(Err(unplanned("its header was not read"))) };
-    if let Some(doubt) = doubt(&model.warnings) {
-        return Ok(Err(unplanned(doubt)));
+    match shape {
+        Ok(shape) => plan_with(shape, machine, knobs, extras, runs).map(Ok).map_err(refused),
+        Err(why) => {
+            let left = "context and layers are left to llama.cpp's own fit";
+            Ok(Err(format!("no plan of our own: {why}; {left}")))
+        }
     }
-    match Shape::of(facts) {
-        Ok(shape) => plan_with(&shape, machine, knobs, extras, runs).map(Ok).map_err(refused),
-        Err(unplannable) => Ok(Err(unplanned(&unplannable.to_string()))),
-    }
-}
-
-fn unplanned(why: &str) -> String {
-    format!("no plan of our own: {why}; context and layers are left to llama.cpp's own fit")
 }
 
 /// Bytes by device and of main memory.

@@ -13,7 +13,7 @@ use domain::{
     engines::{ENGINES, Engine, is_server},
     facts::Facts,
     hardware::Hardware,
-    memory::{Shape, doubt},
+    memory::countable,
     plan::{Fit, Runs, fit},
 };
 use jiff::Timestamp;
@@ -286,10 +286,7 @@ fn how(
     runs: &HashMap<String, Runs>,
 ) -> anyhow::Result<Option<Fit>> {
     let Some(engine) = ENGINES.iter().find(|engine| engine.accepts(&model).is_ok()) else { return Ok(None) };
-    if doubt(&model.warnings).is_some() {
-        return Ok(None);
-    }
-    let Some(shape) = facts.as_ref().and_then(|facts| Shape::of(facts).ok()) else { return Ok(None) };
+    let Ok(shape) = countable(&model.warnings, facts.as_ref()) else { return Ok(None) };
     let (model, _) = with_its_projector(reader, (model, facts.as_ref()), "")?;
     let Some(location) = usable(&model, "") else { return Ok(None) };
     let program = site.program.as_ref().map(|(build, flags)| (build.as_str(), &**flags));

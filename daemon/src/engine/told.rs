@@ -16,6 +16,8 @@ pub(super) struct Told<'a> {
     pub(super) request: &'a LaunchRequest,
     pub(super) knobs: &'a Knobs,
     pub(super) facts: Option<&'a Facts>,
+    /// None where there is no plan.
+    pub(super) shape: Option<&'a Shape>,
     pub(super) machine: &'a Hardware,
     pub(super) extras: Extras,
     pub(super) runs: &'a Runs,
@@ -24,7 +26,7 @@ pub(super) struct Told<'a> {
 impl Told<'_> {
     pub(super) fn add_to(&self, plan: &mut Plan, engines: &Engines) -> anyhow::Result<()> {
         plan.explain.extend(self.facts.and_then(caution));
-        if self.request.curve && plan.llama.is_some() {
+        if self.request.curve {
             plan.curve = self.curve()?;
         }
         if self.request.terms && self.request.hardware.is_none() {
@@ -34,8 +36,8 @@ impl Told<'_> {
     }
 
     fn curve(&self) -> Result<Option<Curve>, ApiError> {
-        let Some(Ok(shape)) = self.facts.map(Shape::of) else { return Ok(None) };
-        curve(&shape, self.machine, self.knobs, self.extras, self.runs).map(Some).map_err(refused)
+        let Some(shape) = self.shape else { return Ok(None) };
+        curve(shape, self.machine, self.knobs, self.extras, self.runs).map(Some).map_err(refused)
     }
 
     /// A plan looks at sizes alone: who holds them takes a look at every process.

@@ -339,13 +339,13 @@ async fn plan(
         let hint = Some("leave --forget or --hardware out".to_owned());
         return Err(ApiError::Refused { why, hint }.into());
     }
-    let mut prepared =
-        runs::prepare(hub, order.clone(), (model.clone(), facts.clone()), engine::PLANNED).await?;
     if is_forgotten {
-        let (id, engine) = (model.id.clone(), order.engine.clone());
-        hub.memory.change(UserChange::Unlearn { model: id, engine }).await?;
-        prepared = runs::prepare(hub, order, (model, facts), engine::PLANNED).await?;
+        // What cannot be planned is refused before anything is forgotten.
+        drop(runs::prepare(hub, order.clone(), (model.clone(), facts.clone()), engine::PLANNED).await?);
+        let (model, engine) = (model.id.clone(), order.engine.clone());
+        hub.memory.change(UserChange::Unlearn { model, engine }).await?;
     }
+    let prepared = runs::prepare(hub, order, (model, facts), engine::PLANNED).await?;
     if !is_confirmed {
         return Ok(prepared.plan);
     }

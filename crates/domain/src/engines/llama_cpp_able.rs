@@ -9,12 +9,11 @@ use std::collections::BTreeSet;
 pub(super) fn able(knobs: Knobs, flags: &BTreeSet<String>) -> Result<Knobs, Refusal> {
     let has = |flag: &str| flags.contains(flag);
     let one_cache_for_all = !has("--kv-unified") && !has("--no-kv-unified");
+    let may_quantize = knobs.allow_kv_quant == Some(true);
     let fixed = [
         ("--n-cpu-moe", knobs.n_cpu_moe.is_some_and(|layers| layers > 0)),
-        ("--cache-type-k", knobs.cache_type_k.is_some()),
-        ("--cache-type-v", knobs.cache_type_v.is_some()),
-        ("--cache-type-k", knobs.allow_kv_quant == Some(true)),
-        ("--cache-type-v", knobs.allow_kv_quant == Some(true)),
+        ("--cache-type-k", knobs.cache_type_k.is_some() || may_quantize),
+        ("--cache-type-v", knobs.cache_type_v.is_some() || may_quantize),
         ("--flash-attn", knobs.flash_attn.is_some()),
         ("--gpu-layers", knobs.gpu_layers.is_some()),
         ("--device", knobs.device.is_some()),

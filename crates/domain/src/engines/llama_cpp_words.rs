@@ -18,11 +18,8 @@ impl<'a> Words<'a> {
     }
 
     pub(super) fn put(&mut self, flag: &str, value: impl Into<OsString>) {
-        if self.flags.contains(flag) {
-            self.argv.extend([flag.into(), value.into()]);
-        } else {
-            self.leave_out(flag);
-        }
+        self.expect(flag);
+        self.put_if_known(flag, value);
     }
 
     pub(super) fn put_if_known(&mut self, flag: &str, value: impl Into<OsString>) {
@@ -32,11 +29,8 @@ impl<'a> Words<'a> {
     }
 
     pub(super) fn switch(&mut self, flag: &str) {
-        if self.flags.contains(flag) {
-            self.argv.push(flag.into());
-        } else {
-            self.leave_out(flag);
-        }
+        self.expect(flag);
+        self.switch_if_known(flag);
     }
 
     pub(super) fn switch_if_known(&mut self, flag: &str) {
@@ -45,7 +39,9 @@ impl<'a> Words<'a> {
         }
     }
 
-    fn leave_out(&mut self, flag: &str) {
-        self.explain.push(format!("{flag} is left out: this llama-server does not have it"));
+    fn expect(&mut self, flag: &str) {
+        if !self.flags.contains(flag) {
+            self.explain.push(format!("{flag} is left out: this llama-server does not have it"));
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Models whose memory is not counted although something could be: a key that decides it makes no sense.
 
-use crate::facts::NOT_BELIEVED;
+use super::Shape;
+use crate::facts::{Facts, NOT_BELIEVED};
 
 /// Ends of the names of keys without which nothing can be counted. The engine refuses such a file, or takes what is not
 /// there.
@@ -16,8 +17,17 @@ const DECISIVE: [&str; 9] = [
     "split.no",
 ];
 
-/// Of a model's warnings the first about a key that decides how much memory it takes, and that is not believed.
-pub fn doubt(warnings: &[String]) -> Option<&str> {
+/// What is counted of a model, or in words why nothing can be. `warnings` are the model's, `facts` those of its header.
+pub fn countable(warnings: &[String], facts: Option<&Facts>) -> Result<Shape, String> {
+    let facts = facts.ok_or("its header was not read")?;
+    if let Some(doubt) = doubt(warnings) {
+        return Err(doubt.to_owned());
+    }
+    Shape::of(facts).map_err(|unplannable| unplannable.to_string())
+}
+
+/// The first warning about a key that decides how much memory a model takes, and that is not believed.
+fn doubt(warnings: &[String]) -> Option<&str> {
     let is_decisive = |warning: &&str| {
         let key = warning.split(' ').next().unwrap_or("");
         warning.ends_with(NOT_BELIEVED) && DECISIVE.iter().any(|end| key.ends_with(end))

@@ -17,7 +17,7 @@ mod shape;
 mod weights;
 
 pub use backend::Backend;
-pub use doubt::doubt;
+pub use doubt::countable;
 pub use parts::{Keep, Part, Parts};
 pub use reads::{Read, Reads};
 pub use settings::{CacheType, FlashAttention, MOST_DEVICES, Settings, TensorSplit};

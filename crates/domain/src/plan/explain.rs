@@ -1,7 +1,7 @@
 //! A plan in words: what goes where, what it takes, what limited it.
 
 use super::{
-    Goal, Limit, Measured, MeasuredUse, Planned, Speed, alternatives, called,
+    Goal, Limit, Measured, MeasuredUse, Planned, Speed, alternatives,
     devices::Left,
     ground::{Answer, Ground},
     room::Place,
@@ -34,7 +34,7 @@ pub(super) fn tell(
         Some(run) if run.same_settings => {}
         _ => explain.extend(more(answer)),
     }
-    explain.extend(measured.into_iter().flat_map(|run| taken(planned, ground, run)));
+    explain.extend(measured.into_iter().flat_map(|run| taken(planned, run)));
     planned.explain = explain;
     planned.alternatives = alternatives::all(planned, ground, answer);
 }
@@ -136,7 +136,7 @@ fn more(answer: &Answer<'_>) -> Vec<String> {
 }
 
 /// What a run took for compute, and what was planned for it.
-fn taken(planned: &Planned, ground: &Ground<'_>, run: &Measured) -> Vec<String> {
+fn taken(planned: &Planned, run: &Measured) -> Vec<String> {
     let how = if run.same_settings { "with these settings" } else { "with like settings" };
     let said = |place: &MeasuredUse, on: &str| {
         let (taken, expected) = (ByteSize(place.taken.compute), ByteSize(place.planned.compute));
@@ -147,7 +147,7 @@ fn taken(planned: &Planned, ground: &Ground<'_>, run: &Measured) -> Vec<String> 
         return main.map(|place| said(place, "")).into_iter().collect();
     }
     let devices = planned.devices.iter().filter_map(|device| {
-        let place = run.place(called(ground.machine, &device.id))?;
+        let place = run.place(&device.id)?;
         Some(said(place, &format!(" on {}", device.id)))
     });
     devices.collect()

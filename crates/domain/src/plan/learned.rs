@@ -105,9 +105,9 @@ impl Measured {
         self.devices.iter().map(|place| place.device.as_str()).filter(|device| *device != HOST)
     }
 
-    /// By what everybody calls the device.
-    pub(super) fn place(&self, device: &str) -> Option<&MeasuredUse> {
-        self.devices.iter().find(|place| place.device == device)
+    /// By the engine's own name, which of a run that a plan is told with is the present one.
+    pub(super) fn place(&self, id: &str) -> Option<&MeasuredUse> {
+        self.devices.iter().find(|place| place.id == id)
     }
 
     pub(super) fn day(&self) -> String {
@@ -184,34 +184,28 @@ impl Runs {
     }
 
     /// Runs with like settings on just these devices, the latest first.
-    fn like<'a>(&'a self, settings: &'a Kept, devices: &'a [&str]) -> impl Iterator<Item = &'a Measured> {
-        let is_there = |run: &&Measured| run.on().eq(devices.iter().copied());
+    fn like<'a>(&'a self, settings: &'a Kept, gpus: &'a [&Gpu]) -> impl Iterator<Item = &'a Measured> {
+        let is_there = |run: &&Measured| run.on().eq(gpus.iter().map(|gpu| gpu.known_as()));
         self.0.iter().filter(is_there).filter(|run| run.settings.is_like(settings))
     }
 
-    fn has_like(&self, settings: &Kept, gpus: &[&Gpu]) -> bool {
-        let devices: Vec<&str> = gpus.iter().map(|gpu| gpu.known_as()).collect();
-        self.like(settings, &devices).next().is_some()
-    }
-
-    /// The most that recent runs with like settings took beyond what was reckoned, by the engine's names.
-    fn excess(&self, settings: &Kept, gpus: &[&Gpu]) -> BTreeMap<String, Excess> {
-        let devices: Vec<&str> = gpus.iter().map(|gpu| gpu.known_as()).collect();
-        let ids = gpus.iter().map(|gpu| gpu.id.as_str()).chain([HOST]);
-        let mut excess: BTreeMap<String, Excess> = ids.map(|id| (id.to_owned(), Excess::default())).collect();
-        for run in self.like(settings, &devices).take(RECENT) {
-            let places = run.devices.iter().filter(|place| place.device != HOST);
-            let main = run.devices.iter().filter(|place| place.device == HOST);
-            for (place, id) in
-                places.zip(gpus.iter().map(|gpu| &*gpu.id)).chain(main.map(|place| (place, HOST)))
-            {
-                if let Some(excess) = excess.get_mut(id) {
-                    *excess = excess.most(place.excess());
-                }
+    /// The most that recent runs with like settings took beyond what was reckoned, by the engine's names, or what was known
+    /// of it before.
+    fn excess(
+        &self,
+        settings: &Kept,
+        gpus: &[&Gpu],
+        mut known: BTreeMap<String, Excess>,
+    ) -> BTreeMap<String, Excess> {
+        for place in self.like(settings, gpus).take(RECENT).flat_map(|run| &run.devices) {
+            let excess = place.excess();
+            if excess.total() > 0 {
+                let gpu = gpus.iter().find(|gpu| gpu.known_as() == place.device);
+                let most = known.entry(gpu.map_or(HOST, |gpu| &*gpu.id).to_owned()).or_default();
+                *most = most.most(excess);
             }
         }
-        excess.retain(|_, excess| excess.total() > 0);
-        excess
+        known
     }
 
     /// How fast the runs were that tell it, the latest last, on the devices that are there.
@@ -234,8 +228,7 @@ impl Runs {
 
     /// The latest run with these settings, else the latest with like ones, on these devices.
     fn told(&self, settings: &Kept, gpus: &[&Gpu]) -> Option<Measured> {
-        let devices: Vec<&str> = gpus.iter().map(|gpu| gpu.known_as()).collect();
-        let recent = || self.like(settings, &devices).take(RECENT);
+        let recent = || self.like(settings, gpus).take(RECENT);
         let run = recent().find(|run| run.settings == *settings).or_else(|| recent().next())?;
         let mut told = Measured { same_settings: run.settings == *settings, ..run.clone() };
         // An engine may call them otherwise by now.
@@ -245,11 +238,6 @@ impl Runs {
         }
         Some(told)
     }
-}
-
-/// What everybody calls the device that an engine calls so.
-pub fn called<'a>(machine: &'a Hardware, id: &'a str) -> &'a str {
-    machine.gpu(id).map_or(id, Gpu::known_as)
 }
 
 /// A plan, and what it was told by.
@@ -273,7 +261,7 @@ pub fn plan_with(
     let runs = runs.believed(machine);
     ask_after((shape, machine, knobs, extras), &runs, |ground, answer| {
         let mut planned = answer.planned(ground);
-        let plain = plain(ground, answer);
+        let plain = plain(answer);
         let gpus: Vec<&Gpu> = answer.devices().collect();
         let measured = runs.told(&settings(ground, answer), &gpus);
         if let Some(run) = measured.as_ref().filter(|run| run.same_settings) {
@@ -305,8 +293,8 @@ pub(super) fn ask_after<T>(
         let known = Known { extras: Extras { build, ..extras }, past: &past, excess: &excess };
         let asked = ask(shape, machine, knobs, known, |ground, answer| {
             let (settings, gpus) = (settings(ground, answer), answer.devices().collect::<Vec<_>>());
-            let more = most(&excess, runs.excess(&settings, &gpus));
-            let is_still_other = extras.build.is_other && !runs.has_like(&settings, &gpus);
+            let more = runs.excess(&settings, &gpus, excess.clone());
+            let is_still_other = extras.build.is_other && runs.like(&settings, &gpus).next().is_none();
             match more == excess && is_still_other == is_other {
                 true => Ok(then(ground, answer)),
                 false => Err((more, is_still_other)),
@@ -320,39 +308,31 @@ pub(super) fn ask_after<T>(
     ask(shape, machine, knobs, Known { excess: &excess, past: &past, ..Known::of(extras) }, then)
 }
 
-fn most(one: &BTreeMap<String, Excess>, mut other: BTreeMap<String, Excess>) -> BTreeMap<String, Excess> {
-    for (id, excess) in one {
-        let most = other.entry(id.clone()).or_default();
-        *most = most.most(*excess);
-    }
-    other
-}
-
 fn settings(ground: &Ground<'_>, answer: &Answer<'_>) -> Kept {
     Kept::of(answer.found.settings(), ground.shape.layers + 1, ground.known.extras)
 }
 
 /// What is reckoned without any run, on each device and in main memory.
-fn plain(ground: &Ground<'_>, answer: &Answer<'_>) -> Vec<MeasuredUse> {
+fn plain(answer: &Answer<'_>) -> Vec<MeasuredUse> {
     let Site { estimate, room } = &answer.site;
     let reads = estimate.reads(answer.found.settings());
     let breakdown = &answer.found.counted.breakdown;
-    let place = |id: &str, charge: &Charge, overhead: u64, read: Read| {
+    let place = |(id, device): (&str, &str), charge: &Charge, overhead: u64, read: Read| {
         let Charge { weights, context, compute, slack } = *charge;
         let planned = Amounts { weights, context, compute, overhead: Some(overhead) };
-        let device = called(ground.machine, id).to_owned();
-        MeasuredUse { id: id.into(), device, taken: Amounts::default(), planned, slack, read: read.total() }
+        let (id, device) = (id.to_owned(), device.to_owned());
+        MeasuredUse { id, device, taken: Amounts::default(), planned, slack, read: read.total() }
     };
     let on_devices = room.places.iter().zip(&breakdown.devices).zip(&reads.devices);
-    let on_devices = on_devices.map(|((at, charge), read)| place(&at.gpu.id, charge, at.overhead, *read));
-    on_devices.chain([place(HOST, &breakdown.host, room.host_overhead, reads.host)]).collect()
+    let on_devices = on_devices
+        .map(|((at, charge), read)| place((&at.gpu.id, at.gpu.known_as()), charge, at.overhead, *read));
+    on_devices.chain([place((HOST, HOST), &breakdown.host, room.host_overhead, reads.host)]).collect()
 }
 
 /// Puts what was measured with the same settings into a plan.
 fn take(planned: &mut Planned, run: &Measured) {
-    for (device, place) in
-        planned.devices.iter_mut().zip(run.devices.iter().filter(|place| place.device != HOST))
-    {
+    for device in &mut planned.devices {
+        let Some(place) = run.place(&device.id) else { continue };
         device.compute = place.taken.compute;
         device.slack = 0;
         device.overhead = place.taken.overhead.unwrap_or(device.overhead);

@@ -29,7 +29,7 @@ pub use curve::{Curve, Point, Series, curve};
 pub use devices::check_described;
 pub use fits::{Fit, How, fit};
 pub use knobs::{Goal, Knobs};
-pub use learned::{Amounts, Expected, Informed, Kept, Measured, MeasuredUse, Runs, called, plan_with};
+pub use learned::{Amounts, Expected, Informed, Kept, Measured, MeasuredUse, Runs, plan_with};
 pub use room::MARGIN;
 pub use speed::{PastRun, Speed};
 pub use terms::Term;

@@ -112,13 +112,16 @@ fn on_device(
     let mut account = Account { place: gpu.id.clone(), terms: Vec::new() };
     account.add_parts(parts);
     account.add(COMPUTE, device.compute.saturating_sub(more.compute), Some(&known(taken, &buffers())));
-    account.add("compute may turn out larger", device.slack, Some("what the estimate was off at the most"));
+    account.add(
+        "compute may turn out larger",
+        device.slack,
+        Some("how far the figure may be off: with this backend, this build, this architecture"),
+    );
     let context = match gpu.overhead {
         CUDA_CONTEXT => "as measured on an H200 with driver 580.159.04",
         _ => "as measured on this card, or as the machine's description says",
     };
-    let is_told =
-        |run: &&Measured| run.place(gpu.known_as()).is_some_and(|place| place.taken.overhead.is_some());
+    let is_told = |run: &&Measured| run.place(&gpu.id).is_some_and(|place| place.taken.overhead.is_some());
     let context = known(taken.filter(is_told), context);
     let beside = sum([more.overhead, extras.projector, extras.adapters]);
     account.add("driver context", device.overhead.saturating_sub(beside), Some(&context));
