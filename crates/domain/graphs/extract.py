@@ -40,6 +40,9 @@ LETTERED = {
     "attention.sliding_window", "feed_forward_length", "attention.head_count", "attention.head_count_kv",
 }
 
+# So many first layers differ in what no file says: `n_layer_sparsity` in src/models/gemma3n.cpp.
+FIRST = {"gemma3n": 10}
+
 # Bytes of an element.
 BYTES = {"f32": 4, "f16": 2, "bf16": 2, "i32": 4, "i64": 8}
 # Operations that may write where their source is: ggml_op_can_inplace (ggml/src/ggml-alloc.c), and unary ones by name.
@@ -48,6 +51,8 @@ IN_PLACE = set(
     " RMS_NORM RMS_NORM_BACK CLAMP SOFT_MAX SOFT_MAX_BACK ABS SGN NEG STEP TANH ELU RELU SIGMOID GELU GELU_QUICK SILU"
     " HARDSWISH HARDSIGMOID EXP GELU_ERF XIELU FLOOR CEIL ROUND TRUNC SOFTPLUS EXPM1".split()
 )
+# Others whose result is as large as what they are made of.
+ALIKE = {"CONT", "RESHAPE", "PERMUTE", "TRANSPOSE", "NORM", "L2_NORM", "GROUP_NORM", "CUMSUM", "TRI"}
 WORDS = {
     "VIEW": "v", "RESHAPE": "v", "PERMUTE": "v", "TRANSPOSE": "v", "FLASH_ATTN_EXT": "fa", "MUL_MAT": "mm",
     "MUL_MAT_ID": "mi", "ROPE": "rope", "GET_ROWS": "get", "SET_ROWS": "set",
@@ -67,7 +72,7 @@ class Measured:
         self.path = folder / f"{number}.gguf"
         models.write(model, self.path)
         self.layers = model.get("block_count") - model.get("nextn_predict_layers")
-        self.prefix = "dec.blk." if model.architecture == "t5" else "blk."
+        self.prefix = {"t5": "dec.blk.", "t5encoder": "enc.blk."}.get(model.architecture, "blk.")
         self.tensors = {name: sizes for name, _, sizes in model.tensors}
         sequences = 1 if model.architecture == "t5" else SEQUENCES[number]
         cells = 256 * alike.cells[number]
@@ -94,6 +99,8 @@ class Measured:
             symbols["N"] = model.get("context_length")
         if model.architecture == "rwkv7":
             symbols["HW"] = model.get("embedding_length") // 64
+        if model.get("embedding_length_per_layer_input"):
+            symbols["L"] = self.layers
         for key, value in model.values.items():
             key = key.removeprefix(model.architecture + ".")
             is_number = isinstance(value, int) and not isinstance(value, bool)
@@ -139,6 +146,12 @@ class Extraction:
         self.positions = {node.id: number for number, node in enumerate(self.base.order)}
         self.segments = self.divided()
         self.fits, self.numbers, self.unknown = {}, {}, 0
+        self.keepers = {
+            segment
+            for segment, it in zip(self.segments, self.base.order)
+            for kind, name in map(reference, it.sources)
+            if kind == "W" and cache(name) and cache(name)[1] == segment
+        }
         self.kept = {}
         for it in self.base.kept:
             self.kept.setdefault(it.after, []).append(it)
@@ -212,7 +225,7 @@ class Extraction:
     def inputs(self):
         fit, lines = self.fit(-1), []
         for number, (name, _) in enumerate(self.base.inputs):
-            size = "rot" if name.endswith("_rot") else fit.text([it.inputs[number][1] for it in self.dumps])
+            size = "rot" if re.search(r"_rot(_2)?$", name) else fit.text([it.inputs[number][1] for it in self.dumps])
             self.unknown += size[0] == "?"
             lines.append(f"in {name} {size}")
         return lines
@@ -234,6 +247,7 @@ class Extraction:
             numbers[number] = count
             count += 1 + len(self.kept.get(order[number].id, []))
         self.numbers[segment] = (numbers, count)
+        self.texts = {}
         lines = []
         for number in members:
             lines += self.node(segment, number, len(lines))
@@ -267,8 +281,13 @@ class Extraction:
         if block:
             is_own = int(block.group(1)) == segment or segment >= self.layers
             return ("w:" if is_own else "x:") + block.group(2).replace(".weight", "")
+        if kept and kept[1] == segment:
+            return "c:" + kept[0]
         if kept:
-            return ("c:" if kept[1] == segment else "C:") + kept[0]
+            # One of the last two that are kept: one is windowed.
+            if kept[1] not in sorted(self.keepers)[-2:]:
+                raise RuntimeError(f"layer {segment} reads what layer {kept[1]} keeps")
+            return "C:" + kept[0]
         return "g:" + name.replace(".weight", "")
 
     def node(self, segment, number, count):
@@ -289,9 +308,10 @@ class Extraction:
         if is_of_cache:
             size = self.cache_size(segment, own, view[2:], fit)
         elif word == "v":
-            size = self.view_size(own, fit)
+            size = self.as_source(own) or self.view_size(own, fit)
         else:
-            size = self.size(own, word, sources, fit)
+            size = self.as_source(own) or self.size(own, word, sources, fit)
+        self.texts[node.id] = size
         rows = "-"
         if word != "v" and any(source[:2] in ("w:", "g:", "x:") for source in sources):
             rows = fit.text([batch(it) for it in own])
@@ -302,6 +322,20 @@ class Extraction:
         flags = ("o" if node.flags & 2 else "") + ("!" if is_for_host else "")
         words = [word, size, rows, reusable and "=" + reusable, flags, view and "~" + view, *sources]
         return lines + [" ".join(it for it in words if it)]
+
+    def as_source(self, own):
+        """The size of what an operation is made of, where its own is the same: one model has many numbers that are equal by
+        chance."""
+        node = own[0]
+        is_joined = node.op.endswith("GLU") or "GLU_" in node.op
+        if len({id(it.model) for it in self.measured}) > 1 or not (is_joined and len(node.sources) == 2 or node.op in IN_PLACE or node.op in ALIKE):
+            return None
+        kind, number = reference(node.sources[0])
+        if kind != "N" or number not in self.texts:
+            return None
+        sources = [it.nodes[reference(other.sources[0])[1]] for it, other in zip(self.dumps, own)]
+        is_same = all(other.bytes == source.bytes for other, source in zip(own, sources))
+        return self.texts[number] if is_same else None
 
     def cache_size(self, segment, own, contents, fit):
         """Elements: a part of the rows spans as much as lies between its first and its last."""
@@ -321,8 +355,18 @@ class Extraction:
         rows = [it.of_layer(segment).get("KR", 0) for it in self.measured]
         if not all(rows) or any(size % row_size for size, row_size in zip(sizes, rows)):
             return text
-        counts = [size // row_size for size, row_size in zip(sizes, rows)]
-        return row if set(counts) == {1} else f"{fit.text(counts)}*{row}"
+        counts = fit.text([size // row_size for size, row_size in zip(sizes, rows)])
+        if counts[0] == "?":
+            # Transposed values of several sequences are as far apart as those of the widest layer.
+            for cells, cells_of_all in ("WB", "CA"):
+                spans = [
+                    it.symbols[cells_of_all] * it.symbols["VM"] - it.symbols[cells] * (it.symbols["VM"] - row_size)
+                    for it, row_size in zip(self.measured, rows)
+                    if cells in it.symbols
+                ]
+                if spans == sizes:
+                    return f"{cells_of_all}*VM-{cells}*VM+{cells}*{row}"
+        return row if counts == "1" else f"{counts}*{row}"
 
     def view_size(self, own, fit):
         text = fit.text([it.bytes for it in own])
@@ -381,8 +425,11 @@ class Text:
         def type_of(layer):
             if not 0 <= layer < layers:
                 return "-"
-            is_windowed = int(any(" B*" in line for line in lines.get(layer, [])))
-            return self.types.setdefault((is_windowed, measured.weights(layer)), len(self.types))
+            own = lines.get(layer, [])
+            cache = str(int(any(" B*" in line for line in own))) + ("C" if any(" C:" in line for line in own) else "")
+            first = FIRST.get(measured.model.architecture, 0)
+            cache += f"<{first}" if layer < first else ""
+            return self.types.setdefault((cache, measured.weights(layer)), len(self.types))
 
         seen = {}
         for segment, own in lines.items():
@@ -402,8 +449,8 @@ class Text:
 
     def lines(self, architecture):
         yield f"arch {architecture}"
-        for (is_windowed, weights), number in self.types.items():
-            yield f"type {number} {is_windowed} " + " ".join(weights)
+        for (cache, weights), number in self.types.items():
+            yield f"type {number} {cache} " + " ".join(weights)
         for variant, (words, inputs) in self.heads.items():
             yield f"variant {variant} " + " ".join(words)
             yield from inputs

@@ -142,7 +142,10 @@ impl Shape {
                 .collect(),
         };
         shape.keep(facts)?;
-        (0..).zip(&facts.tensors).for_each(|(number, group)| shape.place(number, group));
+        // Of T5 the decoder counts, where there is one.
+        let has_decoder = facts.tensors.iter().any(|group| group.name.starts_with("dec."));
+        let part = if has_decoder { "dec." } else { "enc." };
+        (0..).zip(&facts.tensors).for_each(|(number, group)| shape.place(number, group, part));
         shape.tie(facts);
         if shape.tied.is_none() && shape.output.is_empty() {
             shape.widths.vocabulary = 0;
@@ -260,7 +263,9 @@ impl Shape {
 
     /// Finds the one matrix of embedding and output.
     fn tie(&mut self, facts: &Facts) {
-        let find = |name: &str| facts.tensors.iter().find(|group| group.name == name).map(Matrix::of);
+        let find = |name: &str| {
+            facts.tensors.iter().find(|group| group.name == name).map(|group| Matrix::of(group, ""))
+        };
         let (embedding, output) = (find("token_embd.weight"), find("output.weight"));
         self.tied = match (embedding, output, self.family.tie) {
             (Some(_), Some(_), _) | (_, _, Tie::Never) => None,
@@ -270,8 +275,8 @@ impl Shape {
         };
     }
 
-    fn place(&mut self, number: u32, group: &TensorGroup) {
-        let matrix = Matrix::of(group);
+    fn place(&mut self, number: u32, group: &TensorGroup, part: &str) {
+        let matrix = Matrix::of(group, part);
         let name = group.name.as_str();
         let layers = if self.family.predicting.contains(&name) { self.layers } else { self.used };
         for layer in group.layers.iter().flat_map(|(first, count)| (*first..layers).take(capped(*count))) {
@@ -325,14 +330,15 @@ impl Block {
 }
 
 impl Matrix {
-    fn of(group: &TensorGroup) -> Self {
+    /// With the name that it has without this beginning.
+    fn of(group: &TensorGroup, beginning: &str) -> Self {
         let row = group.dims.first().copied().unwrap_or(1);
         let rows = super::product(group.dims.iter().skip(1).copied()).max(1);
         let is_quantized =
             !matches!(group.kind.as_str(), "F32" | "F16" | "BF16" | "F64" | "I8" | "I16" | "I32" | "I64");
         let part = Part::of(&group.name);
         let is_repacked = rows > 1 && matches!(group.kind.as_str(), "Q4_0" | "Q4_K" | "MXFP4");
-        let name = group.name.strip_prefix("dec.").unwrap_or(&group.name);
+        let name = group.name.strip_prefix(beginning).unwrap_or(&group.name);
         let name = name.strip_prefix("blk.*.").unwrap_or(name);
         Self {
             name: name.strip_suffix(".weight").unwrap_or(name).into(),

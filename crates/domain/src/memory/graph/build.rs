@@ -106,7 +106,10 @@ impl Slots {
                     evaluate(&mut values, &prepared.whole, prepared, run);
                     sizes.extend(template.inputs.iter().map(|input| match &input.size {
                         Size::Bytes(expression) => expression.value(&values),
-                        Size::Rotation { of_keys } => rotation(prepared.head, *of_keys),
+                        Size::Rotation { of_keys, is_second } => {
+                            let head = if *is_second { prepared.second_head } else { prepared.first_head };
+                            rotation(head, *of_keys)
+                        }
                     }));
                     continue;
                 }
@@ -158,6 +161,10 @@ struct At {
     /// The layer before it, and the first one.
     before: Place,
     first: Place,
+    /// The last layers with a cache: a full one, and a windowed one.
+    full: Place,
+    windowed: Place,
+    is_windowed: bool,
     /// Of its first number, and of its first size.
     start: usize,
     slot: u32,
@@ -168,7 +175,17 @@ struct At {
 impl At {
     fn new(backend: u8) -> Self {
         let place = Place { layer: backend, experts: backend };
-        Self { place, before: place, first: place, start: 0, slot: 0, is_start: false }
+        Self {
+            place,
+            before: place,
+            first: place,
+            full: place,
+            windowed: place,
+            is_windowed: false,
+            start: 0,
+            slot: 0,
+            is_start: false,
+        }
     }
 
     /// Where what belongs to one of the layers is.
@@ -176,6 +193,8 @@ impl At {
         match whose {
             Whose::Layer | Whose::Model => self.place,
             Whose::LayerBefore => self.before,
+            Whose::Keeper if self.is_windowed => self.windowed,
+            Whose::Keeper => self.full,
             Whose::First => self.first,
         }
     }
@@ -229,7 +248,12 @@ impl<'a> Builder<'a> {
         for (number, place) in layers {
             let Some(class) = prepared.classes.get(*number as usize) else { continue };
             let Some(segment) = template.segments.get(class.segment) else { continue };
-            at = At { place: *place, before: at.place, ..at };
+            at = At { place: *place, before: at.place, is_windowed: class.is_windowed, ..at };
+            match (class.keeps, class.is_windowed) {
+                (true, true) => at.windowed = *place,
+                (true, false) => at.full = *place,
+                (false, _) => {}
+            }
             self.add(Part::Layer(*number), segment, class, at);
         }
         let after = At { before: at.place, first: at.first, ..At::new(output) };
@@ -359,7 +383,7 @@ impl<'a> Builder<'a> {
                 return NONE;
             }
         };
-        if matches!(whose, Whose::Layer | Whose::LayerBefore) {
+        if matches!(whose, Whose::Layer | Whose::LayerBefore | Whose::Keeper) {
             return self.graph.push(tensor);
         }
         let is_same =

@@ -234,7 +234,11 @@ fn best(shape: &Shape) -> Option<&'static Known> {
         return graphs().next();
     }
     let tensors = shape.tensor_names();
-    graphs().min_by_key(|known| template::distance(known.body, &tensors))
+    let has_windows = shape.kinds.iter().any(|kind| kind.block.is_windowed);
+    graphs().min_by_key(|known| {
+        let sees_as_far = template::has_windows(known.body) == has_windows;
+        (template::distance(known.body, &tensors), !sees_as_far)
+    })
 }
 
 /// `llama_context::graph_reserve` for the largest batch.

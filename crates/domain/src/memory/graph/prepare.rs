@@ -6,7 +6,7 @@ use super::{
 };
 use crate::memory::{
     Backend, Shape,
-    shape::{INPUTS, Matrix},
+    shape::{Block, INPUTS, Matrix},
 };
 
 #[derive(Debug)]
@@ -20,8 +20,10 @@ pub(super) struct Prepared {
     pub(super) whole: Class,
     /// Names whose number the settings decide.
     pub(super) moving: Vec<(usize, Moving)>,
-    /// Elements of the key of a head.
+    /// Elements of the key of a head; of those of the first layer with a cache, and of those that see farther or less far.
     pub(super) head: u64,
+    pub(super) first_head: u64,
+    pub(super) second_head: u64,
     /// Elements of a key and of its part that is the value, where both are one cache.
     pub(super) part: (u64, u64),
 }
@@ -36,11 +38,15 @@ pub(super) struct Class {
     pub(super) weights: Vec<Option<Held>>,
     /// The first class that differs in nothing but the types of its weights.
     pub(super) alike: u32,
+    /// Whether the layer has a cache of its own, and whether its cache is windowed.
+    pub(super) keeps: bool,
+    pub(super) is_windowed: bool,
 }
 
 impl PartialEq for Class {
     fn eq(&self, other: &Self) -> bool {
-        self.segment == other.segment && self.values == other.values && self.weights == other.weights
+        let own = |it: &Self| (it.segment, it.keeps, it.is_windowed);
+        own(self) == own(other) && self.values == other.values && self.weights == other.weights
     }
 }
 
@@ -91,18 +97,21 @@ impl Prepared {
             Some((at, *moving))
         });
         let moving = moving.collect();
+        let (first_head, second_head) = heads(shape);
         let mut prepared = Self {
             moving,
             classes: Vec::new(),
             of_layer: Vec::new(),
             whole: class(template, shape, None, device),
             head: shape.heads().0,
+            first_head,
+            second_head,
             part: (shape.number("attention.key_length"), shape.number("attention.value_length")),
             template,
         };
         let layers = shape.used_layers();
         // Most layers are like another one, and what was found out for that one holds.
-        let like = like(shape, layers);
+        let like = like(template, shape, layers);
         let mut types: Vec<usize> = Vec::new();
         for (layer, first) in like.iter().enumerate() {
             let known = types.get(*first).copied().filter(|_| *first < layer);
@@ -131,7 +140,8 @@ impl Prepared {
             return small(at);
         }
         let alike = |other: &Class| {
-            other.segment == class.segment
+            let own = |it: &Class| (it.segment, it.keeps, it.is_windowed);
+            own(other) == own(&class)
                 && other.values == class.values
                 && other.owners().eq(class.owners())
         };
@@ -145,10 +155,13 @@ impl Prepared {
         let Some(block) = shape.blocks.get(layer) else { return 0 };
         let has = |name: &String| block.all().any(|matrix| *matrix.name == **name);
         let count = block.all().count();
+        let is_sharing = shape.has_cache() && !block.kept.is_cached && block.kept.recurrent == 0;
         let far = |kind: &Type| {
             let shared = kind.weights.iter().filter(|name| has(name)).count();
             let differ = (kind.weights.len() - shared) + count.saturating_sub(shared);
-            differ * 2 + usize::from(kind.is_windowed != block.kept.is_windowed)
+            let is_other_cache = usize::from(kind.is_sharing != is_sharing);
+            let is_beyond = usize::from(kind.end.is_some_and(|end| layer >= end));
+            differ * 8 + is_beyond * 4 + is_other_cache * 2 + usize::from(kind.is_windowed != block.kept.is_windowed)
         };
         let kinds = self.template.types.iter().enumerate();
         kinds.min_by_key(|(_, kind)| far(kind)).map_or(0, |(at, _)| at)
@@ -172,15 +185,29 @@ impl Prepared {
     }
 }
 
+/// Elements of the key of a head of the first layer with a cache, and of the first one that sees farther or less far.
+fn heads(shape: &Shape) -> (u64, u64) {
+    let cached = || shape.blocks.iter().filter(|block| block.kept.is_cached);
+    let head = |block: &Block| block.kept.keys.checked_div(block.kv_heads);
+    let of_model = shape.heads().0;
+    let Some(first) = cached().next() else { return (of_model, of_model) };
+    let second = cached().find(|block| block.kept.is_windowed != first.kept.is_windowed);
+    (head(first).unwrap_or(of_model), second.and_then(head).unwrap_or(of_model))
+}
+
 /// What decides a layer's class: the layers that it and the one before are like, and its segment.
 type Alike = (usize, Option<usize>, usize);
 
 /// For each layer the first one that nothing tells from it.
-fn like(shape: &Shape, layers: usize) -> Vec<usize> {
+fn like(template: &Template, shape: &Shape, layers: usize) -> Vec<usize> {
+    let end = template.types.iter().find_map(|kind| kind.end).unwrap_or(0);
     let mut firsts: Vec<usize> = Vec::new();
     let mut like = Vec::new();
     for (layer, block) in shape.blocks.iter().take(layers).enumerate() {
-        let is_like = |first: &&usize| shape.blocks.get(**first).is_some_and(|other| other.is_like(block));
+        let is_like = |first: &&usize| {
+            let other = shape.blocks.get(**first);
+            (**first < end) == (layer < end) && other.is_some_and(|other| other.is_like(block))
+        };
         let first = firsts.iter().find(is_like).copied().unwrap_or(layer);
         if first == layer {
             firsts.push(layer);
@@ -204,7 +231,9 @@ fn class(template: &Template, shape: &Shape, layer: Option<usize>, device: Backe
             is_input: INPUTS.contains(&&*weight.name),
         })
     });
-    Class { segment: 0, values, weights: weights.collect(), alike: 0 }
+    let kept = layer.and_then(|layer| shape.blocks.get(layer)).map(|block| block.kept).unwrap_or_default();
+    let (keeps, is_windowed) = (kept.is_cached, kept.is_windowed);
+    Class { segment: 0, values, weights: weights.collect(), alike: 0, keeps, is_windowed }
 }
 
 /// A weight of a layer, and whose it is: where the layer before has none, the first one's is meant, as of T5's positions.
@@ -212,7 +241,7 @@ fn of_layer<'a>(shape: &'a Shape, name: &str, whose: Whose, layer: usize) -> Opt
     let find = |layer: usize| shape.blocks.get(layer)?.all().find(|matrix| *matrix.name == *name);
     match whose {
         Whose::Model => of_model(shape, name),
-        Whose::Layer => Some((find(layer)?, whose)),
+        Whose::Layer | Whose::Keeper => Some((find(layer)?, Whose::Layer)),
         Whose::First => Some((find(0)?, whose)),
         Whose::LayerBefore => {
             let own = find(layer.checked_sub(1)?).map(|matrix| (matrix, whose));
@@ -234,9 +263,19 @@ fn of_model<'a>(shape: &'a Shape, name: &str) -> Option<(&'a Matrix, Whose)> {
     outside.map(|matrix| (matrix, Whose::Model)).or_else(in_first).or_else(|| Some((tied()?, Whose::Model)))
 }
 
+/// The layer whose cache a layer reads: its own, or the last one before it that sees as far.
+fn keeper(shape: &Shape, layer: usize) -> Option<&Block> {
+    let own = shape.blocks.get(layer)?;
+    let earlier = shape.blocks.get(..layer).unwrap_or(&[]).iter().rev();
+    let mut earlier = earlier.filter(|other| other.kept.is_windowed == own.kept.is_windowed);
+    let is_own = own.kept.is_cached || own.kept.recurrent > 0;
+    if is_own { Some(own) } else { earlier.find(|other| other.kept.is_cached).or(Some(own)) }
+}
+
 /// What a name stands for, as far as it is the model's.
 fn value(shape: &Shape, name: &str, layer: Option<usize>) -> u64 {
     let block = layer.and_then(|layer| shape.blocks.get(layer));
+    let keeper = || layer.and_then(|layer| keeper(shape, layer));
     let widths = &shape.widths;
     if let Some(key) = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         return shape.number(key);
@@ -253,14 +292,15 @@ fn value(shape: &Shape, name: &str, layer: Option<usize>) -> u64 {
     match name {
         "N" => shape.trained,
         "E" => widths.embedding,
+        "L" => shape.layers,
         "V" => widths.vocabulary,
         "U" => widths.experts_used,
         "X" => widths.experts,
         "H" => block.map_or(widths.heads, |block| block.heads),
         "G" => block.map_or(0, |block| block.kv_heads),
         "D" => shape.heads().0,
-        "KR" => block.map_or(widths.keys, |block| block.kept.keys),
-        "VR" => block.map_or(widths.values, |block| block.kept.values),
+        "KR" => keeper().map_or(widths.keys, |block| block.kept.keys),
+        "VR" => keeper().map_or(widths.values, |block| block.kept.values),
         "VM" => widths.values,
         "HW" => widths.embedding.checked_div(shape.number("wkv.head_size")).unwrap_or(0),
         _ => 0,

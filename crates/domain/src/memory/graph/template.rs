@@ -35,6 +35,8 @@ pub(super) enum Size {
     /// A Hadamard matrix for a quantized cache, of keys or of values.
     Rotation {
         of_keys: bool,
+        /// Of layers that do not see as far as the first one, or farther.
+        is_second: bool,
     },
 }
 
@@ -49,6 +51,8 @@ pub(super) struct Weight {
 pub(super) enum Whose {
     Layer,
     LayerBefore,
+    /// The last layer before it that keeps what it does not keep itself, and sees as far.
+    Keeper,
     /// Of the first layer, for others.
     First,
     Model,
@@ -58,6 +62,10 @@ pub(super) enum Whose {
 #[derive(Debug, Default)]
 pub(super) struct Type {
     pub(super) is_windowed: bool,
+    /// It keeps nothing, and reads what another layer keeps.
+    pub(super) is_sharing: bool,
+    /// Only layers before this one.
+    pub(super) end: Option<usize>,
     pub(super) weights: Vec<String>,
 }
 
@@ -142,15 +150,21 @@ impl Template {
         for line in lines.map_while(|line| line.strip_prefix("in ")) {
             let (name, size) = line.split_once(' ')?;
             let size = match size {
-                "rot" => Size::Rotation { of_keys: name.contains("_k_") },
+                "rot" => Size::Rotation { of_keys: name.contains("_k_"), is_second: name.ends_with("_2") },
                 bytes => Size::Bytes(Expression::parse(bytes, &mut template.names)?),
             };
             template.inputs.push(Input { name: name.to_owned(), size });
         }
         for line in body.lines().filter_map(|line| line.strip_prefix("type ")) {
             let mut words = line.split(' ').skip(1);
-            let is_windowed = words.next()? == "1";
-            template.types.push(Type { is_windowed, weights: words.map(str::to_owned).collect() });
+            let cache = words.next()?;
+            let (cache, end) = match cache.split_once('<') {
+                Some((cache, end)) => (cache, Some(end.parse().ok()?)),
+                None => (cache, None),
+            };
+            let (is_windowed, is_sharing) = (cache.starts_with('1'), cache.ends_with('C'));
+            let weights = words.map(str::to_owned).collect();
+            template.types.push(Type { is_windowed, is_sharing, end, weights });
         }
         let mut numbers: Vec<&str> = Vec::new();
         for word in header.split(' ') {
@@ -240,7 +254,8 @@ impl Template {
         let (kind, name) = word.split_once(':')?;
         let whose = match kind {
             "w" | "c" => Whose::Layer,
-            "x" | "C" => Whose::LayerBefore,
+            "x" => Whose::LayerBefore,
+            "C" => Whose::Keeper,
             _ => Whose::Model,
         };
         if kind == "c" || kind == "C" {
@@ -276,6 +291,12 @@ impl Layer {
             segment,
         })
     }
+}
+
+/// Whether layers of a graph see only so far.
+pub(super) fn has_windows(body: &str) -> bool {
+    let types = body.lines().map_while(|line| line.strip_prefix("type "));
+    types.filter_map(|line| line.split(' ').nth(1)).any(|cache| cache.starts_with('1'))
 }
 
 /// How many weights the layers of a graph have that a model's have not, and the other way round.
