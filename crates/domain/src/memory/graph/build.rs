@@ -161,6 +161,7 @@ struct At {
     /// The layer before it, and the first one.
     before: Place,
     first: Place,
+    output: Place,
     /// The last layers with a cache: a full one, and a windowed one.
     full: Place,
     windowed: Place,
@@ -173,12 +174,13 @@ struct At {
 }
 
 impl At {
-    fn new(backend: u8) -> Self {
+    fn new(backend: u8, output: u8) -> Self {
         let place = Place { layer: backend, experts: backend };
         Self {
             place,
             before: place,
             first: place,
+            output: Place { layer: output, experts: output },
             full: place,
             windowed: place,
             is_windowed: false,
@@ -196,6 +198,7 @@ impl At {
             Whose::Keeper if self.is_windowed => self.windowed,
             Whose::Keeper => self.full,
             Whose::First => self.first,
+            Whose::Output => self.output,
         }
     }
 }
@@ -243,7 +246,7 @@ impl<'a> Builder<'a> {
             self.graph.push(input);
         }
         self.graph.inputs = small(template.inputs.len());
-        let mut at = At::new(layers.first().map_or(output, |(_, place)| place.layer));
+        let mut at = At::new(layers.first().map_or(output, |(_, place)| place.layer), output);
         self.add(Part::Before, &template.before, &prepared.whole, At { is_start: true, ..at });
         for (number, place) in layers {
             let Some(class) = prepared.classes.get(*number as usize) else { continue };
@@ -256,7 +259,7 @@ impl<'a> Builder<'a> {
             }
             self.add(Part::Layer(*number), segment, class, at);
         }
-        let after = At { before: at.place, first: at.first, ..At::new(output) };
+        let after = At { before: at.place, first: at.first, ..At::new(output, output) };
         self.add(Part::After, &template.after, &prepared.whole, after);
     }
 

@@ -240,7 +240,7 @@ fn class(template: &Template, shape: &Shape, layer: Option<usize>, device: Backe
 fn of_layer<'a>(shape: &'a Shape, name: &str, whose: Whose, layer: usize) -> Option<(&'a Matrix, Whose)> {
     let find = |layer: usize| shape.blocks.get(layer)?.all().find(|matrix| *matrix.name == *name);
     match whose {
-        Whose::Model => of_model(shape, name),
+        Whose::Model | Whose::Output => of_model(shape, name),
         Whose::Layer | Whose::Keeper => Some((find(layer)?, Whose::Layer)),
         Whose::First => Some((find(0)?, whose)),
         Whose::LayerBefore => {
@@ -256,11 +256,12 @@ fn of_model<'a>(shape: &'a Shape, name: &str) -> Option<(&'a Matrix, Whose)> {
         return Some((shape.shared.first()?, Whose::Model));
     }
     let find = |matrix: &&Matrix| *matrix.name == *name;
-    let outside = shape.output.iter().chain(&shape.input).chain(&shape.shared).find(find);
+    let output = || Some((shape.output.iter().find(find)?, Whose::Output));
+    let outside = shape.input.iter().chain(&shape.shared).find(find);
     // What turns logits out is the embedding's own matrix where the file has no other.
     let tied = || shape.tied.as_ref().filter(|_| name == "output");
     let in_first = || Some((shape.blocks.first()?.matrices.iter().find(find)?, Whose::First));
-    outside.map(|matrix| (matrix, Whose::Model)).or_else(in_first).or_else(|| Some((tied()?, Whose::Model)))
+    output().or_else(|| Some((outside?, Whose::Model))).or_else(in_first).or_else(|| Some((tied()?, Whose::Model)))
 }
 
 /// The layer whose cache a layer reads: its own, or the last one before it that sees as far.

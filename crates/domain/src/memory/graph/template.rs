@@ -56,6 +56,8 @@ pub(super) enum Whose {
     /// Of the first layer, for others.
     First,
     Model,
+    /// What lies with the output layer, whoever reads it.
+    Output,
 }
 
 /// What layers have: one type of them.
