@@ -15,8 +15,8 @@ import models
 from dump import BLOCK, cache, reference
 from fit import Fit
 
-# Three runs that differ in every size: tokens of a batch, sequences, outputs.
-TOKENS, SEQUENCES, OUTPUTS = (512, 480, 600), (2, 4, 6), (34, 46, 58)
+# Three runs that differ in every size: sequences, outputs; models.txt may have other tokens.
+SEQUENCES, OUTPUTS = (2, 4, 6), (34, 46, 58)
 VARIANTS = {
     "on": dict(flash_attn="on"),
     "on+k": dict(flash_attn="on", ctk="q8_0"),
@@ -52,7 +52,7 @@ IN_PLACE = set(
     " HARDSWISH HARDSIGMOID EXP GELU_ERF XIELU FLOOR CEIL ROUND TRUNC SOFTPLUS EXPM1".split()
 )
 # Others whose result is as large as what they are made of.
-ALIKE = {"CONT", "RESHAPE", "PERMUTE", "TRANSPOSE", "NORM", "L2_NORM", "GROUP_NORM", "CUMSUM", "TRI"}
+ALIKE = {"CONT", "FLASH_ATTN_EXT", "RESHAPE", "PERMUTE", "TRANSPOSE", "NORM", "L2_NORM", "GROUP_NORM", "CUMSUM", "TRI"}
 WORDS = {
     "VIEW": "v", "RESHAPE": "v", "PERMUTE": "v", "TRANSPOSE": "v", "FLASH_ATTN_EXT": "fa", "MUL_MAT": "mm",
     "MUL_MAT_ID": "mi", "ROPE": "rope", "GET_ROWS": "get", "SET_ROWS": "set",
@@ -74,15 +74,16 @@ class Measured:
         self.layers = model.get("block_count") - model.get("nextn_predict_layers")
         self.prefix = {"t5": "dec.blk.", "t5encoder": "enc.blk."}.get(model.architecture, "blk.")
         self.tensors = {name: sizes for name, _, sizes in model.tensors}
+        self.tokens = alike.tokens[number]
         sequences = 1 if model.architecture == "t5" else SEQUENCES[number]
         cells = 256 * alike.cells[number]
         self.settings = dict(
-            ctx=cells * sequences, ubatch=TOKENS[number], batch=2048, n_seq_max=sequences,
+            ctx=cells * sequences, ubatch=self.tokens, batch=2048, n_seq_max=sequences,
             n_outputs_max=OUTPUTS[number], kv_unified=model.architecture == "t5", ngl=-1, n_devices=1,
         )
         self.symbols = dict(
-            T=TOKENS[number], E=model.get("embedding_length"), V=model.get("vocab_size"), C=cells, A=cells * sequences,
-            O=OUTPUTS[number], Q=sequences, P=TOKENS[number] // sequences,
+            T=self.tokens, E=model.get("embedding_length"), V=model.get("vocab_size"), C=cells, A=cells * sequences,
+            O=OUTPUTS[number], Q=sequences, P=self.tokens // sequences,
         )
         self.add_symbols(alike, number)
 
@@ -137,6 +138,7 @@ class Extraction:
 
     def __init__(self, program, measured, variant):
         self.measured = measured
+        self.is_one = len({id(it.model) for it in measured}) == 1
         self.layers = measured[0].layers
         self.dumps = [dump.measure(program, it.path, **it.settings, **variant) for it in measured]
         self.base = self.dumps[0]
@@ -199,7 +201,7 @@ class Extraction:
         symbols = self.symbols(layer)
         key = repr(symbols)
         if key not in self.fits:
-            self.fits[key] = Fit(symbols)
+            self.fits[key] = Fit(symbols, self.is_one)
         return self.fits[key]
 
     def symbols(self, layer):
@@ -328,7 +330,7 @@ class Extraction:
         chance."""
         node = own[0]
         is_joined = node.op.endswith("GLU") or "GLU_" in node.op
-        if len({id(it.model) for it in self.measured}) > 1 or not (is_joined and len(node.sources) == 2 or node.op in IN_PLACE or node.op in ALIKE):
+        if not self.is_one or not (is_joined and len(node.sources) == 2 or node.op in IN_PLACE or node.op in ALIKE):
             return None
         kind, number = reference(node.sources[0])
         if kind != "N" or number not in self.texts:
@@ -359,6 +361,9 @@ class Extraction:
         if counts[0] == "?":
             # Transposed values of several sequences are as far apart as those of the widest layer.
             for cells, cells_of_all in ("WB", "CA"):
+                whole = [it.symbols[cells_of_all] * it.symbols["VM"] for it in self.measured if cells in it.symbols]
+                if whole == sizes:
+                    return f"{cells_of_all}*VM"
                 spans = [
                     it.symbols[cells_of_all] * it.symbols["VM"] - it.symbols[cells] * (it.symbols["VM"] - row_size)
                     for it, row_size in zip(self.measured, rows)

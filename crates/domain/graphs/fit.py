@@ -8,8 +8,9 @@ MOST = 60000
 
 
 class Fit:
-    def __init__(self, symbols):
-        """Names with their values, those that are preferred first."""
+    def __init__(self, symbols, is_one=False):
+        """Names with their values, those that are preferred first; of one model many are equal by chance."""
+        self.is_one = is_one
         count = len(symbols[0][1])
         known, self.symbols = {}, []
         for name, values in symbols:
@@ -32,7 +33,8 @@ class Fit:
                 for at in range(start, len(self.symbols)):
                     name, own = self.symbols[at]
                     product = tuple(one * other for one, other in zip(values, own))
-                    longer.append((names + (name,), product, cost + 10 + at * 0.1, at))
+                    is_chance = self.is_one and ":" in name
+                    longer.append((names + (name,), product, cost + 10 + at * 0.1 + 5 * is_chance, at))
             if depth < 3 or len(self.symbols) < 16:
                 products += [entry[:3] for entry in longer]
             frontier = longer[:MOST]
@@ -58,7 +60,7 @@ class Fit:
             name, cost = self.products.get(tuple(value // factor for value in values), (None, 0))
             if name is None:
                 continue
-            cost += 0 if factor == 1 else 3 + factor * 0.01
+            cost += 0 if factor == 1 else 3 + factor * 0.01 + 10 * (self.is_one and factor > 16)
             if best is None or cost < best[1]:
                 best = ((f"{factor}*" if factor != 1 else "") + name, cost)
         return best and best[0]

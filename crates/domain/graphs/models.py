@@ -53,6 +53,8 @@ class Alike:
     models: list
     # Of a cache, in steps of 256.
     cells: tuple = (16, 23, 29)
+    # Of a batch.
+    tokens: tuple = (512, 480, 600)
     # Of layers that see only so far, where the file does not say it.
     windows: tuple = ()
 
@@ -92,6 +94,8 @@ def expand(architecture, count, rows):
     for word, rest in rows:
         if word == "cells":
             alike.cells = tuple(int(number) for number in rest.split())
+        elif word == "tokens":
+            alike.tokens = tuple(int(number) for number in rest.split())
         elif word == "windows":
             alike.windows = tuple(int(number) for number in rest.split())
         elif word == "=":

@@ -62,15 +62,28 @@ fn complete(mut row: Value, params: &Value) -> Value {
     row
 }
 
-/// Weights and context of every row, beside the settings that it was measured with.
+/// Of every row weights and context to the byte, and compute within the slack and a MiB.
 #[track_caller]
-fn check_kept(shapes: &BTreeMap<String, Shape>, rows: &[Value]) {
+fn check_particular(shapes: &BTreeMap<String, Shape>, rows: &[Value]) {
+    let (mut equal, mut places) = (0, 0);
     for row in rows {
         let shape = &shapes[row["model"].as_str().unwrap()];
         let case = case(row, shape.trained).unwrap();
         let estimate = Estimate::new(shape, &vec![Backend::CUDA; case.devices.len()]);
-        assert_kept(&estimate.kept(&case.settings), &case);
+        let found = estimate.breakdown(&case.settings);
+        assert_kept(&found, &case);
+        for (ours, theirs) in found.devices.iter().zip(&case.devices) {
+            // A plan keeps a margin beside the slack, of which a MiB is nothing.
+            let most = ours.compute.saturating_add(ours.slack).saturating_add(1 << 20);
+            assert!(most >= theirs[2], "{} {:?}: {most} of {}", case.model, case.settings, theirs[2]);
+            equal += usize::from(ours.compute == theirs[2]);
+            places += 1;
+        }
     }
+    println!(
+        "{} models: compute is equal in {equal} of {places} places, and within the slack in all",
+        shapes.len()
+    );
 }
 
 #[track_caller]
@@ -153,12 +166,12 @@ fn weights_and_context_are_llama_cpps_to_the_byte() {
 }
 
 #[test]
-fn weights_and_context_are_exact_for_what_is_particular_to_an_architecture() {
+fn what_is_particular_to_an_architecture_is_counted() {
     let mut lines = rows(ARCHITECTURES);
     let params = lines.next().unwrap()["params"].take();
     let (shapes, rows) = models_and_rows(lines.map(|row| complete(row, &params)));
     assert!(shapes.len() > 40 && rows.len() > 3 * 40, "{} models, {} rows", shapes.len(), rows.len());
-    check_kept(&shapes, &rows);
+    check_particular(&shapes, &rows);
 }
 
 #[test]

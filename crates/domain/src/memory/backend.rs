@@ -1,6 +1,6 @@
 //! How backends size a tensor's memory.
 
-use super::{FlashAttention, Shape, padded, shape::Matrix};
+use super::{FlashAttention, Shape, matrix::Matrix, padded};
 
 /// Rules of a device's buffer type (`get_alignment` and `get_alloc_size` in ggml).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,14 +55,22 @@ impl Backend {
         Self { is_measured: self.is_measured && !is_other, is_other_build: is_other, ..self }
     }
 
-    /// Whether heads of so many elements have a kernel for flash attention: ggml-cuda/fattn.cu has a list, Vulkan's and the
-    /// processor's take what is a multiple of 8.
+    /// Whether heads of so many elements have a kernel for flash attention: ggml-cuda/fattn.cu has a list
+    /// (`ggml_cuda_get_best_fattn_kernel`), Vulkan's and the processor's take what is a multiple of 8.
     pub(super) fn has_flash_kernel(self, shape: &Shape) -> bool {
         let head = shape.head();
-        if self.has_few_heads {
-            matches!(head, 40 | 64 | 72 | 80 | 96 | 112 | 128 | 192 | 256 | 512 | 576)
-        } else {
-            head > 0 && head.is_multiple_of(8)
+        if !self.has_few_heads {
+            return head > 0 && head.is_multiple_of(8);
+        }
+        let value = shape.value();
+        let share =
+            |least: u64| shape.heads_of_one_key().all(|heads| heads > 0 && heads.is_multiple_of(least));
+        match head {
+            40 | 64 | 72 | 80 | 96 | 112 | 128 | 256 => value == head,
+            192 => value == 128 && share(8),
+            320 => value == 256 && share(32),
+            512 | 576 => value == 512 && shape.heads_of_one_key().all(|heads| heads > 1),
+            _ => false,
         }
     }
 

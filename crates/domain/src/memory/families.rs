@@ -18,8 +18,7 @@ pub(super) struct Family {
     pub(super) tie: Tie,
     /// `token_embd_norm` belongs to the output, not to the first layer.
     pub(super) embeds_norm_last: bool,
-    /// Its compute buffers were met to a few MiB only.
-    pub(super) is_met_roughly: bool,
+    pub(super) met: Met,
     /// Rope factors are of layers without a window only.
     pub(super) ropes_full_only: bool,
     /// What layers that only predict further tokens have loaded.
@@ -69,6 +68,16 @@ pub(super) enum Indexer {
     KeysAndValues,
 }
 
+/// How near to what was measured its compute buffers are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Met {
+    ToTheByte,
+    /// To a few MiB.
+    Roughly,
+    /// They are not understood: by up to 1.7 times too little was counted.
+    Badly,
+}
+
 /// What happens where embedding and output are one matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tie {
@@ -90,7 +99,7 @@ const OTHERS: Family = Family {
     indexer: Indexer::Keys,
     tie: Tie::Copied,
     embeds_norm_last: false,
-    is_met_roughly: false,
+    met: Met::ToTheByte,
     ropes_full_only: false,
     predicting: &[],
     on_host: &[],
@@ -103,7 +112,7 @@ const LAST_OF_4: Option<Period> = Some(Period::FullLast(4));
 const FIRST_OF_4: Option<Period> = Some(Period::FullFirst(4));
 
 static FAMILIES: &[Family] = &[
-    Family { names: &["t5"], is_met_roughly: true, ..OTHERS },
+    Family { names: &["t5"], met: Met::Roughly, ..OTHERS },
     Family {
         names: &["gemma2"],
         swa_period: Some(Period::FullLast(2)),
@@ -143,11 +152,22 @@ static FAMILIES: &[Family] = &[
     Family { names: &["falcon-h1"], hybrid: Hybrid::Parallel, ..OTHERS },
     Family { names: &["nemotron_h", "nemotron_h_moe"], hybrid: Hybrid::FeedsApart, ..OTHERS },
     // plamo2.cpp: `ssm_a` has one dimension, for which `select_weight_buft` finds no scan (ggml-cuda.cu).
-    Family { names: &["plamo2"], on_host: &["blk.*.ssm_a"], ..OTHERS },
-    Family { names: &["deepseek32"], predicting: UNFLAGGED, ..OTHERS },
+    Family { names: &["plamo2"], on_host: &["blk.*.ssm_a"], met: Met::Badly, ..OTHERS },
+    Family {
+        names: &["bailingmoe3", "hy_v4", "kimi-k3", "kimi-linear", "mistral4"],
+        met: Met::Badly,
+        ..OTHERS
+    },
+    Family {
+        names: &["dots3note", "dream", "llada", "llada-moe", "mimo2", "rnd1", "step35"],
+        met: Met::Roughly,
+        ..OTHERS
+    },
+    Family { names: &["deepseek32"], met: Met::Roughly, predicting: UNFLAGGED, ..OTHERS },
     Family {
         names: &["glm-dsa"],
         indexer: Indexer::Shared { trained: 1 << 20 },
+        met: Met::Roughly,
         predicting: UNFLAGGED,
         ..OTHERS
     },

@@ -1,6 +1,6 @@
 //! The account behind a breakdown: weights by what they are for, context by what keeps it. Sums are the breakdown's own.
 
-use super::{Backend, Estimate, Settings, context, settings::Split, shape::Matrix};
+use super::{Backend, Estimate, Settings, context, matrix::Matrix, settings::Split};
 use std::{collections::BTreeMap, ops::Range};
 
 /// What weights are for.

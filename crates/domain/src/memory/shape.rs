@@ -1,14 +1,14 @@
 //! A model as the planner sees it: layers, what each weighs, what each keeps.
 
 use super::{
-    families::{Family, Tie},
+    families::{Family, Met, Tie},
     kept::{Kept, Layers},
     keys::{believed, number, recurrent, widths, window},
-    parts::Part,
+    matrix::Matrix,
     weights::{between, sums},
 };
 use crate::facts::{Facts, TensorGroup};
-use std::{collections::BTreeMap, ops::Range, sync::Arc};
+use std::{collections::BTreeMap, ops::Range};
 
 /// What a model's memory depends on, read from its facts once.
 #[derive(Debug, Clone)]
@@ -82,25 +82,6 @@ impl Kind {
     pub(super) fn count(&self, layers: &Range<u64>) -> u64 {
         between(&self.before, layers)
     }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Matrix {
-    /// Without its layer and without `.weight`.
-    pub(super) name: Arc<str>,
-    /// Elements per dimension, fastest first.
-    pub(super) dims: [u64; 4],
-    /// One of those that `--n-cpu-moe` moves.
-    pub(super) is_expert: bool,
-    /// Bytes.
-    pub(super) size: u64,
-    /// Elements of a row, and their bytes.
-    pub(super) row: u64,
-    pub(super) row_size: u64,
-    pub(super) is_quantized: bool,
-    pub(super) part: Part,
-    /// A processor without a device keeps a copy in an order of its own (ggml-cpu/repack.cpp, on x86).
-    pub(super) is_repacked: bool,
 }
 
 /// A model of which too little is known to count its memory.
@@ -188,12 +169,22 @@ impl Shape {
     /// Whether compute buffers are met to a few MiB only: layers with a recurrent state leave them a little different after
     /// each repetition.
     pub(super) fn is_met_roughly(&self) -> bool {
-        self.family.is_met_roughly || self.kinds.iter().any(|kind| kind.block.recurrent > 0)
+        self.family.met == Met::Roughly || self.kinds.iter().any(|kind| kind.block.recurrent > 0)
+    }
+
+    /// Whether some layers choose by an index which tokens they look at.
+    pub(super) fn has_index(&self) -> bool {
+        self.kinds.iter().any(|kind| kind.block.index.0 > 0)
     }
 
     /// Whether the graph of this architecture is known; else that of another one stands for it.
-    pub fn is_measured(&self) -> bool {
+    pub(super) fn has_graph(&self) -> bool {
         self.has_graph
+    }
+
+    /// Whether what this architecture takes for compute is known.
+    pub fn is_measured(&self) -> bool {
+        self.has_graph && self.family.met != Met::Badly
     }
 
     /// Elements of a row of the K and the V cache, the widest layer's.
@@ -209,6 +200,20 @@ impl Shape {
     /// Elements of one head; 0 for a model without attention.
     pub fn head(&self) -> u64 {
         if self.widths.heads == 0 { 0 } else { self.widths.head.0 }
+    }
+
+    /// Elements of the value of one head; of latent attention those of the part of the key that it is.
+    pub(super) fn value(&self) -> u64 {
+        match self.widths.head.1 {
+            0 => self.number("attention.value_length"),
+            value => value,
+        }
+    }
+
+    /// Of each layer with a cache, how many heads share a key.
+    pub(super) fn heads_of_one_key(&self) -> impl Iterator<Item = u64> {
+        let cached = self.blocks.iter().filter(|block| block.kept.is_cached);
+        cached.filter_map(|block| block.heads.checked_div(block.kv_heads))
     }
 
     /// What is tied, where main memory has it twice.
@@ -329,31 +334,6 @@ impl Block {
     }
 }
 
-impl Matrix {
-    /// With the name that it has without this beginning.
-    fn of(group: &TensorGroup, beginning: &str) -> Self {
-        let row = group.dims.first().copied().unwrap_or(1);
-        let rows = super::product(group.dims.iter().skip(1).copied()).max(1);
-        let is_quantized =
-            !matches!(group.kind.as_str(), "F32" | "F16" | "BF16" | "F64" | "I8" | "I16" | "I32" | "I64");
-        let part = Part::of(&group.name);
-        let is_repacked = rows > 1 && matches!(group.kind.as_str(), "Q4_0" | "Q4_K" | "MXFP4");
-        let name = group.name.strip_prefix(beginning).unwrap_or(&group.name);
-        let name = name.strip_prefix("blk.*.").unwrap_or(name);
-        Self {
-            name: name.strip_suffix(".weight").unwrap_or(name).into(),
-            dims: [0, 1, 2, 3].map(|at: usize| group.dims.get(at).copied().unwrap_or(1)),
-            is_expert: is_expert(&group.name),
-            size: group.size,
-            row,
-            row_size: group.size / rows,
-            is_quantized,
-            part,
-            is_repacked,
-        }
-    }
-}
-
 /// Inputs of a model: they stay in main memory.
 pub(super) const INPUTS: [&str; 4] = ["token_embd", "position_embd", "token_types", "per_layer_token_embd"];
 
@@ -375,11 +355,4 @@ fn kinds(blocks: &[Block]) -> Vec<Kind> {
 /// No model has more layers than facts believe.
 fn capped(count: u64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
-}
-
-/// What llama.cpp's `--n-cpu-moe` matches: `ffn_(up|down|gate|gate_up)_(ch|)exps`, biases included.
-fn is_expert(name: &str) -> bool {
-    ["up", "down", "gate", "gate_up"]
-        .iter()
-        .any(|part| ["_exps", "_chexps"].iter().any(|end| name.contains(&format!("ffn_{part}{end}"))))
 }

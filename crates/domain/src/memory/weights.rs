@@ -1,11 +1,6 @@
 //! Where each tensor goes (`llama_model::load_tensors`), and how many bytes it takes there.
 
-use super::{
-    Backend, Breakdown, Settings, Shape,
-    settings::Split,
-    shape::{Block, Matrix},
-    sum,
-};
+use super::{Backend, Breakdown, Settings, Shape, matrix::Matrix, settings::Split, shape::Block, sum};
 use std::ops::Range;
 
 /// Bytes of every layer in one kind of place, added up from the first: a range of layers is one difference.

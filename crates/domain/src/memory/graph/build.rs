@@ -2,6 +2,7 @@
 //! found later: they change with the context, and the graph does not.
 
 use super::{
+    place::{At, Place},
     prepare::{Class, Moving, Prepared},
     repeat::Repetition,
     template::{Node, Operation, Segment, Size, Source, Template, Whose},
@@ -59,13 +60,6 @@ impl Run {
             Contents::State => None,
         }
     }
-}
-
-/// Where a layer is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) layer: u8,
-    pub(super) experts: u8,
 }
 
 /// The segments of a graph.
@@ -152,55 +146,6 @@ fn rotation(head: u64, of_keys: bool) -> u64 {
         side *= 2;
     }
     product([side, side, 4])
-}
-
-/// Where a segment is laid out.
-#[derive(Debug, Clone, Copy)]
-struct At {
-    place: Place,
-    /// The layer before it, and the first one.
-    before: Place,
-    first: Place,
-    output: Place,
-    /// The last layers with a cache: a full one, and a windowed one.
-    full: Place,
-    windowed: Place,
-    is_windowed: bool,
-    /// Of its first number, and of its first size.
-    start: usize,
-    slot: u32,
-    /// Before all layers.
-    is_start: bool,
-}
-
-impl At {
-    fn new(backend: u8, output: u8) -> Self {
-        let place = Place { layer: backend, experts: backend };
-        Self {
-            place,
-            before: place,
-            first: place,
-            output: Place { layer: output, experts: output },
-            full: place,
-            windowed: place,
-            is_windowed: false,
-            start: 0,
-            slot: 0,
-            is_start: false,
-        }
-    }
-
-    /// Where what belongs to one of the layers is.
-    fn of(&self, whose: Whose) -> Place {
-        match whose {
-            Whose::Layer | Whose::Model => self.place,
-            Whose::LayerBefore => self.before,
-            Whose::Keeper if self.is_windowed => self.windowed,
-            Whose::Keeper => self.full,
-            Whose::First => self.first,
-            Whose::Output => self.output,
-        }
-    }
 }
 
 pub(super) struct Builder<'a> {
@@ -375,7 +320,8 @@ impl<'a> Builder<'a> {
                 let own = at.of(weight.whose);
                 let lies = if weight.is_expert { own.experts } else { own.layer };
                 // An embedding stays in main memory; as an output it is another tensor.
-                let lies = if weight.is_input && at.is_start { self.run.host } else { lies };
+                let is_for_host = weight.is_for_host || weight.is_input && at.is_start;
+                let lies = if is_for_host { self.run.host } else { lies };
                 (Tensor::new(Kind::Weight, lies, weight.bytes), weight.whose)
             }
             Source::Cache { whose, of } => {

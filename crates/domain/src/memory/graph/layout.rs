@@ -291,8 +291,8 @@ impl<'a> Layout<'a> {
         self.run.cache_type(contents).filter(|kind| kind.is_quantized())
     }
 
-    /// `ggml_cuda_flash_attn_ext_get_alloc_size` (ggml-cuda/fattn.cu): keys and values of quantized types beside the result,
-    /// as F16; values that are part of the keys are not there twice.
+    /// `ggml_cuda_flash_attn_ext_get_alloc_size` (ggml-cuda/fattn.cu): keys and values of other types beside the result, as
+    /// F16; values that are part of the keys are not there twice.
     fn unpacked(&self, tensor: &Tensor, size: u64) -> u64 {
         const ALIGNMENT: u64 = 128;
         let mut before = None;
@@ -303,7 +303,8 @@ impl<'a> Layout<'a> {
             let is_part = before == Some(contents);
             before = Some(contents);
             // A copy is no part any more.
-            if self.quantized(contents).is_none() || is_part && cached.kind != Kind::Copy {
+            let is_unpacked = self.run.cache_type(contents).is_none_or(|kind| kind == CacheType::F16);
+            if is_unpacked || is_part && cached.kind != Kind::Copy {
                 continue;
             }
             let spanned = self.sizes.get(cached.slot as usize).copied().unwrap_or(0);

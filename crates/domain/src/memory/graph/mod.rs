@@ -6,6 +6,7 @@ mod allocator;
 mod build;
 mod expression;
 mod layout;
+mod place;
 mod prepare;
 mod repeat;
 mod schedule;
@@ -14,8 +15,9 @@ mod template;
 mod tensor;
 
 use super::{Backend, CacheType, FlashAttention, Settings, Shape, settings::Split};
-use build::{Builder, Place, Run, Slots};
+use build::{Builder, Run, Slots};
 use layout::{Event, Layout};
+use place::Place;
 use prepare::Prepared;
 use repeat::Repetition;
 use schedule::Rules;
@@ -228,7 +230,7 @@ fn key(
 /// The graph for a model: of those of its architecture, or of all where it has none, the one whose layers have the most of
 /// what its layers have and the least else.
 fn best(shape: &Shape) -> Option<&'static Known> {
-    let is_known = shape.is_measured();
+    let is_known = shape.has_graph();
     let graphs = || GRAPHS.iter().filter(|known| !is_known || known.architecture == shape.architecture);
     if graphs().nth(1).is_none() {
         return graphs().next();
@@ -275,4 +277,21 @@ fn layers(prepared: &Prepared, split: &Split, settings: &Settings, host: u8) -> 
         (class, Place { layer: place, experts })
     });
     layers.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_graph_is_understood() {
+        for Known { architecture, body, .. } in &*GRAPHS {
+            let variants = body.lines().filter_map(|line| line.strip_prefix("variant "));
+            let variants: Vec<_> = variants.filter_map(|line| line.split(' ').next()).collect();
+            assert!(variants.contains(&"on"), "{architecture} has {variants:?}");
+            for variant in variants {
+                assert!(Template::read(body, variant).is_some(), "{architecture} {variant}");
+            }
+        }
+    }
 }

@@ -6,7 +6,8 @@ use super::{
 };
 use crate::memory::{
     Backend, Shape,
-    shape::{Block, INPUTS, Matrix},
+    matrix::Matrix,
+    shape::{Block, INPUTS},
 };
 
 #[derive(Debug)]
@@ -64,6 +65,8 @@ pub(super) struct Held {
     pub(super) whose: Whose,
     pub(super) is_expert: bool,
     pub(super) is_input: bool,
+    /// No device takes it.
+    pub(super) is_for_host: bool,
 }
 
 /// A number that is not the model's.
@@ -141,9 +144,7 @@ impl Prepared {
         }
         let alike = |other: &Class| {
             let own = |it: &Class| (it.segment, it.keeps, it.is_windowed);
-            own(other) == own(&class)
-                && other.values == class.values
-                && other.owners().eq(class.owners())
+            own(other) == own(&class) && other.values == class.values && other.owners().eq(class.owners())
         };
         class.alike = small(self.classes.iter().position(alike).unwrap_or(self.classes.len()));
         self.classes.push(class);
@@ -161,7 +162,10 @@ impl Prepared {
             let differ = (kind.weights.len() - shared) + count.saturating_sub(shared);
             let is_other_cache = usize::from(kind.is_sharing != is_sharing);
             let is_beyond = usize::from(kind.end.is_some_and(|end| layer >= end));
-            differ * 8 + is_beyond * 4 + is_other_cache * 2 + usize::from(kind.is_windowed != block.kept.is_windowed)
+            differ * 8
+                + is_beyond * 4
+                + is_other_cache * 2
+                + usize::from(kind.is_windowed != block.kept.is_windowed)
         };
         let kinds = self.template.types.iter().enumerate();
         kinds.min_by_key(|(_, kind)| far(kind)).map_or(0, |(at, _)| at)
@@ -220,15 +224,22 @@ fn like(template: &Template, shape: &Shape, layers: usize) -> Vec<usize> {
 fn class(template: &Template, shape: &Shape, layer: Option<usize>, device: Backend) -> Class {
     let values = template.names.iter().map(|name| value(shape, name, layer)).collect();
     let weights = template.weights.iter().map(|weight| {
-        let (matrix, whose) = match layer {
+        let on_host = || {
+            let found = shape.input.iter().find(|matrix| *matrix.name == *weight.name)?;
+            Some((found, weight.whose))
+        };
+        let found = match layer {
             Some(layer) => of_layer(shape, &weight.name, weight.whose, layer),
             None => of_model(shape, &weight.name),
-        }?;
+        };
+        let is_for_host = found.is_none();
+        let (matrix, whose) = found.or_else(on_host)?;
         Some(Held {
             bytes: device.size(matrix),
             whose,
             is_expert: matrix.is_expert,
             is_input: INPUTS.contains(&&*weight.name),
+            is_for_host,
         })
     });
     let kept = layer.and_then(|layer| shape.blocks.get(layer)).map(|block| block.kept).unwrap_or_default();
@@ -261,7 +272,10 @@ fn of_model<'a>(shape: &'a Shape, name: &str) -> Option<(&'a Matrix, Whose)> {
     // What turns logits out is the embedding's own matrix where the file has no other.
     let tied = || shape.tied.as_ref().filter(|_| name == "output");
     let in_first = || Some((shape.blocks.first()?.matrices.iter().find(find)?, Whose::First));
-    output().or_else(|| Some((outside?, Whose::Model))).or_else(in_first).or_else(|| Some((tied()?, Whose::Model)))
+    output()
+        .or_else(|| Some((outside?, Whose::Model)))
+        .or_else(in_first)
+        .or_else(|| Some((tied()?, Whose::Model)))
 }
 
 /// The layer whose cache a layer reads: its own, or the last one before it that sees as far.
@@ -279,7 +293,12 @@ fn value(shape: &Shape, name: &str, layer: Option<usize>) -> u64 {
     let keeper = || layer.and_then(|layer| keeper(shape, layer));
     let widths = &shape.widths;
     if let Some(key) = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        return shape.number(key);
+        // What a file need not say, llama.cpp takes from the width and the heads.
+        return match (shape.number(key), key) {
+            (0, "attention.key_length" | "rope.dimension_count") => shape.heads().0,
+            (0, "attention.value_length") => shape.heads().1,
+            (number, _) => number,
+        };
     }
     if let Some((matrix, dimension)) = name.split_once(':') {
         let at: usize = dimension.parse().unwrap_or(0);
