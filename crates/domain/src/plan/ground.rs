@@ -4,7 +4,7 @@ use super::{
     CHECKPOINTS, Extras, Goal, Knobs, Limit, PastRun, Planned, Refusal,
     devices::{self, Choice, Left},
     knobs::Fixed,
-    place::Counted,
+    place::{Counted, Seen},
     room::{Excess, MARGIN, Place, Room},
     search::{Found, Task},
     speed::{self, Speed},
@@ -54,6 +54,7 @@ impl Known<'_> {
 pub(super) struct Site<'a> {
     pub(super) estimate: Estimate<'a>,
     pub(super) room: Room<'a>,
+    seen: Seen,
 }
 
 /// What was found, where, and which devices were left out for it.
@@ -142,7 +143,7 @@ impl<'a> Ground<'a> {
         let backends: Vec<Backend> = devices.iter().map(backend).collect();
         let estimate = Estimate::new(self.shape, &backends);
         let room = Room::of(devices, self.machine, self.knobs, self.known);
-        Site { estimate, room }
+        Site { estimate, room, seen: Seen::default() }
     }
 
     fn answer(&self, devices: &[&'a Gpu]) -> Answer<'a> {
@@ -225,6 +226,7 @@ impl Site<'_> {
             shape: ground.shape,
             estimate: &self.estimate,
             room: &self.room,
+            seen: &self.seen,
             knobs: ground.knobs,
             fixed: ground.fixed,
             extras: ground.known.extras,

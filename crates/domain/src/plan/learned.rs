@@ -314,7 +314,7 @@ fn settings(ground: &Ground<'_>, answer: &Answer<'_>) -> Kept {
 
 /// What is reckoned without any run, on each device and in main memory.
 fn plain(answer: &Answer<'_>) -> Vec<MeasuredUse> {
-    let Site { estimate, room } = &answer.site;
+    let Site { estimate, room, .. } = &answer.site;
     let reads = estimate.reads(answer.found.settings());
     let breakdown = &answer.found.counted.breakdown;
     let place = |(id, device): (&str, &str), charge: &Charge, overhead: u64, read: Read| {

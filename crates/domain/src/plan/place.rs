@@ -5,6 +5,7 @@ use super::{
     search::Task,
 };
 use crate::memory::{Breakdown, Settings, TensorSplit, sum};
+use std::cell::RefCell;
 
 /// Settings, and what they take.
 #[derive(Debug, Clone)]
@@ -22,6 +23,12 @@ impl Counted {
         self.missing == (0, 0)
     }
 }
+
+/// What was counted last: a search comes back to it.
+pub(super) type Seen = RefCell<Vec<Counted>>;
+
+/// More than one search counts.
+const KEPT: usize = 32;
 
 /// What must not be missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,9 +103,19 @@ impl Task<'_> {
     }
 
     fn counted(&self, settings: Settings) -> Counted {
+        let is_same = |counted: &&Counted| counted.settings == settings;
+        if let Some(counted) = self.seen.borrow().iter().rev().find(is_same) {
+            return counted.clone();
+        }
         let breakdown = self.estimate.breakdown(&settings);
         let missing = self.room.missing(&breakdown);
-        Counted { settings, breakdown, missing, beyond: None }
+        let counted = Counted { settings, breakdown, missing, beyond: None };
+        let mut seen = self.seen.borrow_mut();
+        if seen.len() >= KEPT {
+            seen.remove(0);
+        }
+        seen.push(counted.clone());
+        counted
     }
 
     /// Whether no split would fit.

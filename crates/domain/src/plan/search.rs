@@ -3,7 +3,7 @@
 use super::{
     Extras, Goal, Knobs, Limit, QUANTIZED,
     knobs::Fixed,
-    place::{Bound, Counted},
+    place::{Bound, Counted, Seen},
     room::Room,
 };
 use crate::memory::{CacheType, Estimate, FlashAttention, Settings, Shape};
@@ -14,6 +14,8 @@ pub(super) struct Task<'a> {
     pub(super) shape: &'a Shape,
     pub(super) estimate: &'a Estimate<'a>,
     pub(super) room: &'a Room<'a>,
+    /// Of this estimate and room.
+    pub(super) seen: &'a Seen,
     pub(super) knobs: &'a Knobs,
     pub(super) fixed: &'a Fixed,
     pub(super) extras: Extras,
@@ -159,8 +161,8 @@ impl Task<'_> {
         let knobs = Knobs { ctx: Some(ctx), ..self.knobs.clone() };
         let fits = |part: u64| {
             let shape = self.shape.resized(part);
-            let estimate = self.estimate.of(&shape);
-            Task { shape: &shape, estimate: &estimate, knobs: &knobs, ..*self }.best().fits()
+            let (estimate, seen) = (self.estimate.of(&shape), Seen::default());
+            Task { shape: &shape, estimate: &estimate, seen: &seen, knobs: &knobs, ..*self }.best().fits()
         };
         fits(0).then(|| super::place::last_that(100, fits))
     }

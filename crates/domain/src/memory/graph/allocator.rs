@@ -18,9 +18,13 @@ impl Buffer {
         Self { alignment, free: vec![(0, u64::MAX / 2)], size: 0 }
     }
 
+    /// What a size takes: all sizes here are such ones.
+    pub(super) fn padded(&self, size: u64) -> u64 {
+        padded(size, self.alignment)
+    }
+
     /// Takes a place and returns its offset.
     pub(super) fn take(&mut self, size: u64) -> u64 {
-        let size = padded(size, self.alignment);
         let inner = self.free.len().saturating_sub(1);
         let mut best: Option<(usize, u64)> = None;
         for (at, (_, free)) in self.free.iter().take(inner).enumerate() {
@@ -44,7 +48,6 @@ impl Buffer {
     /// Gives a place back (`ggml_dyn_tallocr_free_bytes`): it joins the first block that it touches, and then that one its
     /// neighbor. A place of no size becomes a block too, which may lie within another: the list is not always in order.
     pub(super) fn give(&mut self, offset: u64, size: u64) {
-        let size = padded(size, self.alignment);
         let end = offset.saturating_add(size);
         let touches = |(start, size): &(u64, u64)| start.saturating_add(*size) == offset || *start == end;
         let Some(at) = self.free.iter().position(touches) else {
@@ -77,12 +80,6 @@ impl Buffer {
             }
         }
     }
-
-    /// The second of two sizes and by how much it is smaller here, bytes; None where it is not.
-    pub(super) fn saved(&self, from: u64, to: u64) -> Option<(u64, u64)> {
-        let (from, to) = (padded(from, self.alignment), padded(to, self.alignment));
-        (from > to).then(|| (to, from - to))
-    }
 }
 
 #[cfg(test)]
@@ -92,12 +89,11 @@ mod tests {
     #[test]
     fn what_was_given_back_is_taken_before_the_end() {
         let mut buffer = Buffer::new(128);
-        let first = buffer.take(1000);
-        let second = buffer.take(500);
-        let third = buffer.take(300);
+        let sizes = [1000, 500, 300].map(|size| buffer.padded(size));
+        let [first, second, third] = sizes.map(|size| buffer.take(size));
         assert_eq!((first, second, third), (0, 1024, 1536));
-        buffer.give(first, 1000);
-        buffer.give(second, 500);
+        buffer.give(first, sizes[0]);
+        buffer.give(second, sizes[1]);
         // Both are one block now, and what is too large for it goes to the end.
         assert_eq!((buffer.take(1536), buffer.take(128)), (0, 1920));
         assert_eq!(buffer.size, 2048);

@@ -75,7 +75,7 @@ enum Part {
 #[derive(Debug, Default)]
 pub(super) struct Slots {
     parts: Vec<(Part, u32)>,
-    count: u32,
+    pub(super) count: u32,
 }
 
 impl Slots {
@@ -202,7 +202,7 @@ impl<'a> Builder<'a> {
                 (true, false) => at.full = *place,
                 (false, _) => {}
             }
-            self.add(Part::Layer(*number), segment, class, at);
+            self.add(Part::Layer(class.alike), segment, class, at);
         }
         let after = At { before: at.place, first: at.first, ..At::new(output, output) };
         self.add(Part::After, &template.after, &prepared.whole, after);
@@ -230,23 +230,23 @@ impl<'a> Builder<'a> {
 
     fn add(&mut self, part: Part, segment: &Segment, class: &Class, at: At) {
         let slot = self.slots.of(part, segment.nodes.len());
-        let at = At { start: self.numbers.len(), slot, ..at };
+        let at = At { start: self.numbers.len(), ..at };
         self.starts.push(at.start);
         self.known.clear();
         evaluate(&mut self.values, class, self.prepared, self.run);
         for (number, node) in (0_u32..).zip(&segment.nodes) {
-            let id = self.node(node, class, At { slot: at.slot + number, ..at });
+            let id = self.node(node, class, (&at, slot + number));
             self.numbers.push(id);
         }
     }
 
-    fn node(&mut self, node: &Node, class: &Class, at: At) -> u32 {
+    fn node(&mut self, node: &Node, class: &Class, (at, slot): (&At, u32)) -> u32 {
         if node.operation == Operation::KeepChoice && !self.run.chooses_at_once {
             return NONE;
         }
         let from = self.graph.sources.len();
         if node.operation == Operation::Leaf {
-            let leaf = Tensor { slot: at.slot, ..Tensor::new(Kind::Input, UNASSIGNED, 0) };
+            let leaf = Tensor { slot, ..Tensor::new(Kind::Input, UNASSIGNED, 0) };
             let id = self.graph.push(leaf);
             self.graph.leaves.push(id);
             return id;
@@ -266,15 +266,17 @@ impl<'a> Builder<'a> {
         }
         let view = node.view.map_or(NONE, |view| self.find(view, class, at));
         let view = self.graph.get(view).map_or(NONE, |of| if of.view == NONE { view } else { of.view });
+        let mut sources = self.graph.sources.iter().skip(from).filter_map(|source| self.graph.get(*source));
+        let has_weight = sources.any(|source| source.kind == Kind::Weight);
         let mut tensor = Tensor::new(Kind::Node, UNASSIGNED, 0);
         tensor.operation = node.operation;
         tensor.reusable = node.reusable;
-        tensor.slot = at.slot;
+        tensor.slot = slot;
         tensor.view = view;
         tensor.flags = Flags::default()
             .with(Flags::FOR_HOST, node.is_for_host)
             .with(Flags::OUTPUT, node.is_output)
-            .with(Flags::LARGE, node.rows.value(&self.values) >= ROWS_TO_OFFLOAD);
+            .with(Flags::LARGE, has_weight && node.rows.value(&self.values) >= ROWS_TO_OFFLOAD);
         if let Some(root) = self.graph.get(view).filter(|root| root.kind == Kind::Cache) {
             (tensor.backend, tensor.cache) = (root.backend, root.cache);
         }
@@ -288,7 +290,7 @@ impl<'a> Builder<'a> {
         sources.iter().find(is_node).or(sources.first()).copied().unwrap_or(NONE)
     }
 
-    fn find(&mut self, source: Source, class: &Class, at: At) -> u32 {
+    fn find(&mut self, source: Source, class: &Class, at: &At) -> u32 {
         let number = |at: usize| self.numbers.get(at).copied().unwrap_or(NONE);
         match source {
             Source::Here(node) => number(at.start + node),
@@ -313,7 +315,7 @@ impl<'a> Builder<'a> {
     }
 
     /// A weight or a cache, where it lies; none where the model has none of that name.
-    fn held(&mut self, source: Source, class: &Class, at: At) -> u32 {
+    fn held(&mut self, source: Source, class: &Class, at: &At) -> u32 {
         let (tensor, whose) = match source {
             Source::Weight(number) => {
                 let Some(weight) = class.weights.get(number).copied().flatten() else { return NONE };

@@ -4,6 +4,7 @@
 
 mod allocator;
 mod build;
+mod events;
 mod expression;
 mod layout;
 mod place;
@@ -16,7 +17,8 @@ mod tensor;
 
 use super::{Backend, CacheType, FlashAttention, Settings, Shape, settings::Split};
 use build::{Builder, Run, Slots};
-use layout::{Event, Layout};
+use events::Events;
+use layout::Layout;
 use place::Place;
 use prepare::Prepared;
 use repeat::Repetition;
@@ -28,7 +30,6 @@ use std::{
     sync::{LazyLock, OnceLock},
 };
 use template::Template;
-use tensor::Graph;
 
 /// Of llama.cpp 0.5.0-dev (ggml 0.25.3); crates/domain/graphs/README.md says how it is read and made.
 const TEXT: &str = include_str!("graphs.txt");
@@ -108,9 +109,8 @@ impl Key {
 
 #[derive(Debug)]
 struct LaidOut {
-    graph: Graph,
     slots: Slots,
-    events: Vec<Event>,
+    events: Events,
     /// Where repetitions lie after which others are left out: these must not make buffers larger.
     repeated: Vec<Range<usize>>,
     /// What is left out has copies that are there before it.
@@ -125,10 +125,12 @@ impl LaidOut {
         let Builder { mut graph, slots, .. } = builder;
         schedule::assign(&mut graph, &key.rules);
         let schedule = split::split(&mut graph, &key.rules);
-        let events = layout::events(&graph, &schedule);
-        let spans = repeated.iter().map(|nodes| repeat::span(&events, nodes));
+        let mut events = events::events(&graph, &schedule, slots.count);
+        let spans = repeated.iter().map(|nodes| repeat::span(&events, nodes)).collect();
         let reaches_back = repeated.iter().any(|nodes| repeat::reaches_back(&graph, &schedule, nodes));
-        Self { graph, slots, repeated: spans.collect(), events, reaches_back }
+        events.ids = Vec::new();
+        events.list.shrink_to_fit();
+        Self { slots, repeated: spans, events, reaches_back }
     }
 }
 
@@ -168,8 +170,7 @@ impl Graphs {
             return None;
         }
         let sizes = laid_out.slots.sizes(prepared, run);
-        let layout = Layout::new(&laid_out.graph, run, backends, prepared, &sizes);
-        layout.run(&laid_out.events, &laid_out.repeated)
+        Layout::new(&laid_out.events, (run, prepared), backends, sizes).run(&laid_out.repeated)
     }
 
     fn laid_out(&self, prepared: &Prepared, key: Key, run: &Run) -> Rc<LaidOut> {

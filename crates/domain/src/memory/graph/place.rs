@@ -21,9 +21,8 @@ pub(super) struct At {
     pub(super) full: Place,
     pub(super) windowed: Place,
     pub(super) is_windowed: bool,
-    /// Of its first number, and of its first size.
+    /// Of its first number.
     pub(super) start: usize,
-    pub(super) slot: u32,
     /// Before all layers.
     pub(super) is_start: bool,
 }
@@ -40,7 +39,6 @@ impl At {
             windowed: place,
             is_windowed: false,
             start: 0,
-            slot: 0,
             is_start: false,
         }
     }

@@ -1,7 +1,7 @@
 //! Layers that repeat: a few repetitions are laid out, and the others are left out where nothing shows that they count.
 
 use super::{
-    layout::Event,
+    events::{Act, Events},
     split::{Schedule, Step},
     tensor::{Graph, Kind, NONE},
 };
@@ -51,24 +51,26 @@ pub(super) fn reaches_back(graph: &Graph, schedule: &Schedule, nodes: &[(u32, u3
     let first = nodes.first().map(|(_, before)| Step::Compute(*before));
     let start = schedule.steps.iter().position(|step| Some(*step) == first).unwrap_or(0);
     let earlier = schedule.steps.get(..start).unwrap_or(&[]);
+    // Copies have numbers in the order in which they are made.
+    let last = earlier.iter().rev().find_map(|step| if let Step::Copy(id) = step { Some(*id) } else { None });
     let sources = |id: u32| graph.get(id).map_or(&[][..], |tensor| graph.sources(tensor));
     let mut both = nodes.iter().flat_map(|(own, before)| sources(*own).iter().zip(sources(*before)));
     both.any(|(own, before)| {
-        let is_copy = graph.get(*own).is_some_and(|tensor| tensor.kind == Kind::Copy);
-        is_copy && own != before && (schedule.lasting.contains(own) || earlier.contains(&Step::Copy(*own)))
+        let is_copy = own != before && graph.get(*own).is_some_and(|tensor| tensor.kind == Kind::Copy);
+        is_copy && (last.is_some_and(|last| *own <= last) || schedule.lasting.contains(own))
     })
 }
 
 /// Where among the events a repetition lies.
-pub(super) fn span(events: &[Event], nodes: &[(u32, u32)]) -> Range<usize> {
+pub(super) fn span(events: &Events, nodes: &[(u32, u32)]) -> Range<usize> {
     let own = || nodes.iter().map(|(own, _)| *own).filter(|id| *id != NONE);
-    let ids = own().min().unwrap_or(0)..=own().max().unwrap_or(0);
-    let is_own = |event: &Event| match event {
-        Event::Take(id) | Event::Follow(_, id) => ids.contains(id),
-        Event::Give(_) => false,
+    let range = own().min().unwrap_or(0)..=own().max().unwrap_or(0);
+    let is_own = |at: &usize| {
+        let id = events.ids.get(*at).filter(|id| range.contains(id));
+        id.is_some() && events.list.get(*at).is_some_and(|event| event.act != Act::Give)
     };
-    let start = events.iter().position(is_own).unwrap_or(0);
-    start..events.iter().rposition(is_own).map_or(start, |last| last + 1)
+    let start = (0..events.ids.len()).find(is_own).unwrap_or(0);
+    start..(start..events.ids.len()).rev().find(is_own).map_or(start, |last| last + 1)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use super::{
     template::Operation,
-    tensor::{Flags, Graph, Kind, NONE, UNASSIGNED, small},
+    tensor::{Flags, Graph, Kind, NONE, Tensor, UNASSIGNED, small},
 };
 
 /// What backends can do.
@@ -19,66 +19,82 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    fn supports(&self, graph: &Graph, id: u32, backend: u8) -> bool {
-        let Some(tensor) = graph.get(id) else { return false };
+    fn supports(&self, tensor: &Tensor, backend: u8) -> bool {
         let lacks_kernel = tensor.operation == Operation::FlashAttention && !self.has_flash_attention;
         backend == self.host || !(tensor.flags.has(Flags::FOR_HOST) || lacks_kernel)
+    }
+
+    /// Where an operation with a weight goes.
+    fn of_weight(&self, tensor: &Tensor, weight: &Tensor, fits_devices: bool) -> u8 {
+        let is_here = weight.backend == self.host;
+        let fetches = self.op_offload && is_here && self.host > 0 && tensor.flags.has(Flags::LARGE);
+        match (fits_devices, fetches) {
+            (false, _) => self.host,
+            (true, true) => 0,
+            (true, false) => weight.backend,
+        }
     }
 }
 
 /// Whether nothing is computed.
-pub(super) fn is_view(graph: &Graph, id: u32) -> bool {
-    let operation = graph.get(id).map(|tensor| tensor.operation);
-    matches!(operation, Some(Operation::View | Operation::Keep | Operation::KeepChoice))
+pub(super) fn is_view(tensor: &Tensor) -> bool {
+    matches!(tensor.operation, Operation::View | Operation::Keep | Operation::KeepChoice)
 }
 
 pub(super) fn assign(graph: &mut Graph, rules: &Rules) {
-    by_weights(graph, rules);
-    expand(graph, rules);
-    by_sources(graph, rules);
+    let mut operations = by_weights(graph, rules);
+    expand(&mut operations, rules);
+    for Operated { id, backend, .. } in &operations {
+        graph.assign(*id, *backend);
+    }
+    if operations.iter().any(|operation| operation.backend == UNASSIGNED) {
+        by_sources(graph, rules);
+    }
     the_rest(graph);
 }
 
+/// What is computed, and where; the passes go over it several times.
+struct Operated {
+    id: u32,
+    backend: u8,
+    fits_devices: bool,
+}
+
 /// Pass 1: operations with weights go where the weights are, or to the first device that fetches them.
-fn by_weights(graph: &mut Graph, rules: &Rules) {
-    for at in 0..graph.order.len() {
-        let Some(id) = graph.order.get(at).copied() else { continue };
-        let Some(tensor) = graph.get(id) else { continue };
-        let skips =
-            matches!(tensor.operation, Operation::Rope | Operation::FlashAttention) || is_view(graph, id);
-        if tensor.backend != UNASSIGNED || skips || tensor.view != NONE {
-            continue;
+fn by_weights(graph: &Graph, rules: &Rules) -> Vec<Operated> {
+    let mut operations = Vec::with_capacity(graph.order.len());
+    for id in graph.order.iter().copied() {
+        let Some(tensor) = graph.get(id).filter(|tensor| !is_view(tensor)) else { continue };
+        let mut operated = Operated { id, backend: tensor.backend, fits_devices: rules.supports(tensor, 0) };
+        let skips = matches!(tensor.operation, Operation::Rope | Operation::FlashAttention);
+        if tensor.backend == UNASSIGNED && !skips && tensor.view == NONE {
+            let mut sources = graph.sources(tensor).iter().filter_map(|source| graph.get(*source));
+            if let Some(weight) = sources.find(|source| source.kind == Kind::Weight) {
+                operated.backend = rules.of_weight(tensor, weight, operated.fits_devices);
+            }
         }
-        let mut sources = graph.sources(tensor).iter().filter_map(|source| graph.get(*source));
-        let Some(weight) = sources.find(|source| source.kind == Kind::Weight) else { continue };
-        let fetches = rules.op_offload
-            && weight.backend == rules.host
-            && rules.host > 0
-            && tensor.flags.has(Flags::LARGE)
-            && rules.supports(graph, id, 0);
-        let own = if fetches { 0 } else { weight.backend };
-        let own = if rules.supports(graph, id, own) { own } else { rules.host };
-        graph.assign(id, own);
+        operations.push(operated);
     }
+    operations
 }
 
 /// Pass 2: neighbors follow, those of devices first.
-fn expand(graph: &mut Graph, rules: &Rules) {
-    for (devices_only, is_up) in [(true, false), (true, true), (false, false), (false, true)] {
+fn expand(operations: &mut [Operated], rules: &Rules) {
+    for devices_only in [true, false] {
         let mut current = UNASSIGNED;
-        let count = graph.order.len();
-        for step in 0..count {
-            let at = if is_up { count - 1 - step } else { step };
-            let Some(id) = graph.order.get(at).copied() else { continue };
-            if is_view(graph, id) {
-                continue;
-            }
-            let own = graph.backend(id);
-            if own != UNASSIGNED {
-                current = if devices_only && own == rules.host { UNASSIGNED } else { own };
-            } else if current != UNASSIGNED && rules.supports(graph, id, current) {
-                graph.assign(id, current);
-            }
+        operations.iter_mut().for_each(|operation| operation.follow(&mut current, devices_only, rules));
+        current = UNASSIGNED;
+        operations.iter_mut().rev().for_each(|operation| operation.follow(&mut current, devices_only, rules));
+    }
+}
+
+impl Operated {
+    fn follow(&mut self, current: &mut u8, devices_only: bool, rules: &Rules) {
+        if self.backend != UNASSIGNED {
+            let is_passed = devices_only && self.backend == rules.host;
+            *current = if is_passed { UNASSIGNED } else { self.backend };
+        } else if *current != UNASSIGNED && (self.fits_devices || *current == rules.host) {
+            self.backend = *current;
         }
     }
 }
@@ -87,12 +103,12 @@ fn expand(graph: &mut Graph, rules: &Rules) {
 fn by_sources(graph: &mut Graph, rules: &Rules) {
     for at in 0..graph.order.len() {
         let Some(id) = graph.order.get(at).copied() else { continue };
-        if is_view(graph, id) || graph.backend(id) != UNASSIGNED {
+        let Some(tensor) = graph.get(id) else { continue };
+        if is_view(tensor) || tensor.backend != UNASSIGNED {
             continue;
         }
         let mut best: Option<(usize, u8)> = None;
-        for candidate in (0..=rules.host).filter(|candidate| rules.supports(graph, id, *candidate)) {
-            let Some(tensor) = graph.get(id) else { continue };
+        for candidate in (0..=rules.host).filter(|candidate| rules.supports(tensor, *candidate)) {
             let here = graph.sources(tensor).iter().filter(|source| place(graph, **source) == candidate);
             let count = here.count();
             if best.is_none_or(|(most, _)| count > most) {
@@ -117,13 +133,15 @@ fn the_rest(graph: &mut Graph) {
         let own = graph.backend(id);
         for at in graph.range(id) {
             let Some(source) = graph.sources.get(at).copied() else { continue };
-            if place(graph, source) == UNASSIGNED {
+            if graph.backend(source) == UNASSIGNED && place(graph, source) == UNASSIGNED {
                 graph.assign(source, own);
             }
         }
     }
     for id in 0..small(graph.tensors.len()) {
-        let own = place(graph, id);
-        graph.assign(id, own);
+        if graph.backend(id) == UNASSIGNED {
+            let own = place(graph, id);
+            graph.assign(id, own);
+        }
     }
 }

@@ -28,13 +28,13 @@ pub(super) enum Step {
 /// Divides a graph at every change of backend and before every weight that must be fetched; inputs of a split are copied.
 pub(super) fn split(graph: &mut Graph, rules: &Rules) -> Schedule {
     let order = std::mem::take(&mut graph.order);
-    let first = order.iter().copied().find(|id| !is_view(graph, *id));
+    let first = order.iter().copied().find(|id| graph.get(*id).is_some_and(|tensor| !is_view(tensor)));
     let mut splitter = Splitter {
         schedule: Schedule::default(),
         copies: vec![NONE; graph.tensors.len() * (usize::from(rules.host) + 1)],
         current: first.map_or(UNASSIGNED, |id| graph.backend(id)),
         steps: Vec::new(),
-        inputs: 0,
+        inputs: Vec::new(),
         graph,
         rules,
     };
@@ -51,10 +51,10 @@ struct Splitter<'a> {
     schedule: Schedule,
     /// Of every tensor on every backend.
     copies: Vec<u32>,
-    /// The backend of the split under way, its steps, and how many of its inputs are copied.
+    /// The backend of the split under way, its steps, and how its inputs are copied, which comes before them.
     current: u8,
     steps: Vec<Step>,
-    inputs: usize,
+    inputs: Vec<Step>,
 }
 
 /// Where the copy of a tensor on a backend stands.
@@ -64,8 +64,8 @@ fn key(tensor: u32, backend: u8, rules: &Rules) -> usize {
 
 impl Splitter<'_> {
     fn close(&mut self) {
+        self.schedule.steps.append(&mut self.inputs);
         self.schedule.steps.append(&mut self.steps);
-        self.inputs = 0;
     }
 
     fn add(&mut self, id: u32) {
@@ -76,7 +76,7 @@ impl Splitter<'_> {
             Operation::Other | Operation::Rope | Operation::FlashAttention | Operation::Leaf => {}
         }
         let own = tensor.backend;
-        if own != self.current || self.inputs > 0 && self.fetches(id) {
+        if own != self.current || !self.inputs.is_empty() && self.fetches(id) {
             self.close();
             self.current = own;
         }
@@ -119,9 +119,7 @@ impl Splitter<'_> {
         if let Some(kept) = self.copies.get_mut(key) {
             *kept = copy;
         }
-        let place = (self.inputs * 2).min(self.steps.len());
-        self.steps.splice(place..place, [Step::Read(source), Step::Copy(copy)]);
-        self.inputs += 1;
+        self.inputs.extend([Step::Read(source), Step::Copy(copy)]);
         if self.rules.is_pipelined {
             self.schedule.lasting.push(copy);
         }

@@ -57,7 +57,7 @@ impl Flags {
     pub(super) const FOR_HOST: Self = Self(1);
     /// Read after the graph.
     pub(super) const OUTPUT: Self = Self(2);
-    /// Enough rows for a device to fetch a weight.
+    /// It has a weight, and enough rows for a device to fetch it.
     pub(super) const LARGE: Self = Self(4);
 
     pub(super) fn has(self, flag: Self) -> bool {
