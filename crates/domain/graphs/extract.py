@@ -108,7 +108,7 @@ class Measured:
             is_one_for_all = len(alike.models) == 1
             if is_number and (key not in LETTERED and value > 1 if is_one_for_all else key in NAMED):
                 symbols.setdefault(f"[{key}]", value)
-        rows = [self.of_layer(layer).get("KR", 0) for layer in range(self.layers)]
+        rows = [self.of_layer(layer).get("VR", 0) for layer in range(self.layers)]
         if max(rows, default=0):
             symbols["VM"] = max(rows)
 
@@ -123,7 +123,12 @@ class Measured:
         symbols = dict(H=heads, G=groups)
         if not get("attention.kv_lora_rank"):
             symbols["D"] = size
+        # Latent attention has no values of its own.
+        value = size if get("attention.kv_lora_rank") else get("attention.value_length") or size
+        if isinstance(windowed, list) and layer < len(windowed) and windowed[layer]:
+            value = get("attention.value_length_swa") or value
         symbols["KR"] = size * groups
+        symbols["VR"] = value * groups
         return {name: value for name, value in symbols.items() if value}
 
     def weights(self, layer):
@@ -147,7 +152,7 @@ class Extraction:
             raise RuntimeError(f"the graphs differ in more than sizes: {[len(own) for own in operations]} operations")
         self.positions = {node.id: number for number, node in enumerate(self.base.order)}
         self.segments = self.divided()
-        self.fits, self.numbers, self.unknown = {}, {}, 0
+        self.fits, self.numbers, self.texts, self.unknown = {}, {}, {}, 0
         self.keepers = {
             segment
             for segment, it in zip(self.segments, self.base.order)
@@ -313,7 +318,8 @@ class Extraction:
             size = self.as_source(own) or self.view_size(own, fit)
         else:
             size = self.as_source(own) or self.size(own, word, sources, fit)
-        self.texts[node.id] = size
+        if not is_of_cache:
+            self.texts[node.id] = size
         rows = "-"
         if word != "v" and any(source[:2] in ("w:", "g:", "x:") for source in sources):
             rows = fit.text([batch(it) for it in own])
@@ -354,7 +360,7 @@ class Extraction:
         if contents not in ("k", "v") or segment < 0:
             return text
         row = "KR" if contents == "k" else "VR"
-        rows = [it.of_layer(segment).get("KR", 0) for it in self.measured]
+        rows = [it.of_layer(segment).get(row, 0) for it in self.measured]
         if not all(rows) or any(size % row_size for size, row_size in zip(sizes, rows)):
             return text
         counts = fit.text([size // row_size for size, row_size in zip(sizes, rows)])

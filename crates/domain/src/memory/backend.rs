@@ -64,12 +64,12 @@ impl Backend {
         }
         let value = shape.value();
         let share =
-            |least: u64| shape.heads_of_one_key().all(|heads| heads > 0 && heads.is_multiple_of(least));
+            |least: u64| shape.heads_of_one_key(head).all(|heads| heads > 0 && heads.is_multiple_of(least));
         match head {
             40 | 64 | 72 | 80 | 96 | 112 | 128 | 256 => value == head,
             192 => value == 128 && share(8),
             320 => value == 256 && share(32),
-            512 | 576 => value == 512 && shape.heads_of_one_key().all(|heads| heads > 1),
+            512 | 576 => value == 512 && shape.heads_of_one_key(head).all(|heads| heads > 1),
             _ => false,
         }
     }

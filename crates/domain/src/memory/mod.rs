@@ -122,33 +122,35 @@ impl<'a> Estimate<'a> {
         context::checkpoint(self.shape, settings)
     }
 
-    /// Where all layers attend, what was measured with CUDA is met to the byte, wherever they are; recurrent ones leave
-    /// their buffers a little different after each repetition. Of architectures that have no graph here, or whose figures are
-    /// not understood, three times what is counted covers all that were measured. What other backends and builds make of a
-    /// graph is known less than what was measured: where a part is in main memory, an older build
-    /// took 898 MiB where the measured one takes 450 (llama.cpp's tools/fit-params/README.md, Qwen3-30B-A3B). An index that
-    /// chooses tokens scores each of a batch with each cell, and other graphs have none: of three such architectures the
-    /// one that was the farthest off took 7.4 times that.
+    /// Adds what the compute buffers of devices may take beyond what is counted. What was measured with CUDA is met to the byte
+    /// for most models, wherever their layers are.
     fn add_slack(&self, breakdown: &mut Breakdown, settings: &Settings, is_stand_in: bool) {
         // Experts in main memory are fetched one matrix at a time, and change nothing else.
         let is_whole = settings.gpu_layers > self.shape.layers && settings.kv_offload;
-        let is_known = self.shape.is_measured();
-        let scores = product([4, settings.tokens(), settings.cells().per_stream]);
-        let index = if !is_known && self.shape.has_index() { scores.saturating_mul(8) } else { 0 };
-        // Where embeddings are put out, of all tokens, the mask may be there beside the logits.
+        let is_understood = self.shape.is_understood();
+        let cells = product([settings.tokens(), settings.cells().per_stream]);
+        // An index that chooses tokens scores each of a batch with each cell, in F32, and other graphs have none: of three
+        // such architectures without a graph the one that was the farthest off took 7.4 times that.
+        let index = if !is_understood && self.shape.has_index() { product([8, 4, cells]) } else { 0 };
+        // Where embeddings are put out, of all tokens, the mask (F16) may be there beside the logits.
         let embeds = self.shape.has_cache() && self.shape.number("pooling_type") > 0;
-        let mask = if embeds { product([2, settings.tokens(), settings.cells().per_stream]) } else { 0 };
+        let mask = if embeds { product([2, cells]) } else { 0 };
         for (charge, device) in breakdown.devices.iter_mut().zip(&self.devices) {
+            let compute = charge.compute;
             let part = match (device.is_measured, self.shape.is_met_roughly() || is_stand_in, is_whole) {
-                _ if !is_known => charge.compute.saturating_mul(2).saturating_add(64 * SMALL),
+                // The farthest off took three times what was counted, without what an index takes.
+                _ if !is_understood => compute.saturating_mul(2).saturating_add(UNKNOWN),
                 (true, false, true) => SMALL / 16,
                 (true, false, false) => SMALL,
+                // Recurrent layers leave buffers a little different after each repetition.
                 (true, true, true) => 8 * SMALL,
-                (true, true, false) => (charge.compute / 8).saturating_add(16 * SMALL),
+                (true, true, false) => (compute / 8).saturating_add(16 * SMALL),
+                // An older build took 898 MiB where the measured one takes 450 (llama.cpp's tools/fit-params/README.md,
+                // Qwen3-30B-A3B).
                 (false, _, _) if device.is_other_build && !(is_whole && settings.n_cpu_moe == 0) => {
-                    charge.compute.saturating_add(64 * SMALL)
+                    compute.saturating_add(UNKNOWN)
                 }
-                (false, _, _) => (charge.compute / 4).saturating_add(64 * SMALL),
+                (false, _, _) => (compute / 4).saturating_add(UNKNOWN),
             };
             charge.slack = if charge.total() > 0 { sum([part, index, mask]) } else { 0 };
         }
@@ -166,6 +168,9 @@ pub(crate) fn architectures() -> impl Iterator<Item = &'static str> {
 
 /// Bytes; tensors of a few hundred bytes each come and go between builds.
 const SMALL: u64 = 1 << 20;
+
+/// Bytes more where a graph is another one than was measured.
+const UNKNOWN: u64 = 64 << 20;
 
 /// `GGML_PAD`; saturates.
 fn padded(size: u64, alignment: u64) -> u64 {

@@ -182,8 +182,8 @@ impl Shape {
         self.has_graph
     }
 
-    /// Whether what this architecture takes for compute is known.
-    pub fn is_measured(&self) -> bool {
+    /// Whether it is known what this architecture takes for compute.
+    pub fn is_understood(&self) -> bool {
         self.has_graph && self.family.met != Met::Badly
     }
 
@@ -210,10 +210,12 @@ impl Shape {
         }
     }
 
-    /// Of each layer with a cache, how many heads share a key.
-    pub(super) fn heads_of_one_key(&self) -> impl Iterator<Item = u64> {
-        let cached = self.blocks.iter().filter(|block| block.kept.is_cached);
-        cached.filter_map(|block| block.heads.checked_div(block.kv_heads))
+    /// Of each layer whose keys have so many elements, how many heads share one.
+    pub(super) fn heads_of_one_key(&self, head: u64) -> impl Iterator<Item = u64> {
+        let own = move |block: &&Block| {
+            block.kept.is_cached && block.kept.keys == block.kv_heads.saturating_mul(head)
+        };
+        self.blocks.iter().filter(own).filter_map(|block| block.heads.checked_div(block.kv_heads))
     }
 
     /// What is tied, where main memory has it twice.

@@ -20,13 +20,13 @@ pub(super) fn of(planned: &Planned, ground: &Ground<'_>) -> Vec<String> {
     let mut lines = Vec::new();
     lines.extend(padded(&planned.settings));
     lines.extend(beyond_training(&planned.settings, ground.shape.trained));
-    if !ground.shape.is_measured() {
+    if !ground.shape.is_understood() {
         lines.push(format!(
-            "{} was never measured: its compute buffer is estimated, and a quarter more is kept free",
+            "compute buffers of {} are not well known: three times what is reckoned is kept free for them",
             ground.shape.architecture
         ));
     }
-    if ground.known.extras.build.is_other && !planned.devices.is_empty() && ground.shape.is_measured() {
+    if ground.known.extras.build.is_other && !planned.devices.is_empty() && ground.shape.is_understood() {
         lines.push(format!(
             "compute buffers are reckoned for llama.cpp {MEASURED_BUILD}, and this is another build: more is kept free \
              until a launch has shown what it takes"

@@ -50,7 +50,7 @@ pub(super) enum Special {
 /// No note.
 const UNNOTED: u16 = u16::MAX;
 
-/// Who still needs a tensor.
+/// Who still needs a tensor: of 4096 layers at the most, each with fewer than 16 readers.
 #[derive(Debug, Clone, Copy)]
 struct Life {
     note: u16,
@@ -71,10 +71,10 @@ pub(super) fn events(graph: &Graph, schedule: &Schedule, slots: u32) -> Events {
     // Inputs have a place before everything else.
     let copies = if schedule.lasting.is_empty() { 1 } else { COPIES };
     for id in 0..graph.inputs {
-        memory.take_for_good(id, copies);
+        memory.take_first(id, copies);
     }
     for id in &schedule.lasting {
-        memory.take_for_good(*id, COPIES);
+        memory.take_first(*id, COPIES);
     }
     for id in &graph.leaves {
         memory.take(*id);
@@ -122,7 +122,7 @@ struct Memory<'a> {
 }
 
 impl Memory<'_> {
-    fn take_for_good(&mut self, id: u32, copies: usize) {
+    fn take_first(&mut self, id: u32, copies: usize) {
         for _ in 0..copies {
             self.take(id);
         }

@@ -270,11 +270,14 @@ fn chooses_at_once(experts: u64) -> bool {
 /// What each layer is, and where.
 fn layers(prepared: &Prepared, split: &Split, settings: &Settings, host: u8) -> Vec<(u32, Place)> {
     let places = split.places(prepared.of_layer.len(), host);
+    let mut before = None;
     let layers = prepared.of_layer.iter().zip(places).enumerate().map(|(layer, (class, place))| {
         let experts = if (layer as u64) < settings.n_cpu_moe { host } else { place };
-        // Weights that are where they are needed are not copied: their types do not matter.
+        // Weights that are where they are needed are not copied, nor those of the layer before: their types do not matter.
         let alike = prepared.classes.get(*class as usize).map_or(*class, |class| class.alike);
-        let class = if place == host || experts == host { *class } else { alike };
+        let follows_host = before.replace(place) == Some(host);
+        let is_near = place != host && experts != host && !follows_host;
+        let class = if is_near { alike } else { *class };
         (class, Place { layer: place, experts })
     });
     layers.collect()
@@ -289,7 +292,7 @@ mod tests {
         for Known { architecture, body, .. } in &*GRAPHS {
             let variants = body.lines().filter_map(|line| line.strip_prefix("variant "));
             let variants: Vec<_> = variants.filter_map(|line| line.split(' ').next()).collect();
-            assert!(variants.contains(&"on"), "{architecture} has {variants:?}");
+            assert!(["on", "off"].iter().all(|it| variants.contains(it)), "{architecture} has {variants:?}");
             for variant in variants {
                 assert!(Template::read(body, variant).is_some(), "{architecture} {variant}");
             }

@@ -46,12 +46,15 @@ pub(super) struct Class {
 
 impl PartialEq for Class {
     fn eq(&self, other: &Self) -> bool {
-        let own = |it: &Self| (it.segment, it.keeps, it.is_windowed);
-        own(self) == own(other) && self.values == other.values && self.weights == other.weights
+        self.kind() == other.kind() && self.values == other.values && self.weights == other.weights
     }
 }
 
 impl Class {
+    fn kind(&self) -> (usize, bool, bool) {
+        (self.segment, self.keeps, self.is_windowed)
+    }
+
     /// Whose the weights are.
     fn owners(&self) -> impl Iterator<Item = Option<Whose>> {
         self.weights.iter().map(|held| held.map(|held| held.whose))
@@ -143,8 +146,7 @@ impl Prepared {
             return small(at);
         }
         let alike = |other: &Class| {
-            let own = |it: &Class| (it.segment, it.keeps, it.is_windowed);
-            own(other) == own(&class) && other.values == class.values && other.owners().eq(class.owners())
+            other.kind() == class.kind() && other.values == class.values && other.owners().eq(class.owners())
         };
         class.alike = small(self.classes.iter().position(alike).unwrap_or(self.classes.len()));
         self.classes.push(class);
@@ -312,7 +314,7 @@ fn value(shape: &Shape, name: &str, layer: Option<usize>) -> u64 {
     match name {
         "N" => shape.trained,
         "E" => widths.embedding,
-        "L" => shape.layers,
+        "L" => shape.used_layers() as u64,
         "V" => widths.vocabulary,
         "U" => widths.experts_used,
         "X" => widths.experts,
