@@ -5,7 +5,8 @@ import subprocess
 from dataclasses import dataclass, field
 
 BLOCK = re.compile(r"^(?:enc\.|dec\.)?blk\.(\d+)\.(.*)$")
-CACHE = re.compile(r"cache_([a-z_]+?)_?l(\d+)")
+# PLaMo 2 and Kimi Linear give the states of a layer other names.
+CACHE = re.compile(r"(?:cache_([a-z_]+?)_?l|mamba_([a-z0-9_]+)-|(conv_states_all)-)(\d+)")
 COPY = re.compile(r"(CUDA\d+|CPU)#.*#\d$")
 
 
@@ -46,7 +47,7 @@ def reference(text):
 
 def cache(name):
     found = CACHE.match(name)
-    return (found.group(1), int(found.group(2))) if found else None
+    return (found[1] or found[2] or found[3], int(found[4])) if found else None
 
 
 def measure(program, path, **settings):

@@ -74,7 +74,7 @@ pub(super) enum Met {
     ToTheByte,
     /// To a few MiB.
     Roughly,
-    /// They are not understood: up to 2.7 times what is counted was taken.
+    /// They are not understood: up to 1.5 times what is counted was taken.
     Badly,
 }
 
@@ -153,11 +153,7 @@ static FAMILIES: &[Family] = &[
     Family { names: &["nemotron_h", "nemotron_h_moe"], hybrid: Hybrid::FeedsApart, ..OTHERS },
     // plamo2.cpp: `ssm_a` has one dimension, for which `select_weight_buft` finds no scan (ggml-cuda.cu).
     Family { names: &["plamo2"], on_host: &["blk.*.ssm_a"], met: Met::Badly, ..OTHERS },
-    Family {
-        names: &["bailingmoe3", "hy_v4", "kimi-k3", "kimi-linear", "mistral4"],
-        met: Met::Badly,
-        ..OTHERS
-    },
+    Family { names: &["bailingmoe3", "hy_v4", "kimi-k3", "mistral4"], met: Met::Badly, ..OTHERS },
     Family {
         names: &["dots3note", "dream", "llada", "llada-moe", "rnd1", "step35"],
         met: Met::Roughly,

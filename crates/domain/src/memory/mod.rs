@@ -138,7 +138,7 @@ impl<'a> Estimate<'a> {
         for (charge, device) in breakdown.devices.iter_mut().zip(&self.devices) {
             let compute = charge.compute;
             let part = match (device.is_measured, self.shape.is_met_roughly() || is_stand_in, is_whole) {
-                // The farthest off took three times what was counted, without what an index takes.
+                // Twice what is counted more: without an index nothing that was measured took as much.
                 _ if !is_understood => compute.saturating_mul(2).saturating_add(UNKNOWN),
                 (true, false, true) => SMALL / 16,
                 (true, false, false) => SMALL,
