@@ -118,14 +118,15 @@ class Measured:
         groups = at(get("attention.head_count_kv", get("attention.head_count")), layer)
         windowed = get("attention.sliding_window_pattern")
         size = get("attention.key_length") or (get("embedding_length") // heads if heads else 0)
-        if isinstance(windowed, list) and layer < len(windowed) and windowed[layer]:
+        is_windowed = isinstance(windowed, list) and layer < len(windowed) and windowed[layer]
+        if is_windowed:
             size = get("attention.key_length_swa") or size
         symbols = dict(H=heads, G=groups)
         if not get("attention.kv_lora_rank"):
             symbols["D"] = size
         # Latent attention has no values of its own.
         value = size if get("attention.kv_lora_rank") else get("attention.value_length") or size
-        if isinstance(windowed, list) and layer < len(windowed) and windowed[layer]:
+        if is_windowed:
             value = get("attention.value_length_swa") or value
         symbols["KR"] = size * groups
         symbols["VR"] = value * groups

@@ -24,6 +24,13 @@ pub(super) struct Kept {
     pub(super) recurrent: u64,
 }
 
+impl Kept {
+    /// Whether it keeps anything; else it may read what another layer keeps.
+    pub(super) fn is_own(&self) -> bool {
+        self.is_cached || self.recurrent > 0
+    }
+}
+
 /// Of a model.
 pub(super) struct Layers<'a> {
     pub(super) facts: &'a Facts,

@@ -212,9 +212,7 @@ impl Shape {
 
     /// Of each layer whose keys have so many elements, how many heads share one.
     pub(super) fn heads_of_one_key(&self, head: u64) -> impl Iterator<Item = u64> {
-        let own = move |block: &&Block| {
-            block.kept.is_cached && block.kept.keys == block.kv_heads.saturating_mul(head)
-        };
+        let own = move |block: &&Block| block.kept.is_cached && block.head() == Some(head);
         self.blocks.iter().filter(own).filter_map(|block| block.heads.checked_div(block.kv_heads))
     }
 
@@ -326,6 +324,11 @@ impl Shape {
 impl Block {
     pub(super) fn all(&self) -> impl Iterator<Item = &Matrix> {
         self.matrices.iter().chain(&self.experts)
+    }
+
+    /// Elements of the key of one head; None where there is none.
+    pub(super) fn head(&self) -> Option<u64> {
+        self.kept.keys.checked_div(self.kv_heads)
     }
 
     /// Whether nothing tells two layers apart.

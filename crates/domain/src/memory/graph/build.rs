@@ -100,9 +100,8 @@ impl Slots {
                     evaluate(&mut values, &prepared.whole, prepared, run);
                     sizes.extend(template.inputs.iter().map(|input| match &input.size {
                         Size::Bytes(expression) => expression.value(&values),
-                        Size::Rotation { of_keys, is_second } => {
-                            let head = if *is_second { prepared.second_head } else { prepared.first_head };
-                            rotation(head, *of_keys)
+                        Size::Rotation { of_keys, which } => {
+                            rotation(prepared.heads.get(*which).copied().unwrap_or(0), *of_keys)
                         }
                     }));
                     continue;
@@ -316,7 +315,7 @@ impl<'a> Builder<'a> {
 
     /// A weight or a cache, where it lies; none where the model has none of that name.
     fn held(&mut self, source: Source, class: &Class, at: &At) -> u32 {
-        let (tensor, whose) = match source {
+        let (tensor, is_shared) = match source {
             Source::Weight(number) => {
                 let Some(weight) = class.weights.get(number).copied().flatten() else { return NONE };
                 let own = at.of(weight.whose);
@@ -324,17 +323,18 @@ impl<'a> Builder<'a> {
                 // An embedding stays in main memory; as an output it is another tensor.
                 let is_for_host = weight.is_for_host || weight.is_input && at.is_start;
                 let lies = if is_for_host { self.run.host } else { lies };
-                (Tensor::new(Kind::Weight, lies, weight.bytes), weight.whose)
+                let is_shared = !matches!(weight.whose, Whose::Layer | Whose::LayerBefore);
+                (Tensor::new(Kind::Weight, lies, weight.bytes), is_shared)
             }
-            Source::Cache { whose, of } => {
-                let lies = if self.run.kv_offload { at.of(whose).layer } else { self.run.host };
-                (Tensor { cache: Some(of), ..Tensor::new(Kind::Cache, lies, 0) }, whose)
+            Source::Cache { is_own, of } => {
+                let lies = if self.run.kv_offload { at.cache(is_own) } else { self.run.host };
+                (Tensor { cache: Some(of), ..Tensor::new(Kind::Cache, lies, 0) }, false)
             }
             Source::Here(_) | Source::Back(..) | Source::Before(_) | Source::First(_) | Source::Input(_) => {
                 return NONE;
             }
         };
-        if matches!(whose, Whose::Layer | Whose::LayerBefore | Whose::Keeper) {
+        if !is_shared {
             return self.graph.push(tensor);
         }
         let is_same =

@@ -36,8 +36,6 @@ pub(super) struct Events {
     /// Of tensors that take anything but what stands in their slot.
     pub(super) special: Vec<Special>,
     pub(super) notes: u16,
-    /// The tensor of each event.
-    pub(super) ids: Vec<u32>,
 }
 
 #[derive(Debug)]
@@ -61,13 +59,13 @@ struct Life {
     stays: bool,
 }
 
-/// From the order in which everything is computed, of a graph of so many slots.
-pub(super) fn events(graph: &Graph, schedule: &Schedule, slots: u32) -> Events {
+/// From the order in which everything is computed, of a graph of so many slots; and the tensor of each event.
+pub(super) fn events(graph: &Graph, schedule: &Schedule, slots: u32) -> (Events, Vec<u32>) {
     let lives = lives(graph, schedule);
     let room = schedule.steps.len() * 2;
     let (list, ids) = (Vec::with_capacity(room), Vec::with_capacity(room));
-    let events = Events { list, ids, ..Events::default() };
-    let mut memory = Memory { graph, lives, events, slots, unused: Vec::new() };
+    let events = Events { list, ..Events::default() };
+    let mut memory = Memory { graph, lives, events, ids, slots, unused: Vec::new() };
     // Inputs have a place before everything else.
     let copies = if schedule.lasting.is_empty() { 1 } else { COPIES };
     for id in 0..graph.inputs {
@@ -82,7 +80,8 @@ pub(super) fn events(graph: &Graph, schedule: &Schedule, slots: u32) -> Events {
     for step in &schedule.steps {
         memory.step(*step);
     }
-    memory.events
+    memory.events.list.shrink_to_fit();
+    (memory.events, memory.ids)
 }
 
 /// Who reads each tensor, before anything is computed.
@@ -116,6 +115,7 @@ struct Memory<'a> {
     graph: &'a Graph,
     lives: Vec<Life>,
     events: Events,
+    ids: Vec<u32>,
     slots: u32,
     /// Notes of what was given back.
     unused: Vec<u16>,
@@ -169,7 +169,7 @@ impl Memory<'_> {
     fn push(&mut self, act: Act, tensor: &Tensor, (id, note): (u32, u16)) {
         let size = if act == Act::Give { NONE } else { self.size(tensor) };
         self.events.list.push(Event { act, backend: tensor.backend, note, size });
-        self.events.ids.push(id);
+        self.ids.push(id);
     }
 
     /// Where the size of a tensor stands.

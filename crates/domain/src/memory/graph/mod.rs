@@ -125,11 +125,9 @@ impl LaidOut {
         let Builder { mut graph, slots, .. } = builder;
         schedule::assign(&mut graph, &key.rules);
         let schedule = split::split(&mut graph, &key.rules);
-        let mut events = events::events(&graph, &schedule, slots.count);
-        let spans = repeated.iter().map(|nodes| repeat::span(&events, nodes)).collect();
+        let (events, ids) = events::events(&graph, &schedule, slots.count);
+        let spans = repeated.iter().map(|nodes| repeat::span((&events, &ids), nodes)).collect();
         let reaches_back = repeated.iter().any(|nodes| repeat::reaches_back(&graph, &schedule, nodes));
-        events.ids = Vec::new();
-        events.list.shrink_to_fit();
         Self { slots, repeated: spans, events, reaches_back }
     }
 }

@@ -48,10 +48,17 @@ impl At {
         match whose {
             Whose::Layer | Whose::Model => self.place,
             Whose::LayerBefore => self.before,
-            Whose::Keeper if self.is_windowed => self.windowed,
-            Whose::Keeper => self.full,
             Whose::First => self.first,
             Whose::Output => self.output,
+        }
+    }
+
+    /// Where the cache is that the layer reads.
+    pub(super) fn cache(&self, is_own: bool) -> u8 {
+        match (is_own, self.is_windowed) {
+            (true, _) => self.place.layer,
+            (false, true) => self.windowed.layer,
+            (false, false) => self.full.layer,
         }
     }
 }

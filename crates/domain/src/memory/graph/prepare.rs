@@ -21,10 +21,10 @@ pub(super) struct Prepared {
     pub(super) whole: Class,
     /// Names whose number the settings decide.
     pub(super) moving: Vec<(usize, Moving)>,
-    /// Elements of the key of a head; of those of the first layer with a cache, and of those that see farther or less far.
+    /// Elements of the key of a head.
     pub(super) head: u64,
-    pub(super) first_head: u64,
-    pub(super) second_head: u64,
+    /// The same of the first layer with a cache, and of those that see farther or less far.
+    pub(super) heads: [u64; 2],
     /// Elements of a key and of its part that is the value, where both are one cache.
     pub(super) part: (u64, u64),
 }
@@ -103,15 +103,13 @@ impl Prepared {
             Some((at, *moving))
         });
         let moving = moving.collect();
-        let (first_head, second_head) = heads(shape);
         let mut prepared = Self {
             moving,
             classes: Vec::new(),
             of_layer: Vec::new(),
             whole: class(template, shape, None, device),
             head: shape.heads().0,
-            first_head,
-            second_head,
+            heads: heads(shape),
             part: (shape.number("attention.key_length"), shape.number("attention.value_length")),
             template,
         };
@@ -158,7 +156,7 @@ impl Prepared {
         let Some(block) = shape.blocks.get(layer) else { return 0 };
         let has = |name: &String| block.all().any(|matrix| *matrix.name == **name);
         let count = block.all().count();
-        let is_sharing = shape.has_cache() && !block.kept.is_cached && block.kept.recurrent == 0;
+        let is_sharing = shape.has_cache() && !block.kept.is_own();
         let far = |kind: &Type| {
             let shared = kind.weights.iter().filter(|name| has(name)).count();
             let differ = (kind.weights.len() - shared) + count.saturating_sub(shared);
@@ -192,13 +190,11 @@ impl Prepared {
 }
 
 /// Elements of the key of a head of the first layer with a cache, and of the first one that sees farther or less far.
-fn heads(shape: &Shape) -> (u64, u64) {
+fn heads(shape: &Shape) -> [u64; 2] {
     let cached = || shape.blocks.iter().filter(|block| block.kept.is_cached);
-    let head = |block: &Block| block.kept.keys.checked_div(block.kv_heads);
-    let of_model = shape.heads().0;
-    let Some(first) = cached().next() else { return (of_model, of_model) };
-    let second = cached().find(|block| block.kept.is_windowed != first.kept.is_windowed);
-    (head(first).unwrap_or(of_model), second.and_then(head).unwrap_or(of_model))
+    let first = cached().next();
+    let is_other = |block: &&Block| first.is_some_and(|it| it.kept.is_windowed != block.kept.is_windowed);
+    [first, cached().find(is_other)].map(|block| block.and_then(Block::head).unwrap_or(shape.heads().0))
 }
 
 /// What decides a layer's class: the layers that it and the one before are like, and its segment.
@@ -254,7 +250,7 @@ fn of_layer<'a>(shape: &'a Shape, name: &str, whose: Whose, layer: usize) -> Opt
     let find = |layer: usize| shape.blocks.get(layer)?.all().find(|matrix| *matrix.name == *name);
     match whose {
         Whose::Model | Whose::Output => of_model(shape, name),
-        Whose::Layer | Whose::Keeper => Some((find(layer)?, Whose::Layer)),
+        Whose::Layer => Some((find(layer)?, whose)),
         Whose::First => Some((find(0)?, whose)),
         Whose::LayerBefore => {
             let own = find(layer.checked_sub(1)?).map(|matrix| (matrix, whose));
@@ -285,8 +281,7 @@ fn keeper(shape: &Shape, layer: usize) -> Option<&Block> {
     let own = shape.blocks.get(layer)?;
     let earlier = shape.blocks.get(..layer).unwrap_or(&[]).iter().rev();
     let mut earlier = earlier.filter(|other| other.kept.is_windowed == own.kept.is_windowed);
-    let is_own = own.kept.is_cached || own.kept.recurrent > 0;
-    if is_own { Some(own) } else { earlier.find(|other| other.kept.is_cached).or(Some(own)) }
+    if own.kept.is_own() { Some(own) } else { earlier.find(|other| other.kept.is_cached).or(Some(own)) }
 }
 
 /// What a name stands for, as far as it is the model's.
@@ -298,7 +293,7 @@ fn value(shape: &Shape, name: &str, layer: Option<usize>) -> u64 {
         // What a file need not say, llama.cpp takes from the width and the heads.
         return match (shape.number(key), key) {
             (0, "attention.key_length" | "rope.dimension_count") => shape.heads().0,
-            (0, "attention.value_length") => shape.heads().1,
+            (_, "attention.value_length") => shape.value(),
             (number, _) => number,
         };
     }

@@ -62,15 +62,15 @@ pub(super) fn reaches_back(graph: &Graph, schedule: &Schedule, nodes: &[(u32, u3
 }
 
 /// Where among the events a repetition lies.
-pub(super) fn span(events: &Events, nodes: &[(u32, u32)]) -> Range<usize> {
+pub(super) fn span((events, ids): (&Events, &[u32]), nodes: &[(u32, u32)]) -> Range<usize> {
     let own = || nodes.iter().map(|(own, _)| *own).filter(|id| *id != NONE);
     let range = own().min().unwrap_or(0)..=own().max().unwrap_or(0);
     let is_own = |at: &usize| {
-        let id = events.ids.get(*at).filter(|id| range.contains(id));
+        let id = ids.get(*at).filter(|id| range.contains(id));
         id.is_some() && events.list.get(*at).is_some_and(|event| event.act != Act::Give)
     };
-    let start = (0..events.ids.len()).find(is_own).unwrap_or(0);
-    start..(start..events.ids.len()).rev().find(is_own).map_or(start, |last| last + 1)
+    let start = (0..ids.len()).find(is_own).unwrap_or(0);
+    start..(start..ids.len()).rev().find(is_own).map_or(start, |last| last + 1)
 }
 
 #[cfg(test)]

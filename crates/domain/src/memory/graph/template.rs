@@ -35,8 +35,8 @@ pub(super) enum Size {
     /// A Hadamard matrix for a quantized cache, of keys or of values.
     Rotation {
         of_keys: bool,
-        /// Of layers that do not see as far as the first one, or farther.
-        is_second: bool,
+        /// 0 of layers that see as far as the first one, 1 of the others.
+        which: usize,
     },
 }
 
@@ -51,8 +51,6 @@ pub(super) struct Weight {
 pub(super) enum Whose {
     Layer,
     LayerBefore,
-    /// The last layer before it that keeps what it does not keep itself, and sees as far.
-    Keeper,
     /// Of the first layer, for others.
     First,
     Model,
@@ -135,8 +133,9 @@ pub(super) enum Source {
     First(usize),
     Input(usize),
     Weight(usize),
+    /// The layer's own cache, or that of the last layer before it that keeps one and sees as far.
     Cache {
-        whose: Whose,
+        is_own: bool,
         of: Contents,
     },
 }
@@ -152,7 +151,9 @@ impl Template {
         for line in lines.map_while(|line| line.strip_prefix("in ")) {
             let (name, size) = line.split_once(' ')?;
             let size = match size {
-                "rot" => Size::Rotation { of_keys: name.contains("_k_"), is_second: name.ends_with("_2") },
+                "rot" => {
+                    Size::Rotation { of_keys: name.contains("_k_"), which: usize::from(name.ends_with("_2")) }
+                }
                 bytes => Size::Bytes(Expression::parse(bytes, &mut template.names)?),
             };
             template.inputs.push(Input { name: name.to_owned(), size });
@@ -254,20 +255,19 @@ impl Template {
             return nodes.parse().ok().map(|nodes| Source::Back(segments, nodes));
         }
         let (kind, name) = word.split_once(':')?;
-        let whose = match kind {
-            "w" | "c" => Whose::Layer,
-            "x" => Whose::LayerBefore,
-            "C" => Whose::Keeper,
-            _ => Whose::Model,
-        };
         if kind == "c" || kind == "C" {
             let of = match name {
                 "k" => Contents::Keys,
                 "v" => Contents::Values,
                 _ => Contents::State,
             };
-            return Some(Source::Cache { whose, of });
+            return Some(Source::Cache { is_own: kind == "c", of });
         }
+        let whose = match kind {
+            "w" => Whose::Layer,
+            "x" => Whose::LayerBefore,
+            _ => Whose::Model,
+        };
         let weight = Weight { name: name.to_owned(), whose };
         if let Some(at) = self.weights.iter().position(|known| *known == weight) {
             return Some(Source::Weight(at));
